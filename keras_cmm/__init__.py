@@ -1,0 +1,39 @@
+"""Few-shot image classification with Cross-Modal Mapping on frozen CLIP, for Keras 3.
+
+`import keras_cmm` brings in Keras and registers the layers, the loss and `CMMClassifier`, so that
+`keras.saving.load_model` finds them. `CMMImageClassifier` is imported at first use, because
+keras-hub takes seconds; touch it (`keras_cmm.CMMImageClassifier`) before loading a `.keras` file
+that holds one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keras_cmm import models
+from keras_cmm.errors import InputError
+from keras_cmm.layers import ClassPrototypes, CrossModalMapping
+from keras_cmm.losses import CrossModalTripletLoss
+from keras_cmm.models import CMMClassifier, TrainingRecipe, find_duplicate_groups
+
+if TYPE_CHECKING:
+    from keras_cmm.models import CMMImageClassifier
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CMMClassifier",
+    "CMMImageClassifier",
+    "ClassPrototypes",
+    "CrossModalMapping",
+    "CrossModalTripletLoss",
+    "InputError",
+    "TrainingRecipe",
+    "find_duplicate_groups",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "CMMImageClassifier":
+        return models.CMMImageClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

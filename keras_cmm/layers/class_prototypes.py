@@ -1,0 +1,122 @@
+"""One prototype a class, compared with embeddings by cosine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import initializers, ops
+
+
+@keras.saving.register_keras_serializable(package="keras_cmm")
+class ClassPrototypes(keras.layers.Layer):
+    """Holds one prototype per class and returns cosine similarities to them.
+
+    The prototypes are usually the text embeddings of the class prompts:
+    `ClassPrototypes.from_embeddings(text_embeddings)`. They are saved with the model, so a
+    restored layer needs no text encoder. Set `trainable=False` to freeze them.
+
+    Norms and similarities are computed in float32 whatever the dtype policy; the result is cast to
+    the compute dtype. Choose `dtype="float32"` where a large logit scale follows.
+
+    Args:
+        num_classes: int, at least 1. The number of prototypes.
+        embeddings_initializer: initializer of the prototypes. They are normalised at each use, so
+            only their directions matter.
+        **kwargs: the arguments of `keras.layers.Layer`, among them `trainable`.
+
+    Input shape:
+        `(..., dim)`, usually `(batch, dim)`. Need not have unit length.
+
+    Output shape:
+        `(..., num_classes)`, usually `(batch, num_classes)`, values in [-1, 1].
+
+    Raises:
+        ValueError: if `num_classes` is not an int >= 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_cmm.layers import ClassPrototypes
+        >>> prototypes = ClassPrototypes.from_embeddings([[1.0, 0.0], [0.0, 2.0]], trainable=False)
+        >>> similarities = prototypes(np.array([[3.0, 4.0]], dtype="float32"))
+        >>> print(np.round(np.asarray(similarities), 3))
+        [[0.6 0.8]]
+
+    References:
+        - [Radford et al., CLIP, arXiv:2103.00020](https://arxiv.org/abs/2103.00020), section 3.1.
+        - [Yang et al., Cross-Modal Mapping, arXiv:2412.20110](https://arxiv.org/abs/2412.20110).
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embeddings_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f"`num_classes` must be an int >= 1. Received: {num_classes=}")
+        self.num_classes = num_classes
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.supports_masking = True
+
+    @classmethod
+    def from_embeddings(cls, embeddings: Any, **kwargs: Any) -> ClassPrototypes:
+        """Builds the layer from class embeddings.
+
+        Args:
+            embeddings: array-like of shape `(classes, dim)`. Row `c` is the prototype of class `c`.
+            **kwargs: the other arguments of the constructor, such as `trainable`.
+
+        Returns:
+            A built layer that holds `embeddings`.
+
+        Raises:
+            ValueError: if `embeddings` is not of rank 2.
+
+        Example:
+            >>> from keras_cmm.layers import ClassPrototypes
+            >>> ClassPrototypes.from_embeddings([[1.0, 0.0], [0.0, 1.0]]).num_classes
+            2
+        """
+        embeddings = ops.convert_to_tensor(embeddings, dtype="float32")
+        if len(embeddings.shape) != 2:
+            raise ValueError(
+                "`embeddings` must have shape (classes, dim). "
+                f"Received: embeddings of shape {tuple(embeddings.shape)}"
+            )
+        num_classes, dim = embeddings.shape
+        layer = cls(num_classes, **kwargs)
+        layer.build((None, dim))
+        layer.embeddings.assign(embeddings)
+        return layer
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the prototypes for inputs of `input_shape`."""
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.num_classes, input_shape[-1]),
+            initializer=self.embeddings_initializer,
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the cosine of `inputs`, `(..., dim)`, to each prototype."""
+        unit = ops.normalize(ops.cast(inputs, "float32"), axis=-1, epsilon=1e-6)
+        prototypes = ops.normalize(ops.cast(self.embeddings, "float32"), axis=-1, epsilon=1e-6)
+        similarities = ops.matmul(unit, ops.transpose(prototypes))
+        return ops.cast(similarities, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns `(..., num_classes)` for an input of shape `(..., dim)`."""
+        return (*input_shape[:-1], self.num_classes)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments; the prototypes are saved as weights."""
+        config = super().get_config()
+        config.update(
+            {
+                "num_classes": self.num_classes,
+                "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
+            }
+        )
+        return config

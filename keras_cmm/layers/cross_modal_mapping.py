@@ -1,0 +1,164 @@
+"""The linear map from image to text space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import initializers, ops, regularizers
+
+
+@keras.saving.register_keras_serializable(package="keras_cmm")
+class CrossModalMapping(keras.layers.Layer):
+    """Maps image embeddings into the text embedding space with one linear map.
+
+    With the defaults, `z = normalize(x + x W)`. `W` starts at zero, so a new layer returns its
+    (normalised) input and training can only move away from CLIP where the support set asks for it.
+
+    Norms are computed in float32 whatever the dtype policy; the matrix product follows the policy.
+
+    Args:
+        units: int or `None`. Width of the text space. `None` keeps the width of the input.
+        residual: bool. Add the input to the mapped input; needs `units` equal to the input width.
+        use_bias: bool. Add a trained bias, which starts at zero.
+        normalize: bool. Scale every output to unit length.
+        rank: int or `None`. Factor the kernel into `(dim, rank)` and `(rank, units)`, which trains
+            `rank * (dim + units)` values instead of `dim * units`. `None` trains the full kernel.
+        kernel_initializer: initializer of the kernel (with `rank`: of its second factor), or `None`
+            for the one that makes a new layer start at its input: `"zeros"` if `residual`, else
+            `"identity"`. Without `residual`, a low-rank layer cannot start at its input and uses
+            `"glorot_uniform"`.
+        kernel_regularizer: regularizer of the kernel (with `rank`: of both factors), or `None`.
+        **kwargs: the arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(..., dim)`, usually `(batch, dim)`.
+
+    Output shape:
+        `(..., units)`, usually `(batch, units)`.
+
+    Raises:
+        ValueError: if an argument is out of range, or `residual` is set and the widths differ.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_cmm.layers import CrossModalMapping
+        >>> mapping = CrossModalMapping()
+        >>> z = mapping(np.array([[3.0, 4.0]], dtype="float32"))
+        >>> print(np.round(np.asarray(z.detach() if hasattr(z, "detach") else z), 3))
+        [[0.6 0.8]]
+
+    References:
+        - [Yang et al., Cross-Modal Mapping, arXiv:2412.20110](https://arxiv.org/abs/2412.20110).
+          The zero start, the normalisation and the low-rank form are this project's.
+    """
+
+    def __init__(
+        self,
+        units: int | None = None,
+        residual: bool = True,
+        use_bias: bool = False,
+        normalize: bool = True,
+        rank: int | None = None,
+        kernel_initializer: Any = None,
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        for name, value in (("units", units), ("rank", rank)):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"`{name}` must be an int >= 1 or None. Received: {name}={value}")
+        self.units = units
+        self.residual = residual
+        self.use_bias = use_bias
+        self.normalize = normalize
+        self.rank = rank
+        self.kernel_initializer = (
+            None if kernel_initializer is None else initializers.get(kernel_initializer)
+        )
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the kernel and the bias for inputs of `input_shape`."""
+        dim = input_shape[-1]
+        if dim is None:
+            raise ValueError(
+                "The last axis of the input of `CrossModalMapping` must have a known size. "
+                f"Received: input_shape={input_shape}"
+            )
+        units = self.units or dim
+        if self.residual and units != dim:
+            raise ValueError(
+                "`residual=True` needs `units` equal to the width of the input; set "
+                f"`residual=False` to change the width. Received: units={units}, "
+                f"input_shape={input_shape}"
+            )
+        initializer = self.kernel_initializer or self._identity_start()
+        if self.rank is None:
+            self.kernel = self.add_weight(
+                name="kernel",
+                shape=(dim, units),
+                initializer=initializer,
+                regularizer=self.kernel_regularizer,
+            )
+        else:
+            # With both factors at zero neither would ever receive a gradient.
+            self.down_kernel = self.add_weight(
+                name="down_kernel",
+                shape=(dim, self.rank),
+                initializer="glorot_uniform",
+                regularizer=self.kernel_regularizer,
+            )
+            self.up_kernel = self.add_weight(
+                name="up_kernel",
+                shape=(self.rank, units),
+                initializer=initializer,
+                regularizer=self.kernel_regularizer,
+            )
+        if self.use_bias:
+            self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
+
+    def _identity_start(self) -> str:
+        if self.residual:
+            return "zeros"
+        return "identity" if self.rank is None else "glorot_uniform"
+
+    def call(self, inputs: Any) -> Any:
+        """Maps `inputs`, `(..., dim)`, to `(..., units)`."""
+        if self.rank is None:
+            outputs = ops.matmul(inputs, self.kernel)
+        else:
+            outputs = ops.matmul(ops.matmul(inputs, self.down_kernel), self.up_kernel)
+        if self.use_bias:
+            outputs = outputs + self.bias
+        if self.residual:
+            outputs = inputs + outputs
+        if self.normalize:
+            unit = ops.normalize(ops.cast(outputs, "float32"), axis=-1, epsilon=1e-6)
+            outputs = ops.cast(unit, self.compute_dtype)
+        return outputs
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns `(..., units)` for an input of shape `(..., dim)`."""
+        return (*input_shape[:-1], self.units or input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments."""
+        config = super().get_config()
+        config.update(
+            {
+                "units": self.units,
+                "residual": self.residual,
+                "use_bias": self.use_bias,
+                "normalize": self.normalize,
+                "rank": self.rank,
+                "kernel_initializer": (
+                    None
+                    if self.kernel_initializer is None
+                    else initializers.serialize(self.kernel_initializer)
+                ),
+                "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            }
+        )
+        return config

@@ -1,0 +1,174 @@
+"""The triplet loss between a mapped image and the class prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+_DISTANCES = ("cosine", "euclidean", "squared_euclidean")
+_NEGATIVES = ("hardest", "semi_hard", "all")
+
+
+@keras.saving.register_keras_serializable(package="keras_cmm")
+class CrossModalTripletLoss(keras.losses.Loss):
+    """Pulls each mapped image to its class's prototype and away from wrong ones.
+
+    `relu(margin + d(z, T_y) - d(z, T_n))`, with `z` the mapped image (anchor), `T_y` the prototype
+    of its class (positive) and `T_n` that of a wrong class (negative). The loss is a function of
+    the cosine similarities of the images to all prototypes, which `ClassPrototypes` returns: on
+    unit vectors `||z - t||^2 = 2 - 2 cos(z, t)`, so one matrix serves every distance.
+
+    The default margin, 0.1, and distance, cosine, are this project's: the paper states neither.
+
+    Args:
+        margin: float >= 0, in units of the distance. How much farther than its own prototype the
+            negative must be.
+        distance: `"cosine"` (`1 - cos`), `"squared_euclidean"` (`2 - 2 cos`) or `"euclidean"`
+            (its square root).
+        negatives: which wrong classes count. `"hardest"`: the closest one, as in the paper.
+            `"semi_hard"`: the closest one that is farther than the positive; where there is none,
+            the farthest one. `"all"`: the mean over all wrong classes.
+        duplicate_groups: disjoint sequences of class ids, or `None`. Classes in one group have
+            the same prototype, such as ImageNet's two classes named `missile`, and are never each
+            other's negatives. If you leave them out, the hardest negative of such a class equals
+            its positive: its loss is then the constant `margin`, teaches the mapping nothing, and
+            pushes trained prototypes of equal meaning apart. See `find_duplicate_groups`.
+        name: str, the name of the loss.
+        reduction: how Keras reduces the per-sample values, see `keras.losses.Loss`.
+        dtype: the dtype of the computation. `None` means float32, whatever `keras.config.floatx()`
+            is: in half precision large class ids would be rounded.
+
+    Call arguments:
+        y_true: class ids `(batch,)` or `(batch, 1)`, or one-hot labels `(batch, classes)`. Of soft
+            labels, the largest entry counts.
+        y_pred: cosine similarities `(batch, classes)`.
+
+    Raises:
+        ValueError: if an argument is out of range, or `y_pred` does not have rank 2.
+
+    Example:
+        >>> from keras_cmm.losses import CrossModalTripletLoss
+        >>> loss = CrossModalTripletLoss(margin=0.2)
+        >>> print(round(float(loss([0], [[0.5, 0.4, -0.3]])), 3))
+        0.1
+
+    References:
+        - [Yang et al., Cross-Modal Mapping, arXiv:2412.20110](https://arxiv.org/abs/2412.20110).
+        - [Schroff et al., FaceNet, arXiv:1503.03832](https://arxiv.org/abs/1503.03832), for
+          semi-hard negatives.
+    """
+
+    def __init__(
+        self,
+        margin: float = 0.1,
+        distance: str = "cosine",
+        negatives: str = "hardest",
+        duplicate_groups: Sequence[Sequence[int]] | None = None,
+        name: str = "cross_modal_triplet_loss",
+        reduction: str | None = "sum_over_batch_size",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
+        if not isinstance(margin, int | float) or margin < 0:
+            raise ValueError(f"`margin` must be a float >= 0. Received: {margin=}")
+        if distance not in _DISTANCES:
+            raise ValueError(f"`distance` must be one of {_DISTANCES}. Received: {distance=}")
+        if negatives not in _NEGATIVES:
+            raise ValueError(f"`negatives` must be one of {_NEGATIVES}. Received: {negatives=}")
+        self.margin = margin
+        self.distance = distance
+        self.negatives = negatives
+        self.duplicate_groups = (
+            None
+            if duplicate_groups is None
+            else [[int(class_id) for class_id in group] for group in duplicate_groups]
+        )
+        grouped = [class_id for group in self.duplicate_groups or [] for class_id in group]
+        if len(grouped) != len(set(grouped)):
+            raise ValueError(
+                "`duplicate_groups` must be disjoint; merge groups that share a class. "
+                f"Received: {duplicate_groups=}"
+            )
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns one loss value per sample, `(batch,)`."""
+        if len(y_pred.shape) != 2:
+            raise ValueError(
+                "`y_pred` must be cosine similarities of shape (batch, classes). "
+                f"Received: y_pred of shape {tuple(y_pred.shape)}"
+            )
+        num_classes = y_pred.shape[-1]
+        class_ids = self._class_ids(y_true, num_classes)
+        distances = self._to_distance(ops.cast(y_pred, "float32"))
+        positive = ops.take_along_axis(distances, class_ids[:, None], axis=-1)
+        wrong = self._wrong_classes(class_ids, num_classes)
+        if self.negatives == "all":
+            terms = ops.where(wrong, ops.relu(self.margin + positive - distances), 0.0)
+            count = ops.sum(ops.cast(wrong, "float32"), axis=-1)
+            return ops.sum(terms, axis=-1) / ops.maximum(count, 1.0)
+        negative = self._negative_distance(distances, positive, wrong)
+        return ops.relu(self.margin + positive[:, 0] - negative)
+
+    def _class_ids(self, y_true: Any, num_classes: int) -> Any:
+        if len(y_true.shape) == 2 and y_true.shape[-1] == num_classes:
+            return ops.cast(ops.argmax(y_true, axis=-1), "int32")
+        if len(y_true.shape) == 1 or (len(y_true.shape) == 2 and y_true.shape[-1] == 1):
+            return ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        raise ValueError(
+            "`y_true` must be class ids of shape (batch,) or (batch, 1), or one-hot labels of "
+            f"shape (batch, {num_classes}). Received: y_true of shape {tuple(y_true.shape)}"
+        )
+
+    def _to_distance(self, similarities: Any) -> Any:
+        if self.distance == "cosine":
+            return 1.0 - similarities
+        squared = 2.0 - 2.0 * similarities
+        if self.distance == "squared_euclidean":
+            return squared
+        # The square root has no slope at 0, and rounding can leave 2 - 2 cos below it.
+        return ops.sqrt(ops.maximum(squared, 1e-12))
+
+    def _wrong_classes(self, class_ids: Any, num_classes: int) -> Any:
+        """Returns a bool mask `(batch, classes)`: which classes may be negatives."""
+        if not self.duplicate_groups:
+            return ops.not_equal(class_ids[:, None], ops.arange(num_classes, dtype="int32")[None])
+        group_of = list(range(num_classes))
+        for group in self.duplicate_groups:
+            for class_id in group:
+                if not 0 <= class_id < num_classes:
+                    raise ValueError(
+                        f"`duplicate_groups` must hold class ids from 0 to {num_classes - 1}. "
+                        f"Received: {class_id}"
+                    )
+                group_of[class_id] = group[0]
+        groups = ops.convert_to_tensor(group_of, dtype="int32")
+        return ops.not_equal(ops.take(groups, class_ids)[:, None], groups[None])
+
+    def _negative_distance(self, distances: Any, positive: Any, wrong: Any) -> Any:
+        # A sample whose every other class is a duplicate has no negative: an infinite distance
+        # makes its loss 0.
+        infinity = float("inf")
+        if self.negatives == "hardest":
+            return ops.min(ops.where(wrong, distances, infinity), axis=-1)
+        farther = ops.logical_and(wrong, distances > positive)
+        closest_farther = ops.min(ops.where(farther, distances, infinity), axis=-1)
+        farthest = ops.max(ops.where(wrong, distances, -infinity), axis=-1)
+        farthest = ops.where(ops.any(wrong, axis=-1), farthest, infinity)
+        return ops.where(ops.any(farther, axis=-1), closest_farther, farthest)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments."""
+        config = super().get_config()
+        config.update(
+            {
+                "margin": self.margin,
+                "distance": self.distance,
+                "negatives": self.negatives,
+                "duplicate_groups": self.duplicate_groups,
+                "dtype": self.dtype,
+            }
+        )
+        return config

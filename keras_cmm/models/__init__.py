@@ -1,0 +1,23 @@
+"""Few-shot classifiers: on embeddings (`CMMClassifier`) and on images (`CMMImageClassifier`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from keras_cmm.models.cmm_classifier import CMMClassifier
+from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
+from keras_cmm.models.training_recipe import TrainingRecipe
+
+if TYPE_CHECKING:
+    from keras_cmm.models.cmm_image_classifier import CMMImageClassifier
+
+__all__ = ["CMMClassifier", "CMMImageClassifier", "TrainingRecipe", "find_duplicate_groups"]
+
+
+def __getattr__(name: str) -> Any:
+    # keras-hub brings in TensorFlow: 15 s that only image models need to wait for.
+    if name == "CMMImageClassifier":
+        from keras_cmm.models.cmm_image_classifier import CMMImageClassifier
+
+        return CMMImageClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

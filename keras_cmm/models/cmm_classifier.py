@@ -1,0 +1,262 @@
+"""The few-shot classifier on CLIP embeddings."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_cmm.layers import ClassPrototypes, CrossModalMapping
+from keras_cmm.losses import CrossModalTripletLoss
+from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
+from keras_cmm.models.training_recipe import TrainingRecipe
+
+
+@keras.saving.register_keras_serializable(package="keras_cmm")
+class CMMClassifier(keras.Model):
+    """Classifies CLIP image embeddings by text prototypes and a cross-modal mapping.
+
+    The fused logits are `logit_scale * (cos(x, T0) + alpha * cos(map(x), T))`: `T0` are the frozen
+    text embeddings of the classes, `T` prototypes that start there and are trained with the map.
+    A new classifier is zero-shot CLIP with a sharper softmax.
+
+    Training minimises the compiled loss (cross-entropy) on the fused logits plus `triplet_weight`
+    times `triplet_loss` on the mapped images. It takes one plain `y`; `history` shows the total
+    `loss`, `cross_entropy` (the compiled loss) and `triplet`.
+
+    Args:
+        num_classes: int, at least 2.
+        mapping: a layer from `(batch, dim)` to `(batch, dim)`, or `None` for
+            `CrossModalMapping()`.
+        alpha: float >= 0. Weight of the mapped images' logits in the fused logits.
+        logit_scale: float > 0. CLIP's inverse temperature; 100 for OpenAI's models.
+        triplet_loss: a loss of `(y_true, similarities)`, or `None` for `CrossModalTripletLoss()`.
+        triplet_weight: float >= 0. Weight of the triplet loss in the objective.
+        train_prototypes: bool. Train `T` with the map, or keep it at the text embeddings.
+        **kwargs: the arguments of `keras.Model`, such as `name` and `dtype`.
+
+    Input shape:
+        `(batch, dim)`, image embeddings, of any length.
+
+    Output shape:
+        `(batch, num_classes)`, float32 logits.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_cmm import CMMClassifier
+        >>> rng = np.random.default_rng(0)
+        >>> text_embeddings = rng.normal(size=(3, 8)).astype("float32")
+        >>> y = np.arange(12) % 3
+        >>> x = text_embeddings[y] + rng.normal(size=(12, 8)).astype("float32")
+        >>> model = CMMClassifier.from_text_embeddings(text_embeddings)
+        >>> model.compile()
+        >>> history = model.fit(x, y, epochs=2, verbose=0)
+        >>> sorted(history.history)
+        ['accuracy', 'cross_entropy', 'loss', 'triplet']
+        >>> model.predict(x, verbose=0).shape
+        (12, 3)
+
+    References:
+        - [Yang et al., Cross-Modal Mapping, arXiv:2412.20110](https://arxiv.org/abs/2412.20110).
+          The defaults of `alpha`, `triplet_weight` and the margin are this project's.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        mapping: keras.layers.Layer | None = None,
+        alpha: float = 1.0,
+        logit_scale: float = 100.0,
+        triplet_loss: keras.losses.Loss | None = None,
+        triplet_weight: float = 1.0,
+        train_prototypes: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        # The frozen branch and the norms want the inputs as they are, not rounded to a half
+        # precision compute dtype; the mapping casts for itself.
+        super().__init__(autocast=False, **kwargs)
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ValueError(f"`num_classes` must be an int >= 2. Received: {num_classes=}")
+        if not alpha >= 0:
+            raise ValueError(f"`alpha` must be a float >= 0. Received: {alpha=}")
+        if not logit_scale > 0:
+            raise ValueError(f"`logit_scale` must be a float > 0. Received: {logit_scale=}")
+        if not triplet_weight >= 0:
+            raise ValueError(f"`triplet_weight` must be a float >= 0. Received: {triplet_weight=}")
+        self.num_classes = num_classes
+        self.alpha = alpha
+        self.logit_scale = logit_scale
+        self.triplet_weight = triplet_weight
+        self.train_prototypes = train_prototypes
+
+        # === Layers ===
+        self.mapping = mapping or CrossModalMapping(dtype=self.dtype_policy, name="mapping")
+        self.text_prototypes = ClassPrototypes(
+            num_classes, trainable=False, dtype="float32", name="text_prototypes"
+        )
+        self.prototypes = ClassPrototypes(
+            num_classes, trainable=train_prototypes, dtype="float32", name="prototypes"
+        )
+        self.triplet_loss = triplet_loss or CrossModalTripletLoss()
+        self._cross_entropy_tracker = keras.metrics.Mean(name="cross_entropy")
+        self._triplet_tracker = keras.metrics.Mean(name="triplet")
+
+    @classmethod
+    def from_text_embeddings(
+        cls,
+        text_embeddings: Any,
+        triplet_loss: keras.losses.Loss | None = None,
+        **kwargs: Any,
+    ) -> CMMClassifier:
+        """Builds a classifier whose prototypes start at the classes' text embeddings.
+
+        Args:
+            text_embeddings: array-like of shape `(classes, dim)`; row `c` is class `c`.
+            triplet_loss: as in the constructor. The default, unlike the constructor's, knows which
+                classes share one text embedding and never takes them as each other's negatives.
+            **kwargs: the other arguments of the constructor, but for `num_classes`.
+
+        Returns:
+            A built classifier.
+
+        Raises:
+            ValueError: if `text_embeddings` is not of rank 2.
+
+        Example:
+            >>> from keras_cmm import CMMClassifier
+            >>> CMMClassifier.from_text_embeddings([[1.0, 0.0], [0.0, 1.0]]).num_classes
+            2
+        """
+        text_embeddings = np.asarray(text_embeddings, dtype="float32")
+        if text_embeddings.ndim != 2:
+            raise ValueError(
+                "`text_embeddings` must have shape (classes, dim). "
+                f"Received: an array of shape {text_embeddings.shape}"
+            )
+        num_classes, dim = text_embeddings.shape
+        if triplet_loss is None:
+            groups = find_duplicate_groups(text_embeddings)
+            triplet_loss = CrossModalTripletLoss(duplicate_groups=groups or None)
+        model = cls(num_classes, triplet_loss=triplet_loss, **kwargs)
+        model.build((None, dim))
+        model.text_prototypes.embeddings.assign(text_embeddings)
+        model.prototypes.embeddings.assign(text_embeddings)
+        return model
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Creates the weights for inputs of `input_shape`, `(batch, dim)`."""
+        mapped_shape = self.mapping.compute_output_shape(input_shape)
+        for layer, shape in (
+            (self.mapping, input_shape),
+            (self.text_prototypes, input_shape),
+            (self.prototypes, mapped_shape),
+        ):
+            if not layer.built:
+                layer.build(shape)
+        self.built = True
+
+    def compile(
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        *,
+        metrics: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Configures training, with defaults for what is left out.
+
+        Args:
+            optimizer: a Keras optimizer, or `"auto"` for AdamW with learning rate 1e-3 and weight
+                decay 0.01.
+            loss: a loss of `(y_true, logits)`, or `"auto"` for cross-entropy with class ids. Give
+                `keras.losses.CategoricalCrossentropy(from_logits=True)` for one-hot labels.
+            metrics: a list of metrics, or `"auto"` for accuracy (top-1).
+            **kwargs: the other arguments of `keras.Model.compile`.
+        """
+        if isinstance(optimizer, str) and optimizer == "auto":
+            recipe = TrainingRecipe()
+            optimizer = keras.optimizers.AdamW(
+                recipe.learning_rate, weight_decay=recipe.weight_decay
+            )
+        if isinstance(loss, str) and loss == "auto":
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if isinstance(metrics, str) and metrics == "auto":
+            metrics = ["accuracy"]
+        super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
+
+    def similarities(self, inputs: Any) -> Any:
+        """Returns the cosines of the mapped images to the prototypes.
+
+        Args:
+            inputs: image embeddings of shape `(batch, dim)`.
+
+        Returns:
+            Tensor of shape `(batch, num_classes)`.
+        """
+        return self.prototypes(self.mapping(inputs))
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the fused logits, `(batch, num_classes)`, of image embeddings."""
+        similarities = self.similarities(inputs)
+        logits = self.logit_scale * (self.text_prototypes(inputs) + self.alpha * similarities)
+        # `compute_loss` needs the similarities again. JAX's arrays take no attribute; there XLA
+        # merges the second computation with this one.
+        with contextlib.suppress(AttributeError):
+            logits._cmm_similarities = similarities
+        return logits
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Returns the compiled loss plus `triplet_weight` times the triplet loss."""
+        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        similarities = getattr(y_pred, "_cmm_similarities", None)
+        if similarities is None:
+            similarities = self.similarities(x)
+        triplet = self.triplet_loss(y, similarities, sample_weight=sample_weight)
+        batch_size = ops.shape(y_pred)[0]
+        regularization = ops.sum(self.losses) if self.losses else 0.0
+        self._cross_entropy_tracker.update_state(loss - regularization, sample_weight=batch_size)
+        self._triplet_tracker.update_state(triplet, sample_weight=batch_size)
+        return loss + self.triplet_weight * triplet
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Returns `(batch, num_classes)` for an input of shape `(batch, dim)`."""
+        return (*input_shape[:-1], self.num_classes)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments; the prototypes are saved as weights."""
+        config = super().get_config()
+        config.update(
+            {
+                "num_classes": self.num_classes,
+                "mapping": keras.saving.serialize_keras_object(self.mapping),
+                "alpha": self.alpha,
+                "logit_scale": self.logit_scale,
+                "triplet_loss": keras.saving.serialize_keras_object(self.triplet_loss),
+                "triplet_weight": self.triplet_weight,
+                "train_prototypes": self.train_prototypes,
+            }
+        )
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CMMClassifier:
+        """Builds a classifier from what `get_config` returned."""
+        config = dict(config)
+        for name in ("mapping", "triplet_loss"):
+            config[name] = keras.saving.deserialize_keras_object(
+                config[name], custom_objects=custom_objects
+            )
+        return cls(**config)

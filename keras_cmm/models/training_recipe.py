@@ -1,0 +1,56 @@
+"""How long and how fast a CMM head is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import keras
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """The plain CMM recipe: AdamW with a cosine schedule over a number of epochs.
+
+    The paper publishes none of these values; they are this project's own.
+
+    Args:
+        learning_rate: float > 0. The peak learning rate, which falls to 0 along a cosine.
+        weight_decay: float >= 0. AdamW's decoupled weight decay.
+        epochs: int >= 1. Passes over the support set.
+        min_steps: int. A support set so small that `epochs` passes make fewer steps gets more
+            epochs, until it has this many.
+        batch_size: int >= 1. Samples per step.
+
+    Example:
+        >>> from keras_cmm import TrainingRecipe
+        >>> TrainingRecipe().epochs_for(47), TrainingRecipe().epochs_for(4000)
+        (100, 30)
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    epochs: int = 30
+    min_steps: int = 100
+    batch_size: int = 256
+
+    def epochs_for(self, num_samples: int) -> int:
+        """Returns the number of epochs for a support set of `num_samples` rows."""
+        return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(num_samples)))
+
+    def steps_per_epoch(self, num_samples: int) -> int:
+        """Returns the number of steps in one pass over `num_samples` rows."""
+        return max(1, math.ceil(num_samples / self.batch_size))
+
+    def optimizer_for(self, num_samples: int, epochs: int | None = None) -> keras.Optimizer:
+        """Returns AdamW with a cosine that ends with the last of `epochs` epochs.
+
+        Args:
+            num_samples: int. Rows of the support set.
+            epochs: int or `None`. `None` takes `epochs_for(num_samples)`.
+        """
+        epochs = epochs or self.epochs_for(num_samples)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            self.learning_rate, decay_steps=epochs * self.steps_per_epoch(num_samples)
+        )
+        return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
