@@ -1,0 +1,355 @@
+"""Image and text embeddings of one dataset."""
+
+import json
+import math
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from keras_cmm.data._files import replacing
+from keras_cmm.errors import InputError
+
+FORMAT = "keras-cmm-embeddings/1"
+
+_FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+_INTEGERS = {
+    f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
+}
+_NAMES = {np.dtype(numpy): name for name, numpy in (_FLOATS | _INTEGERS).items()}
+# Scans convert this many numbers to float32 at a time: 4 MiB, whatever the size of the file.
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EmbeddingSet:
+    """CLIP embeddings of a dataset's images and class texts, as one `keras-cmm-embeddings/1` file.
+
+    Shapes, labels and class names are checked at construction; the values of the rows when a file
+    is read or written. Rows need not be of unit length.
+
+    Args:
+        train_embeddings: `(train, dim)` floats, the pool that few-shot samples are drawn from.
+        train_labels: `(train,)` integer class ids in `[0, classes)`.
+        test_embeddings: `(test, dim)` floats, the full test set.
+        test_labels: `(test,)` integer class ids.
+        text_embeddings: `(classes, dim)` floats, row `c` the text prototype of class `c`.
+        val_embeddings: `(val, dim)` floats, the validation pool, or None.
+        val_labels: `(val,)` integer class ids, or None.
+        class_names: One name a class; names may repeat.
+        dataset: Name of the dataset.
+        backbone: Name of the model that made the embeddings.
+        logit_scale: What cosine similarities are multiplied by to become logits. Defaults to
+            100.0, the value of the OpenAI models.
+        protocol: Name of the split protocol that results are reported under.
+        notes: Free text.
+
+    Raises:
+        InputError: If the arrays and names do not fit together.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> eye = np.eye(3, dtype="float32")
+        >>> embeddings = EmbeddingSet(
+        ...     train_embeddings=eye, train_labels=np.arange(3),
+        ...     test_embeddings=eye, test_labels=np.arange(3),
+        ...     text_embeddings=eye, class_names=["ant", "bee", "cat"],
+        ...     dataset="insects", backbone="CLIP",
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     embeddings.write(f"{folder}/insects.safetensors")
+        ...     EmbeddingSet.read(f"{folder}/insects.safetensors").num_classes
+        3
+    """
+
+    train_embeddings: npt.NDArray[np.floating]
+    train_labels: npt.NDArray[np.integer]
+    test_embeddings: npt.NDArray[np.floating]
+    test_labels: npt.NDArray[np.integer]
+    text_embeddings: npt.NDArray[np.floating]
+    val_embeddings: npt.NDArray[np.floating] | None = None
+    val_labels: npt.NDArray[np.integer] | None = None
+    class_names: list[str]
+    dataset: str
+    backbone: str
+    logit_scale: float = 100.0
+    protocol: str = "embeddings"
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.val_embeddings is None) != (self.val_labels is None):
+            raise InputError(
+                "only one of `val_embeddings` and `val_labels` is given; give both or neither."
+            )
+        tensors = self._tensors()
+        embeddings = {name: array for name, array in tensors.items() if "embeddings" in name}
+        for name, array in embeddings.items():
+            _check_array(name, array, rank=2, kind="f", expected="float16, float32 or float64")
+        width = self.text_embeddings.shape[1]
+        for name, array in embeddings.items():
+            if array.shape[1] != width:
+                raise InputError(
+                    f"`{name}` is {array.shape[1]} wide and `text_embeddings` {width}; both must "
+                    f"come from the same model."
+                )
+        if self.num_classes < 2:
+            raise InputError("`text_embeddings` has one row; a classifier needs 2 classes or more.")
+        for name, array in tensors.items():
+            if "labels" in name:
+                _check_array(name, array, rank=1, kind="iu", expected="integers")
+                self._check_labels(name, array, len(tensors[name.replace("labels", "embeddings")]))
+        names = self.class_names
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError("`class_names` must be a list of strings, one for each class.")
+        if len(names) != self.num_classes:
+            raise InputError(
+                f"`class_names` has {len(names)} names and `text_embeddings` {self.num_classes} "
+                f"rows; there must be one name for each class."
+            )
+        if not (
+            isinstance(self.logit_scale, Real)
+            and math.isfinite(self.logit_scale)
+            and self.logit_scale > 0
+        ):
+            raise InputError(f"`logit_scale` must be a positive number, not {self.logit_scale!r}.")
+        for field in ("dataset", "backbone", "protocol", "notes"):
+            if not isinstance(getattr(self, field), str):
+                raise InputError(f"`{field}` must be a string, not {getattr(self, field)!r}.")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.text_embeddings)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Reads a `keras-cmm-embeddings/1` file.
+
+        The embeddings are read-only views into the file, in its precision; labels are int32 in
+        memory. Every row is checked once, in pieces, so memory does not grow with the file.
+
+        Args:
+            path: The safetensors file. Metadata it may lack: `logit_scale` (100.0), `dataset` (the
+                file's name), `backbone` ("unknown"), `protocol` ("embeddings"), `notes`.
+
+        Returns:
+            The embedding set.
+
+        Raises:
+            InputError: If the file is not a valid one; the sentence names the file and the reason.
+        """
+        path = Path(path)
+        try:
+            return cls(**_read_fields(path))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+    def write(self, path: str | Path, dtype: npt.DTypeLike = "float16") -> None:
+        """Writes a `keras-cmm-embeddings/1` file, whole or not at all.
+
+        The same set gives the same bytes on every platform. Labels are stored as int32.
+
+        Args:
+            path: The file to write or replace; its folder must exist.
+            dtype: Precision of the stored embeddings: float16 (default), float32 or float64.
+
+        Raises:
+            InputError: If a row has NaN, infinite or only zero values in `dtype`, or the file
+                cannot be written.
+        """
+        path = Path(path)
+        precision = np.dtype(dtype).newbyteorder("<")
+        if precision not in map(np.dtype, _FLOATS.values()):
+            raise InputError(f"`dtype` must be float16, float32 or float64, not {precision.name}.")
+        tensors = self._tensors()
+        types = {name: precision if array.ndim == 2 else "<i4" for name, array in tensors.items()}
+        dtypes = {name: np.dtype(stored) for name, stored in types.items()}
+        # The widest numbers first, so that each tensor starts at a multiple of its item size.
+        names = sorted(tensors, key=lambda name: (-dtypes[name].itemsize, name))
+        header: dict[str, Any] = {"__metadata__": self._metadata()}
+        end = 0
+        for name in names:
+            start, end = end, end + tensors[name].size * dtypes[name].itemsize
+            header[name] = {
+                "dtype": _NAMES[dtypes[name]],
+                "shape": tensors[name].shape,
+                "data_offsets": [start, end],
+            }
+        head = json.dumps(header).encode()
+        head += b" " * (-len(head) % 8)
+        with replacing(path) as file:
+            file.write(len(head).to_bytes(8, "little") + head)
+            for name in names:
+                array = tensors[name]
+                step = _rows_per_chunk(array.shape)
+                for start in range(0, len(array), step):
+                    with np.errstate(over="ignore"):
+                        chunk = array[start : start + step].astype(dtypes[name])
+                    if chunk.ndim == 2:
+                        _check_rows(name, start, chunk)
+                    file.write(chunk.tobytes())
+
+    def _tensors(self) -> dict[str, npt.NDArray[Any]]:
+        tensors = {
+            "train_embeddings": self.train_embeddings,
+            "train_labels": self.train_labels,
+            "val_embeddings": self.val_embeddings,
+            "val_labels": self.val_labels,
+            "test_embeddings": self.test_embeddings,
+            "test_labels": self.test_labels,
+            "text_embeddings": self.text_embeddings,
+        }
+        return {name: array for name, array in tensors.items() if array is not None}
+
+    def _metadata(self) -> dict[str, str]:
+        return {
+            "format": FORMAT,
+            "dataset": self.dataset,
+            "backbone": self.backbone,
+            "logit_scale": repr(float(self.logit_scale)),
+            "class_names": json.dumps(self.class_names),
+            "protocol": self.protocol,
+            "notes": self.notes,
+        }
+
+    def _check_labels(self, name: str, labels: npt.NDArray[np.integer], rows: int) -> None:
+        if len(labels) != rows:
+            raise InputError(
+                f"`{name}` has {len(labels)} values for {rows} rows of embeddings; there must be "
+                f"one label for each row."
+            )
+        bad = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
+        if bad.size:
+            raise InputError(
+                f"`{name}` has {labels[bad[0]]} at row {bad[0]}; class ids must be 0 to "
+                f"{self.num_classes - 1}, one for each row of `text_embeddings`."
+            )
+
+
+def _check_array(name: str, array: object, *, rank: int, kind: str, expected: str) -> None:
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"`{name}` must be a numpy array, not {type(array).__name__}.")
+    _check_shape(name, array.shape, rank)
+    if array.dtype.kind not in kind or array.dtype.itemsize > 8:
+        raise InputError(f"`{name}` has dtype {array.dtype.name}; expected {expected}.")
+
+
+def _check_shape(name: str, shape: tuple[int, ...], rank: int) -> None:
+    if len(shape) != rank:
+        expected = "(rows, dim)" if rank == 2 else "(rows,)"
+        raise InputError(f"`{name}` has shape {shape}; expected {expected}.")
+    if 0 in shape:
+        raise InputError(f"`{name}` is empty, shape {shape}; expected one row or more.")
+
+
+def _check_rows(name: str, first: int, chunk: npt.NDArray[np.floating]) -> None:
+    """Refuses rows that have no direction in float32, in which all training is done."""
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        rows = chunk.astype(np.float32, copy=False)
+        squared_lengths = np.einsum("nd,nd->n", rows, rows)
+    bad = np.flatnonzero(~np.isfinite(squared_lengths) | (squared_lengths == 0))
+    if bad.size:
+        row = bad[0]
+        what = "only zeros" if squared_lengths[row] == 0 else "NaN, infinite or too large values"
+        raise InputError(
+            f"`{name}` has {what} in row {first + row} (as {chunk.dtype.name}) and cannot be "
+            f"normalised; leave the row out or embed it again."
+        )
+
+
+def _rows_per_chunk(shape: tuple[int, ...]) -> int:
+    return max(1, _CHUNK // math.prod(shape[1:]))
+
+
+def _read_fields(path: Path) -> dict[str, Any]:
+    """Reads the constructor's arguments from a file; the file's name is not in the messages."""
+    if not path.is_file():
+        raise InputError("no such file; expected a safetensors file of embeddings.")
+    try:
+        # safetensors itself checks the header against the size of the file.
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise InputError(f"is not a safetensors file, or is cut short ({error}).") from None
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    metadata = header.get("__metadata__") or {}
+    if metadata.get("format") != FORMAT:
+        raise InputError(
+            f"its metadata `format` is {metadata.get('format')!r}; expected {FORMAT!r}."
+        )
+    fields: dict[str, Any] = {
+        "class_names": _class_names(metadata),
+        "dataset": metadata.get("dataset", path.stem),
+        "backbone": metadata.get("backbone", "unknown"),
+        "logit_scale": _logit_scale(metadata),
+        "protocol": metadata.get("protocol", "embeddings"),
+        "notes": metadata.get("notes", ""),
+    }
+    for part in ("train", "val", "test"):
+        for name, kinds in ((f"{part}_embeddings", _FLOATS), (f"{part}_labels", _INTEGERS)):
+            if name in header or part != "val":
+                fields[name] = _tensor(path, header, 8 + size, name, kinds)
+    fields["text_embeddings"] = _tensor(path, header, 8 + size, "text_embeddings", _FLOATS)
+    return fields
+
+
+def _tensor(
+    path: Path, header: dict[str, Any], data: int, name: str, kinds: dict[str, str]
+) -> npt.NDArray[Any]:
+    """Maps one tensor of embeddings, or reads one of labels, and checks its values."""
+    entry = header.get(name)
+    if entry is None:
+        raise InputError(f"has no tensor `{name}`.")
+    stored, shape = entry["dtype"], tuple(entry["shape"])
+    if stored not in kinds:
+        hint = " (numpy has no bfloat16)" if stored == "BF16" else ""
+        expected = "an integer type" if kinds is _INTEGERS else "float16, float32 or float64"
+        raise InputError(f"`{name}` is stored as {stored}{hint}; store it as {expected}.")
+    dtype = np.dtype(kinds[stored])
+    _check_shape(name, shape, rank=2 if kinds is _FLOATS else 1)
+    offset = data + entry["data_offsets"][0]
+    with path.open("rb") as file:
+        file.seek(offset)
+        if kinds is _INTEGERS:
+            labels = np.fromfile(file, dtype, count=shape[0])
+            # Ids that int32 would change stay as they are, for the constructor to refuse.
+            fits = labels.min() >= 0 and labels.max() <= np.iinfo(np.int32).max
+            return labels.astype(np.int32) if fits else labels
+        # Read, not mapped: pages of a mapping would count as this process's memory.
+        step = _rows_per_chunk(shape)
+        for first in range(0, shape[0], step):
+            rows = min(step, shape[0] - first)
+            chunk = np.fromfile(file, dtype, count=rows * shape[1]).reshape(rows, shape[1])
+            _check_rows(name, first, chunk)
+    return np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
+
+
+def _class_names(metadata: dict[str, str]) -> list[str]:
+    try:
+        names = json.loads(metadata["class_names"])
+    except KeyError:
+        raise InputError(
+            "its metadata has no `class_names`; expected a JSON list of names."
+        ) from None
+    except (ValueError, RecursionError):
+        raise InputError("its metadata `class_names` is not JSON; expected a list.") from None
+    if not isinstance(names, list):
+        raise InputError("its metadata `class_names` is JSON but not a list of names.")
+    return names
+
+
+def _logit_scale(metadata: dict[str, str]) -> float:
+    text = metadata.get("logit_scale", "100.0")
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"`logit_scale` must be a positive number, not {text!r}.") from None

@@ -1,0 +1,247 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_cmm.data import ImageList, sample_few_shot
+from keras_cmm.errors import InputError
+
+
+def make(root, *names):
+    for name in names:
+        path = Path(root, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return Path(root)
+
+
+def table(root, text, encoding="utf-8"):
+    path = Path(root, "labels.csv")
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def refusal(function, *args, **kwargs):
+    with pytest.raises(InputError) as caught:
+        function(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_folder(tmp_path):
+    make(tmp_path, "dog/b.JPG", "dog/a.png", "cat/deep/er/c.webp", "cat/d.TIFF", "Zebra/e.jpeg")
+    make(
+        tmp_path, "cat/notes.txt", "dog/.hidden.png", "dog/.git/x.png", ".cache/y.png", "README.md"
+    )
+    images = ImageList.from_folder(str(tmp_path))
+    assert images.class_names == ("Zebra", "cat", "dog")
+    assert images.keys() == [
+        "Zebra/e.jpeg",
+        "cat/d.TIFF",
+        "cat/deep/er/c.webp",
+        "dog/a.png",
+        "dog/b.JPG",
+    ]
+    assert images.labels.tolist() == [0, 1, 1, 2, 2]
+    assert images.labels.dtype == np.int32
+    assert images.root == tmp_path
+    assert len(images) == 5
+    assert images.paths[0] == tmp_path / "Zebra/e.jpeg"
+
+
+@pytest.mark.parametrize(
+    "suffix", ["jpg", "jpeg", "png", "bmp", "webp", "gif", "tif", "tiff", "JPG"]
+)
+def test_folder_suffixes(tmp_path, suffix):
+    make(tmp_path, f"a/1.{suffix}", f"b/1.{suffix}", "b/1.txt", "b/jpg", "b/folder.jpg/2.png")
+    assert len(ImageList.from_folder(tmp_path)) == 3
+
+
+def test_folder_with_the_classes_of_a_model(tmp_path):
+    make(tmp_path, "cat/1.png", "dog/1.png")
+    images = ImageList.from_folder(tmp_path, class_names=["dog", "emu", "cat"])
+    assert images.class_names == ("dog", "emu", "cat")
+    assert images.labels.tolist() == [2, 0]
+    message = refusal(ImageList.from_folder, tmp_path, class_names=["dog", "emu"])
+    assert "'cat'" in message
+    assert "'emu'" in message
+    assert "twice" in refusal(ImageList.from_folder, tmp_path, class_names=["cat", "dog", "cat"])
+
+
+def test_one_class_is_enough_with_the_classes_of_a_model(tmp_path):
+    make(tmp_path, "cat/1.png")
+    assert "one class only, 'cat'" in refusal(ImageList.from_folder, tmp_path)
+    assert ImageList.from_folder(tmp_path, class_names=["cat", "dog"]).labels.tolist() == [0]
+
+
+def test_class_without_images_is_left_out(tmp_path):
+    make(tmp_path, "cat/1.png", "dog/1.png", "emu/notes.txt")
+    with pytest.warns(UserWarning, match="left out: 'emu'"):
+        images = ImageList.from_folder(tmp_path)
+    assert images.class_names == ("cat", "dog")
+
+
+def test_folder_refusals(tmp_path):
+    assert "no such folder" in refusal(ImageList.from_folder, tmp_path / "none")
+    file = tmp_path / "file"
+    file.touch()
+    assert "is a file" in refusal(ImageList.from_folder, file)
+    assert "no images" in refusal(ImageList.from_folder, tmp_path)
+    make(tmp_path, "1.png")
+    message = refusal(ImageList.from_folder, tmp_path)
+    assert "directly" in message
+    assert "own sub-folder" in message
+    make(tmp_path, "cat/notes.txt")
+    assert str(tmp_path) in refusal(ImageList.from_folder, tmp_path)
+
+
+def test_link_loops_end(tmp_path):
+    make(tmp_path, "cat/1.png", "dog/1.png")
+    for name, target in {
+        "cat/self": "cat",
+        "cat/up": ".",
+        "cat/sibling": "dog",
+        "dog/sibling": "cat",
+        "dog/nowhere": "none",
+    }.items():
+        (tmp_path / name).symlink_to(tmp_path / target, target_is_directory=True)
+    (tmp_path / "dog" / "itself.png").symlink_to(tmp_path / "dog" / "itself.png")
+    images = ImageList.from_folder(tmp_path)
+    assert images.keys() == ["cat/1.png", "cat/sibling/1.png", "dog/1.png", "dog/sibling/1.png"]
+
+
+def test_linked_class_folders_are_followed(tmp_path):
+    make(tmp_path / "elsewhere", "1.png")
+    make(tmp_path / "data", "dog/1.png")
+    (tmp_path / "data" / "cat").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert ImageList.from_folder(tmp_path / "data").keys() == ["cat/1.png", "dog/1.png"]
+
+
+def test_unreadable_folder(tmp_path, monkeypatch):
+    make(tmp_path, "cat/1.png", "dog/1.png")
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert "Permission denied" in refusal(ImageList.from_folder, tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_csv(tmp_path, encoding, newline):
+    make(tmp_path, "b, 1.png", "é.png", "sub/c.png")
+    lines = ["label,path", ' dog ,"b, 1.png"', "çat,é.png", "", "dog,sub/c.png", ""]
+    images = ImageList.from_csv(table(tmp_path, newline.join(lines), encoding))
+    assert images.class_names == ("dog", "çat")
+    assert images.labels.tolist() == [0, 1, 0]
+    assert images.labels.dtype == np.int32
+    assert images.keys() == ["b, 1.png", "é.png", "sub/c.png"]
+
+
+def test_csv_root_and_absolute_paths(tmp_path):
+    make(tmp_path / "images", "a.png")
+    make(tmp_path, "b.png", "tables/x")
+    path = table(tmp_path / "tables", f"path,label\na.png,cat\n{tmp_path}/b.png,dog\n")
+    images = ImageList.from_csv(str(path), root=tmp_path / "images")
+    assert images.paths == (tmp_path / "images/a.png", tmp_path / "b.png")
+    assert images.keys() == ["a.png", (tmp_path / "b.png").as_posix()]
+
+
+def test_folder_and_csv_have_the_same_identities(tmp_path):
+    make(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+    folder = ImageList.from_folder(tmp_path)
+    lines = "".join(f"{key},{key[:3]}\n" for key in reversed(folder.keys()))
+    listed = ImageList.from_csv(table(tmp_path, "path,label\n" + lines))
+    drawn = [
+        images.take(sample_few_shot(images.labels, 1, seed=1, keys=images.keys()).indices).keys()
+        for images in (folder, listed)
+    ]
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["(none)", "path,label"]),
+        ("path,class\n1.png,cat\n", ["'path', 'class'", "path,label"]),
+        ("path,label,split\n1.png,cat,train\n", ["'split'", "path,label"]),
+        ("path,path,label\n", ["'path', 'path', 'label'"]),
+        ("1.png,cat\n2.png,dog\n", ["'1.png', 'cat'", "path,label"]),
+        ("path,label\n", ["lists no images"]),
+        ("path,label\n1.png,cat\nno.png,dog\n", ["line 3", "'no.png'", "no image file"]),
+        ("path,label\n1.png\n", ["line 2", "1 values"]),
+        ("path,label\n1.png,cat,x\n", ["line 2", "3 values"]),
+        ("path,label\n1.png,\n", ["line 2", "empty"]),
+        ("path,label\n,cat\n", ["line 2", "empty"]),
+        ("path,label\n1.png,cat\n2.png,cat\n", ["one class only", "'cat'"]),
+        ('path,label\n1.png,"cat\n', ["not a valid CSV"]),
+        ("path,label\n1.png," + "x" * 200_000, ["not a valid CSV"]),
+        (f"path,label\n{'x' * 5000}.png,cat\n", ["line 2", "no image file"]),
+        ("path,label\na\0b.png,cat\n", ["labels.csv"]),
+    ],
+)
+def test_csv_refusals(tmp_path, text, words):
+    make(tmp_path, "1.png", "2.png")
+    path = table(tmp_path, text)
+    message = refusal(ImageList.from_csv, path)
+    for word in [*words, str(path)]:
+        assert word in message
+
+
+def test_csv_that_cannot_be_read(tmp_path):
+    assert "cannot be read" in refusal(ImageList.from_csv, tmp_path / "none.csv")
+    assert "cannot be read" in refusal(ImageList.from_csv, tmp_path)
+    assert "UTF-8" in refusal(ImageList.from_csv, table(tmp_path, "path,label\né,b\n", "latin-1"))
+    assert "UTF-8" in refusal(ImageList.from_csv, table(tmp_path, "path,label\n", "utf-16"))
+
+
+def test_csv_with_the_classes_of_a_model(tmp_path):
+    make(tmp_path, "1.png")
+    path = table(tmp_path, "path,label\n1.png,cat\n")
+    assert ImageList.from_csv(path, class_names=("dog", "cat")).labels.tolist() == [1]
+    assert "'cat'" in refusal(ImageList.from_csv, path, class_names=("dog", "emu"))
+
+
+def test_take(tmp_path):
+    make(tmp_path, "cat/1.png", "cat/2.png", "dog/1.png")
+    images = ImageList.from_folder(tmp_path)
+    taken = images.take(np.array([2, 0]))
+    assert taken.keys() == ["dog/1.png", "cat/1.png"]
+    assert taken.labels.tolist() == [1, 0]
+    assert taken.class_names == images.class_names
+    assert len(images.take([])) == 0
+    assert images.take([True, False, True]).keys() == ["cat/1.png", "dog/1.png"]
+    with pytest.raises(IndexError):
+        images.take([3])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("csv"), "1.png", "2.png")
+
+
+cells = st.sampled_from(["path", "label", "1.png", "2.png", "cat", "dog", "", '"', "\0", "é", " "])
+separators = st.sampled_from([",", "\n", "\r", "\r\n"])
+near_csv = st.lists(st.tuples(cells, separators)).map(lambda parts: "".join(map("".join, parts)))
+
+
+@settings(max_examples=400, deadline=None)
+@given(content=st.binary() | st.text() | near_csv | near_csv.map("path,label\n".__add__))
+def test_random_csv_gives_images_or_input_error(folder, content):
+    path = folder / "random.csv"
+    path.write_bytes(content if isinstance(content, bytes) else os.fsencode(encodable(content)))
+    try:
+        images = ImageList.from_csv(path)
+    except InputError:
+        return
+    assert len(images) == len(images.labels) >= 2
+    assert len(images.class_names) >= 2
+    assert all(image.is_file() for image in images.paths)
+
+
+def encodable(text):
+    return text.encode("utf-8", "replace").decode("utf-8")
