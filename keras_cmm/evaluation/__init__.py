@@ -1,0 +1,23 @@
+"""Evaluation: metrics, the few-shot benchmark and its summary."""
+
+from keras_cmm.evaluation.benchmark import make_task, run_benchmark
+from keras_cmm.evaluation.metrics import (
+    confusion_matrix,
+    macro_f1,
+    per_class_accuracy,
+    top_1,
+    top_k,
+)
+from keras_cmm.evaluation.summary import average_over_datasets, summarize
+
+__all__ = [
+    "average_over_datasets",
+    "confusion_matrix",
+    "macro_f1",
+    "make_task",
+    "per_class_accuracy",
+    "run_benchmark",
+    "summarize",
+    "top_1",
+    "top_k",
+]

@@ -1,0 +1,273 @@
+"""The few-shot benchmark: every method on every data set, at every number of shots and seed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.data import EmbeddingSet, FewShotSample, row_keys, sample_few_shot
+from keras_cmm.errors import InputError
+from keras_cmm.evaluation.metrics import top_1
+from keras_cmm.methods import METHODS, FewShotTask
+
+Shots = int | Literal["all"]
+
+_MAX_VALIDATION_SHOTS = 4
+
+
+def make_task(
+    embedding_set: EmbeddingSet, shots: Shots, seed: int, sample: FewShotSample | None = None
+) -> FewShotTask:
+    """Draw one few-shot task from the train and validation rows of a data set.
+
+    Validation is min(shots, 4) rows a class from the validation pool, else from the train rows that
+    were not drawn. Where these are too few to cover half of the classes there is none, and methods
+    hold part of the support set out (`keras_cmm.methods.selection`).
+
+    Args:
+        embedding_set: The data set. Its test rows are not touched.
+        shots: Rows a class, "all", or 0 for an empty support set (zero-shot).
+        seed: Seed of both draws and of the training.
+        sample: A saved draw to repeat, instead of a new one.
+
+    Returns:
+        The task, in float32 and unit length. For "all" its `shots` is the largest number of support
+        rows of any class.
+
+    Raises:
+        InputError: If `shots` or `seed` cannot be used or `sample` was drawn from other data.
+
+    Example:
+        >>> import numpy as np
+        >>> eye = np.eye(2, dtype="float16")
+        >>> data = EmbeddingSet(
+        ...     train_embeddings=eye, train_labels=np.arange(2), test_embeddings=eye,
+        ...     test_labels=np.arange(2), text_embeddings=eye, class_names=["ant", "bee"],
+        ...     dataset="insects", backbone="CLIP",
+        ... )
+        >>> task = make_task(data, "all", seed=1)
+        >>> task.shots, task.labels, task.embeddings.dtype, task.has_validation
+        (1, array([0, 1]), dtype('float32'), False)
+
+    References:
+        The protocol of CoOp: Zhou et al., IJCV 2022, arXiv:2109.01134.
+    """
+    if shots == 0:
+        rows = np.empty(0, dtype="int64")
+    else:
+        rows = _support_rows(embedding_set, shots, seed, sample)
+    labels = embedding_set.train_labels[rows].astype(np.int64)
+    largest = int(np.bincount(labels, minlength=1).max())
+    val_embeddings, val_labels, val_source = _draw_validation(embedding_set, rows, largest, seed)
+    return FewShotTask(
+        embeddings=_unit_rows(embedding_set.train_embeddings[rows]),
+        labels=labels,
+        text_embeddings=_unit_rows(embedding_set.text_embeddings),
+        logit_scale=embedding_set.logit_scale,
+        shots=largest if shots == "all" else shots,
+        seed=seed,
+        val_embeddings=val_embeddings,
+        val_labels=val_labels,
+        val_source=val_source,
+    )
+
+
+def run_benchmark(
+    embedding_sets: Sequence[EmbeddingSet],
+    methods: Sequence[str],
+    shots: Sequence[Shots],
+    seeds: Sequence[int],
+    on_record: Callable[[dict[str, Any]], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Fit and test every method on every data set, at every number of shots and seed.
+
+    Test rows are used by `predict_logits` alone, after `fit`. Zero-shot gives one record a data
+    set, with shots 0 and seed 0. Where all classes of a data set have fewer train rows than `shots`
+    the run would repeat a smaller one under another name: it is left out, with a warning.
+
+    Args:
+        embedding_sets: The data sets.
+        methods: Keys of `keras_cmm.methods.METHODS`.
+        shots: Numbers of rows a class, 1 or more, or "all".
+        seeds: Seeds of the draws and of the training.
+        on_record: Called with each record as soon as there is one.
+
+    Returns:
+        Flat JSON-able records {dataset, protocol, backbone, method, shots, seed, top1 (percent),
+        fit_seconds, predict_seconds, hyperparameters, versions}.
+
+    Raises:
+        InputError: If a method is unknown, `shots` or a seed cannot be used, or two data sets have
+            the same name, protocol and backbone.
+
+    Example:
+        >>> import numpy as np
+        >>> eye = np.eye(2, dtype="float16")
+        >>> data = EmbeddingSet(
+        ...     train_embeddings=eye, train_labels=np.arange(2), test_embeddings=eye,
+        ...     test_labels=np.arange(2), text_embeddings=eye, class_names=["ant", "bee"],
+        ...     dataset="insects", backbone="CLIP",
+        ... )
+        >>> records = run_benchmark([data], ["zero_shot", "nearest_mean"], shots=[1], seeds=[1])
+        >>> [(record["method"], record["shots"], record["top1"]) for record in records]
+        [('zero_shot', 0, 100.0), ('nearest_mean', 1, 100.0)]
+    """
+    _check_arguments(embedding_sets, methods, shots)
+    versions = _versions()
+    records = []
+    for embedding_set in embedding_sets:
+        for task, method in _runs(embedding_set, methods, shots, seeds):
+            record = _run(embedding_set, task, method) | {"versions": versions}
+            records.append(record)
+            if on_record is not None:
+                on_record(record)
+    return records
+
+
+def _check_arguments(
+    embedding_sets: Sequence[EmbeddingSet], methods: Sequence[str], shots: Sequence[Shots]
+) -> None:
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown:
+        raise InputError(f"`methods` must be among {', '.join(METHODS)}. Received: {unknown[0]}")
+    bad = [number for number in shots if number != "all" and number < 1]
+    if bad:
+        raise InputError(f'`shots` must be 1 or more, or "all". Received: {bad[0]}')
+    names = [(data.dataset, data.protocol, data.backbone) for data in embedding_sets]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        dataset, protocol, backbone = repeated[0]
+        raise InputError(
+            "two embeddings files have the same data set, protocol and backbone "
+            f"({dataset}, {protocol}, {backbone}): their records could not be told apart."
+        )
+
+
+def _runs(
+    embedding_set: EmbeddingSet,
+    methods: Sequence[str],
+    shots: Sequence[Shots],
+    seeds: Sequence[int],
+) -> Iterator[tuple[FewShotTask, str]]:
+    """Yield every task with every method to be fitted on it."""
+    if "zero_shot" in methods:
+        yield make_task(embedding_set, 0, seed=0), "zero_shot"
+    trained = [method for method in methods if method != "zero_shot"]
+    if not trained:
+        return
+    for number in _feasible_shots(embedding_set, shots):
+        for seed in seeds:
+            task = make_task(embedding_set, number, seed)
+            for method in trained:
+                yield task, method
+
+
+def _feasible_shots(embedding_set: EmbeddingSet, shots: Sequence[Shots]) -> list[int]:
+    """Return the numbers of shots that the data set has, each once, "all" as a number."""
+    largest = int(np.bincount(embedding_set.train_labels).max())
+    feasible = []
+    for number in shots:
+        if number != "all" and number > largest:
+            warnings.warn(
+                f"{embedding_set.dataset}: {number} shots left out, no class has more than "
+                f"{largest} train rows.",
+                stacklevel=4,
+            )
+        else:
+            feasible.append(largest if number == "all" else number)
+    return list(dict.fromkeys(feasible))
+
+
+def _run(embedding_set: EmbeddingSet, task: FewShotTask, name: str) -> dict[str, Any]:
+    keras.utils.set_random_seed(task.seed)
+    start = time.perf_counter()
+    method = METHODS[name]().fit(task)
+    fit_seconds = time.perf_counter() - start
+
+    test_embeddings = _unit_rows(embedding_set.test_embeddings)
+    start = time.perf_counter()
+    logits = method.predict_logits(test_embeddings)
+    predict_seconds = time.perf_counter() - start
+    return {
+        "dataset": embedding_set.dataset,
+        "protocol": embedding_set.protocol,
+        "backbone": embedding_set.backbone,
+        "method": name,
+        "shots": task.shots,
+        "seed": task.seed,
+        "top1": top_1(logits, embedding_set.test_labels),
+        "fit_seconds": fit_seconds,
+        "predict_seconds": predict_seconds,
+        "hyperparameters": method.hyperparameters_,
+    }
+
+
+def _support_rows(
+    embedding_set: EmbeddingSet, shots: Shots, seed: int, sample: FewShotSample | None
+) -> npt.NDArray[np.int64]:
+    if sample is None:
+        keys = row_keys(embedding_set.train_embeddings)
+        return sample_few_shot(embedding_set.train_labels, shots, seed=seed, keys=keys).indices
+    if (sample.num_rows, sample.shots) != (len(embedding_set.train_labels), shots):
+        raise InputError(
+            f"`sample` must hold {shots} shots of {len(embedding_set.train_labels)} train rows. "
+            f"Received: {sample.shots} shots of {sample.num_rows} rows"
+        )
+    return sample.indices
+
+
+def _draw_validation(
+    embedding_set: EmbeddingSet, support_rows: npt.NDArray[np.int64], shots: int, seed: int
+) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.int64] | None, str]:
+    if not support_rows.size:
+        return None, None, "none"
+    if embedding_set.val_embeddings is not None and embedding_set.val_labels is not None:
+        embeddings, labels = embedding_set.val_embeddings, embedding_set.val_labels
+        exclude, source = None, "from the validation pool"
+    else:
+        embeddings, labels = embedding_set.train_embeddings, embedding_set.train_labels
+        exclude, source = support_rows, "from train rows outside the support set"
+    with warnings.catch_warnings():
+        # Fewer validation rows than wanted are no fault of the data; the record counts them.
+        warnings.simplefilter("ignore", UserWarning)
+        rows = sample_few_shot(
+            labels,
+            min(shots, _MAX_VALIDATION_SHOTS),
+            seed=seed,
+            keys=row_keys(embeddings),
+            exclude=exclude,
+        ).indices
+    # A few classes' rows would choose hyper-parameters for those classes alone.
+    if 2 * len(np.unique(labels[rows])) < embedding_set.num_classes:
+        return None, None, "none"
+    return _unit_rows(embeddings[rows]), labels[rows].astype(np.int64), source
+
+
+def _unit_rows(embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Return the rows in float32 and of unit length; float16 files hold them to 1e-3 only."""
+    rows = np.array(embeddings, dtype=np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+def _versions() -> dict[str, str]:
+    # Not at the top: the package imports this module while it is itself being imported.
+    from keras_cmm import __version__
+
+    backend = keras.backend.backend()
+    return {
+        "keras_cmm": __version__,
+        "keras": keras.__version__,
+        "backend": backend,
+        backend: importlib.metadata.version(backend),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

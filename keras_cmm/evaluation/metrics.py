@@ -1,0 +1,120 @@
+"""Accuracy in its usual forms. All rates are in percent."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def top_1(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
+    """Return top-1 accuracy in percent.
+
+    Args:
+        logits: Scores, shape `(batch, classes)`. Of equal scores the lower class id comes first.
+        labels: Class ids, shape `(batch,)`.
+
+    Returns:
+        Percentage of rows whose highest score is at their label.
+
+    Example:
+        >>> import numpy as np
+        >>> top_1(np.array([[0.9, 0.1], [0.8, 0.2]]), np.array([0, 1]))
+        50.0
+    """
+    return top_k(logits, labels, k=1)
+
+
+def top_k(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], k: int) -> float:
+    """Return top-k accuracy in percent.
+
+    Args:
+        logits: Scores, shape `(batch, classes)`. Of equal scores the lower class id comes first.
+        labels: Class ids, shape `(batch,)`.
+        k: Number of guesses, 1 or more.
+
+    Returns:
+        Percentage of rows whose label is among their k highest scores.
+
+    Example:
+        >>> import numpy as np
+        >>> top_k(np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]), np.array([1, 2]), k=2)
+        50.0
+    """
+    own = logits[np.arange(len(labels)), labels][:, None]
+    tied_before = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
+    # `not <=` rather than `>`: a row of NaN must not count as a hit.
+    rank = (~(logits <= own) | tied_before).sum(axis=1)
+    return float(100.0 * np.mean(rank < k))
+
+
+def confusion_matrix(
+    predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], num_classes: int
+) -> npt.NDArray[np.int64]:
+    """Count how often each class was taken for each.
+
+    Args:
+        predictions: Predicted class ids, shape `(batch,)`.
+        labels: True class ids, shape `(batch,)`.
+        num_classes: Number of classes.
+
+    Returns:
+        Counts, shape `(classes, classes)`: row = true class, column = predicted class.
+
+    Example:
+        >>> import numpy as np
+        >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), num_classes=2)
+        array([[1, 1],
+               [0, 1]])
+    """
+    from sklearn import metrics
+
+    counts: npt.NDArray[np.int64] = metrics.confusion_matrix(
+        labels, predictions, labels=np.arange(num_classes)
+    )
+    return counts
+
+
+def per_class_accuracy(
+    predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], num_classes: int
+) -> npt.NDArray[np.float64]:
+    """Return the accuracy on the rows of each class (its recall), in percent.
+
+    Args:
+        predictions: Predicted class ids, shape `(batch,)`.
+        labels: True class ids, shape `(batch,)`.
+        num_classes: Number of classes.
+
+    Returns:
+        Percentages, shape `(classes,)`; NaN for a class without a row.
+
+    Example:
+        >>> import numpy as np
+        >>> per_class_accuracy(np.array([0, 1, 1]), np.array([0, 0, 1]), num_classes=3)
+        array([ 50., 100.,  nan])
+    """
+    from sklearn.metrics import recall_score
+
+    recall: npt.NDArray[np.float64] = recall_score(
+        labels, predictions, labels=np.arange(num_classes), average=None, zero_division=np.nan
+    )
+    return 100.0 * recall
+
+
+def macro_f1(predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.integer]) -> float:
+    """Return the mean of the classes' F1 scores, in percent.
+
+    Args:
+        predictions: Predicted class ids, shape `(batch,)`.
+        labels: True class ids, shape `(batch,)`.
+
+    Returns:
+        Mean over the classes that occur among labels or predictions.
+
+    Example:
+        >>> import numpy as np
+        >>> round(macro_f1(np.array([0, 1, 1]), np.array([0, 0, 1])), 2)
+        66.67
+    """
+    from sklearn.metrics import f1_score
+
+    return float(100.0 * f1_score(labels, predictions, average="macro", zero_division=0.0))

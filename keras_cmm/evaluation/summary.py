@@ -1,0 +1,97 @@
+"""From records to mean and standard deviation over seeds. Pure functions; nothing is printed."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Record = Mapping[str, Any]
+
+_GROUP = ("dataset", "protocol", "backbone", "method", "shots")
+_ACROSS_DATASETS = ("protocol", "backbone", "method", "shots")
+
+
+def summarize(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Aggregate records over seeds.
+
+    Args:
+        records: Records of `run_benchmark`.
+
+    Returns:
+        One row for each (dataset, protocol, backbone, method, shots), in order of appearance, with
+        `mean` and `std` of top-1 in percent (sample standard deviation, 0.0 for one seed) and
+        `seeds`, their number.
+
+    Example:
+        >>> group = {"dataset": "dtd", "protocol": "embeddings", "backbone": "ViT-B/32",
+        ...          "method": "cmm", "shots": 4}
+        >>> rows = summarize([group | {"seed": 1, "top1": 57.0}, group | {"seed": 2, "top1": 59.0}])
+        >>> rows[0]["mean"], round(rows[0]["std"], 3), rows[0]["seeds"]
+        (58.0, 1.414, 2)
+    """
+    groups: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for record in records:
+        groups[tuple(record[field] for field in _GROUP)].append(record["top1"])
+    return [
+        dict(zip(_GROUP, group, strict=True)) | _mean_and_std(values)
+        for group, values in groups.items()
+    ]
+
+
+def average_over_datasets(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Average top-1 over data sets of the same protocol and backbone.
+
+    A method's average at some number of shots is given only where every data set has a value, so
+    that averages of different methods are comparable.
+
+    Args:
+        records: Records of `run_benchmark`.
+
+    Returns:
+        Rows as of `summarize` with `dataset` "average": `mean` is the mean of the data sets' means;
+        `std` is that of the seeds' averages, over the seeds that every data set has.
+
+    Example:
+        >>> group = {"protocol": "embeddings", "backbone": "ViT-B/32", "method": "cmm",
+        ...          "shots": 4, "seed": 1}
+        >>> dtd = group | {"dataset": "dtd", "top1": 60.0}
+        >>> cars = group | {"dataset": "stanford_cars", "top1": 70.0}
+        >>> rows = average_over_datasets([dtd, cars])
+        >>> rows[0]["dataset"], rows[0]["mean"], rows[0]["std"]
+        ('average', 65.0, 0.0)
+    """
+    datasets: dict[tuple[Any, ...], set[str]] = defaultdict(set)
+    groups: dict[tuple[Any, ...], dict[str, dict[int, float]]] = defaultdict(dict)
+    for record in records:
+        datasets[record["protocol"], record["backbone"]].add(record["dataset"])
+        group = groups[tuple(record[field] for field in _ACROSS_DATASETS)]
+        group.setdefault(record["dataset"], {})[record["seed"]] = record["top1"]
+    rows = []
+    for group_key, by_dataset in groups.items():
+        protocol, backbone = group_key[:2]
+        if set(by_dataset) != datasets[protocol, backbone]:
+            continue
+        shared_seeds = set.intersection(*(set(by_seed) for by_seed in by_dataset.values()))
+        averages = [
+            statistics.fmean(by_seed[seed] for by_seed in by_dataset.values())
+            for seed in sorted(shared_seeds)
+        ]
+        mean = statistics.fmean(
+            statistics.fmean(by_seed.values()) for by_seed in by_dataset.values()
+        )
+        rows.append(
+            {"dataset": "average"}
+            | dict(zip(_ACROSS_DATASETS, group_key, strict=True))
+            | {**_mean_and_std(averages), "mean": mean}
+        )
+    return rows
+
+
+def _mean_and_std(values: list[float]) -> dict[str, float | int]:
+    return {
+        "mean": statistics.fmean(values) if values else 0.0,
+        "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "seeds": len(values),
+    }

@@ -1,0 +1,33 @@
+"""Few-shot methods on frozen embeddings: fit on a support set, predict logits."""
+
+from __future__ import annotations
+
+from keras_cmm.methods.few_shot_method import FewShotMethod
+from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.methods.linear_probe import LinearProbe
+from keras_cmm.methods.nearest_mean import NearestMean
+from keras_cmm.methods.tip_adapter import TipAdapter
+from keras_cmm.methods.tip_adapter_f import TipAdapterF
+from keras_cmm.methods.zero_shot import ZeroShot
+
+METHODS: dict[str, type[FewShotMethod]] = {
+    method.name: method for method in (ZeroShot, NearestMean, LinearProbe, TipAdapter, TipAdapterF)
+}
+
+try:  # CMM is still being written.
+    from keras_cmm.methods.cmm import CMM
+except ModuleNotFoundError:
+    pass
+else:
+    METHODS = {CMM.name: CMM, **METHODS}
+
+__all__ = [
+    "METHODS",
+    "FewShotMethod",
+    "FewShotTask",
+    "LinearProbe",
+    "NearestMean",
+    "TipAdapter",
+    "TipAdapterF",
+    "ZeroShot",
+]

@@ -1,0 +1,114 @@
+"""What a few-shot method is allowed to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.errors import InputError
+
+# float16 files hold unit vectors to about 1e-3; anything further off was never normalised.
+_UNIT_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True, eq=False)
+class FewShotTask:
+    """One few-shot problem: support set, class texts and, where there is one, validation rows.
+
+    It never holds test data, so no method can choose anything on it.
+
+    Args:
+        embeddings: Support set, unit-length float32 image embeddings, shape `(rows, dim)`.
+        labels: Class of each support row, integers in `[0, classes)`, shape `(rows,)`. A class may
+            have no row.
+        text_embeddings: Unit-length float32 class prototypes T0, shape `(classes, dim)`.
+        logit_scale: CLIP's logit scale, 100 for the OpenAI models.
+        shots: Shots per class that were asked for; 0 for zero-shot.
+        seed: Seed of the support set and of the training.
+        val_embeddings: Unit-length float32 validation embeddings, shape `(val_rows, dim)`, or
+            `None`.
+        val_labels: Class of each validation row, shape `(val_rows,)`, or `None`.
+        val_source: Where the validation rows come from, for the record.
+
+    Raises:
+        InputError: If shapes disagree, a label is out of range or a row is not of unit length.
+
+    Example:
+        >>> import numpy as np
+        >>> task = FewShotTask(
+        ...     embeddings=np.eye(3, dtype="float32"),
+        ...     labels=np.array([0, 1, 1]),
+        ...     text_embeddings=np.eye(3, dtype="float32")[:2],
+        ...     logit_scale=100.0,
+        ...     shots=2,
+        ...     seed=1,
+        ... )
+        >>> task.num_classes, task.has_validation
+        (2, False)
+
+    References:
+        The few-shot protocol of CoOp: Zhou et al., IJCV 2022, arXiv:2109.01134.
+    """
+
+    embeddings: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.integer]
+    text_embeddings: npt.NDArray[np.float32]
+    logit_scale: float
+    shots: int
+    seed: int
+    val_embeddings: npt.NDArray[np.float32] | None = None
+    val_labels: npt.NDArray[np.integer] | None = None
+    val_source: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.text_embeddings.ndim != 2:
+            raise InputError(
+                "`text_embeddings` must have shape (classes, dim). "
+                f"Received: {self.text_embeddings.shape}"
+            )
+        _check_unit_rows("text_embeddings", self.text_embeddings)
+        self._check_rows("embeddings", self.embeddings, self.labels)
+        if (self.val_embeddings is None) != (self.val_labels is None):
+            raise InputError("`val_embeddings` and `val_labels` must be given together.")
+        if self.val_embeddings is not None and self.val_labels is not None:
+            self._check_rows("val_embeddings", self.val_embeddings, self.val_labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, with or without support rows."""
+        return int(self.text_embeddings.shape[0])
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is at least one validation row."""
+        return self.val_labels is not None and len(self.val_labels) > 0
+
+    def _check_rows(
+        self, name: str, embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.integer]
+    ) -> None:
+        expected = (len(labels), self.text_embeddings.shape[1])
+        if labels.ndim != 1 or embeddings.shape != expected:
+            raise InputError(
+                f"`{name}` must have one row a label and the width of `text_embeddings`: "
+                f"{expected}. Received: {embeddings.shape}"
+            )
+        if len(labels) and not (labels.min() >= 0 and labels.max() < self.num_classes):
+            raise InputError(
+                f"labels of `{name}` must lie in [0, {self.num_classes}). "
+                f"Received: {labels.min()} to {labels.max()}"
+            )
+        _check_unit_rows(name, embeddings)
+
+
+def _check_unit_rows(name: str, embeddings: npt.NDArray[np.float32]) -> None:
+    if embeddings.dtype != np.float32:
+        raise InputError(f"`{name}` must be float32. Received: {embeddings.dtype}")
+    lengths = np.linalg.norm(embeddings, axis=1)
+    # `not <=` also refuses NaN.
+    if lengths.size and not np.abs(lengths - 1.0).max() <= _UNIT_TOLERANCE:
+        raise InputError(
+            f"rows of `{name}` must be of unit length: divide each by its norm. "
+            f"Received lengths from {lengths.min():.4g} to {lengths.max():.4g}"
+        )

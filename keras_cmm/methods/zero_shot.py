@@ -1,0 +1,52 @@
+"""CLIP itself."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.methods.few_shot_method import FewShotMethod
+from keras_cmm.methods.few_shot_task import FewShotTask
+
+
+class ZeroShot(FewShotMethod):
+    """Zero-shot CLIP: `logit_scale * x @ T0.T`. It ignores the support set.
+
+    Example:
+        >>> import numpy as np
+        >>> eye = np.eye(2, dtype="float32")
+        >>> task = FewShotTask(eye, np.array([0, 1]), eye, logit_scale=100.0, shots=1, seed=1)
+        >>> ZeroShot().fit(task).predict_logits(eye[:1])
+        array([[100.,   0.]], dtype=float32)
+
+    References:
+        Radford et al., ICML 2021, arXiv:2103.00020.
+    """
+
+    name: ClassVar[str] = "zero_shot"
+
+    def fit(self, task: FewShotTask) -> Self:
+        """Keep the class prototypes.
+
+        Args:
+            task: Only its texts and logit scale are used.
+
+        Returns:
+            The method itself, fitted.
+        """
+        self.weights_ = np.float32(task.logit_scale) * task.text_embeddings
+        self.hyperparameters_ = {"logit_scale": float(task.logit_scale), "selection": "fixed"}
+        return self
+
+    def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Score every class.
+
+        Args:
+            embeddings: Unit-length float32 image embeddings, shape `(batch, dim)`.
+
+        Returns:
+            float32 logits, shape `(batch, classes)`.
+        """
+        return embeddings @ self.weights_.T

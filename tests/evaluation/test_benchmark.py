@@ -1,0 +1,227 @@
+import dataclasses
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
+from keras_cmm.errors import InputError
+from keras_cmm.evaluation import make_task, run_benchmark, summarize
+from keras_cmm.methods import METHODS, FewShotMethod
+
+CLASSES, DIM = 4, 8
+FIELDS = {
+    "dataset",
+    "protocol",
+    "backbone",
+    "method",
+    "shots",
+    "seed",
+    "top1",
+    "fit_seconds",
+    "predict_seconds",
+    "hyperparameters",
+    "versions",
+}
+
+
+def make_data(train_rows=(8, 8, 8, 8), val_rows=0, scale=3.0, **changes):
+    """Return a set whose rows are of length `scale`, so that normalisation shows."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(CLASSES, DIM))
+
+    def draw(labels):
+        rows = centres[labels] + 0.5 * rng.normal(size=(len(labels), DIM))
+        return (scale * rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("float16")
+
+    train_labels = rng.permutation(np.repeat(np.arange(CLASSES), train_rows)).astype("int32")
+    test_labels = np.tile(np.arange(CLASSES, dtype="int32"), 20)
+    val_labels = np.tile(np.arange(CLASSES, dtype="int32"), val_rows)
+    fields = {
+        "train_embeddings": draw(train_labels),
+        "train_labels": train_labels,
+        "test_embeddings": draw(test_labels),
+        "test_labels": test_labels,
+        "text_embeddings": draw(np.arange(CLASSES)),
+        "val_embeddings": draw(val_labels) if val_rows else None,
+        "val_labels": val_labels if val_rows else None,
+        "class_names": [str(label) for label in range(CLASSES)],
+        "dataset": "generated",
+        "backbone": "none",
+    }
+    return EmbeddingSet(**fields | changes)
+
+
+def assert_unit(rows):
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
+
+
+def counts(labels):
+    return np.bincount(labels, minlength=CLASSES).tolist()
+
+
+@pytest.mark.parametrize(("shots", "expected"), [(1, 1), (2, 2), (8, 4)])
+def test_validation_from_the_pool(shots, expected):
+    task = make_task(make_data(val_rows=6), shots, seed=1)
+    assert counts(task.labels) == [shots] * CLASSES
+    assert counts(task.val_labels) == [expected] * CLASSES
+    assert task.val_source == "from the validation pool"
+    for rows in (task.embeddings, task.val_embeddings, task.text_embeddings):
+        assert_unit(rows)
+
+
+def test_validation_from_unused_train_rows():
+    task = make_task(make_data(), 3, seed=1)
+    assert counts(task.val_labels) == [3] * CLASSES
+    assert task.val_source == "from train rows outside the support set"
+    assert not set(row_keys(task.embeddings)) & set(row_keys(task.val_embeddings))
+
+
+def test_no_validation_where_everything_is_used():
+    assert not make_task(make_data(), 8, seed=1).has_validation
+
+
+def test_no_validation_on_a_few_classes_alone():
+    assert not make_task(make_data((8, 4, 4, 4)), 4, seed=1).has_validation
+    with pytest.warns(UserWarning, match="fewer than 5 rows"):
+        task = make_task(make_data((8, 8, 4, 4)), 5, seed=1)
+    assert counts(task.val_labels) == [3, 3, 0, 0]
+
+
+def test_all_shots():
+    task = make_task(make_data((8, 3, 5, 1)), "all", seed=1)
+    assert task.shots == 8
+    assert counts(task.labels) == [8, 3, 5, 1]
+
+
+def test_no_shots_is_an_empty_support_set():
+    task = make_task(make_data(val_rows=4), 0, seed=0)
+    assert task.embeddings.shape == (0, DIM)
+    assert not task.has_validation
+
+
+def test_the_same_support_set_for_any_order_of_the_file():
+    data = make_data()
+    order = np.random.default_rng(3).permutation(len(data.train_labels))
+    shuffled = dataclasses.replace(
+        data,
+        train_embeddings=data.train_embeddings[order],
+        train_labels=data.train_labels[order],
+    )
+    first, second = make_task(data, 2, seed=1), make_task(shuffled, 2, seed=1)
+    np.testing.assert_array_equal(first.embeddings, second.embeddings)
+    np.testing.assert_array_equal(first.val_embeddings, second.val_embeddings)
+    assert (first.embeddings != make_task(data, 2, seed=2).embeddings).any()
+
+
+def test_a_saved_sample_is_repeated():
+    data = make_data()
+    sample = sample_few_shot(data.train_labels, 2, seed=7, keys=row_keys(data.train_embeddings))
+    repeated = make_task(data, 2, seed=1, sample=sample)
+    np.testing.assert_array_equal(repeated.embeddings, make_task(data, 2, seed=7).embeddings)
+    with pytest.raises(InputError, match="must hold 3 shots"):
+        make_task(data, 3, seed=1, sample=sample)
+    with pytest.raises(InputError, match="of 31 rows"):
+        make_task(data, 2, seed=1, sample=dataclasses.replace(sample, num_rows=31))
+
+
+def test_records():
+    seen = []
+    records = run_benchmark(
+        [make_data(val_rows=4)], list(METHODS), shots=[1, 4], seeds=[1, 2], on_record=seen.append
+    )
+    assert seen == records
+    assert len(records) == 1 + 2 * 2 * (len(METHODS) - 1)
+    assert json.loads(json.dumps(records)) == records
+    for record in records:
+        assert set(record) == FIELDS
+        assert 0 <= record["top1"] <= 100
+        assert type(record["shots"]) is int
+        assert isinstance(record["hyperparameters"]["selection"], str)
+        versions = record["versions"]
+        assert {"keras_cmm", "keras", "backend", "numpy", "python"} < set(versions)
+        assert versions["backend"] in versions
+    zero_shot = [record for record in records if record["method"] == "zero_shot"]
+    assert [(record["shots"], record["seed"]) for record in zero_shot] == [(0, 0)]
+
+
+def test_runs_repeat_exactly():
+    arguments = ([make_data()], list(METHODS), [2], [1])
+    first, second = run_benchmark(*arguments), run_benchmark(*arguments)
+    for a, b in zip(first, second, strict=True):
+        assert (a["top1"], a["hyperparameters"]) == (b["top1"], b["hyperparameters"])
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_test_labels_change_no_prediction(name, monkeypatch):
+    predicted = []
+
+    class Spy(METHODS[name]):
+        def predict_logits(self, embeddings):
+            predicted.append(super().predict_logits(embeddings))
+            return predicted[-1]
+
+    monkeypatch.setitem(METHODS, name, Spy)
+    data = make_data()
+    wrong = dataclasses.replace(data, test_labels=(data.test_labels + 1) % CLASSES)
+    run_benchmark([data], [name], shots=[2], seeds=[1])
+    run_benchmark([wrong], [name], shots=[2], seeds=[1])
+    np.testing.assert_array_equal(predicted[0], predicted[1])
+
+
+def test_too_many_shots_are_left_out_with_a_warning():
+    with pytest.warns(UserWarning, match="16 shots left out, no class has more than 8"):
+        records = run_benchmark([make_data()], ["nearest_mean"], shots=[4, 16], seeds=[1])
+    assert [record["shots"] for record in records] == [4]
+
+
+def test_some_small_classes_are_no_reason_to_leave_shots_out():
+    with pytest.warns(UserWarning, match="fewer than 8 rows"):
+        records = run_benchmark([make_data((8, 2, 8, 8))], ["nearest_mean"], [8], [1])
+    assert [record["shots"] for record in records] == [8]
+
+
+def test_all_is_recorded_as_a_number_and_runs_once():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        records = run_benchmark([make_data((8, 2, 8, 8))], ["nearest_mean"], [8, "all"], [1])
+    assert [record["shots"] for record in records] == [8]
+
+
+def test_bad_arguments():
+    data = make_data()
+    with pytest.raises(InputError, match="Received: svm"):
+        run_benchmark([data], ["svm"], [1], [1])
+    with pytest.raises(InputError, match="Received: 0"):
+        run_benchmark([data], ["nearest_mean"], [0], [1])
+    with pytest.raises(InputError, match="could not be told apart"):
+        run_benchmark([data, data], ["nearest_mean"], [1], [1])
+
+
+def test_the_seed_is_set_before_each_fit(monkeypatch):
+    draws = []
+
+    class Drawing(METHODS["zero_shot"]):
+        def fit(self, task):
+            draws.append(np.random.random())  # noqa: NPY002
+            return super().fit(task)
+
+    assert issubclass(Drawing, FewShotMethod)
+    monkeypatch.setitem(METHODS, "drawing", Drawing)
+    run_benchmark([make_data()], ["drawing", "zero_shot", "drawing"], [1, 2], [5])
+    assert len(set(draws)) == 1
+
+
+@pytest.mark.shared
+def test_reference_values():
+    folder = Path(__file__).resolve().parents[2].parent / "shared" / "embeddings"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent")
+    dtd, imagenet = (EmbeddingSet.read(folder / f"{n}.safetensors") for n in ("dtd", "imagenet"))
+    zero_shot = run_benchmark([dtd, imagenet], ["zero_shot"], [], [])
+    assert [record["top1"] for record in zero_shot] == pytest.approx([43.32, 65.90], abs=0.1)
+    rows = summarize(run_benchmark([dtd], ["tip_adapter_f"], [4], [1, 2, 3]))
+    assert rows[0]["mean"] == pytest.approx(55.4, abs=1.5)

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from keras_cmm.errors import InputError
+from keras_cmm.methods import FewShotTask
+
+EYE = np.eye(3, dtype="float32")
+
+
+def make(**changes):
+    arguments = {
+        "embeddings": EYE,
+        "labels": np.arange(3),
+        "text_embeddings": EYE,
+        "logit_scale": 100.0,
+        "shots": 1,
+        "seed": 1,
+    }
+    return FewShotTask(**arguments | changes)
+
+
+def test_a_support_set_may_be_empty():
+    task = make(embeddings=EYE[:0], labels=np.arange(0), shots=0)
+    assert task.num_classes == 3
+    assert not task.has_validation
+
+
+def test_validation_rows():
+    assert make(val_embeddings=EYE, val_labels=np.arange(3)).has_validation
+    assert not make(val_embeddings=EYE[:0], val_labels=np.arange(0)).has_validation
+
+
+def test_there_is_no_place_for_test_data():
+    assert not [field for field in FewShotTask.__dataclass_fields__ if "test" in field]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text_embeddings": EYE[0]}, "text_embeddings"),
+        ({"embeddings": EYE[:2]}, "one row a label"),
+        ({"embeddings": EYE[:, :2]}, "width"),
+        ({"labels": np.zeros((3, 1), int)}, "one row a label"),
+        ({"labels": np.array([0, 1, 3])}, "must lie in"),
+        ({"labels": np.array([0, 1, -1])}, "must lie in"),
+        ({"embeddings": 2 * EYE}, "unit length"),
+        ({"embeddings": np.full((3, 3), np.nan, "float32")}, "unit length"),
+        ({"embeddings": EYE.astype("float64")}, "float32"),
+        ({"text_embeddings": EYE.astype("float16")}, "float32"),
+        ({"val_embeddings": EYE}, "together"),
+        ({"val_embeddings": EYE, "val_labels": np.array([0, 1, 9])}, "val_embeddings"),
+    ],
+)
+def test_bad_arguments(changes, message):
+    with pytest.raises(InputError, match=message):
+        make(**changes)
