@@ -104,6 +104,10 @@ class CMMClassifier(keras.Model):
             num_classes, trainable=train_prototypes, dtype="float32", name="prototypes"
         )
         self.triplet_loss = triplet_loss or CrossModalTripletLoss()
+        self._finds_duplicate_groups = (
+            isinstance(self.triplet_loss, CrossModalTripletLoss)
+            and self.triplet_loss.duplicate_groups is None
+        )
         self._cross_entropy_tracker = keras.metrics.Mean(name="cross_entropy")
         self._triplet_tracker = keras.metrics.Mean(name="triplet")
 
@@ -116,10 +120,11 @@ class CMMClassifier(keras.Model):
     ) -> CMMClassifier:
         """Builds a classifier whose prototypes start at the classes' text embeddings.
 
+        It is the constructor followed by `assign_text_embeddings`.
+
         Args:
             text_embeddings: array-like of shape `(classes, dim)`; row `c` is class `c`.
-            triplet_loss: as in the constructor. The default, unlike the constructor's, knows which
-                classes share one text embedding and never takes them as each other's negatives.
+            triplet_loss: as in the constructor.
             **kwargs: the other arguments of the constructor, but for `num_classes`.
 
         Returns:
@@ -133,25 +138,60 @@ class CMMClassifier(keras.Model):
             >>> CMMClassifier.from_text_embeddings([[1.0, 0.0], [0.0, 1.0]]).num_classes
             2
         """
-        text_embeddings = np.asarray(text_embeddings, dtype="float32")
-        if text_embeddings.ndim != 2:
-            raise ValueError(
-                "`text_embeddings` must have shape (classes, dim). "
-                f"Received: an array of shape {text_embeddings.shape}"
-            )
-        num_classes, dim = text_embeddings.shape
-        if triplet_loss is None:
-            groups = find_duplicate_groups(text_embeddings)
-            triplet_loss = CrossModalTripletLoss(duplicate_groups=groups or None)
-        model = cls(num_classes, triplet_loss=triplet_loss, **kwargs)
-        model.build((None, dim))
-        model.text_prototypes.embeddings.assign(text_embeddings)
-        model.prototypes.embeddings.assign(text_embeddings)
+        text_embeddings = _as_text_embeddings(text_embeddings)
+        model = cls(len(text_embeddings), triplet_loss=triplet_loss, **kwargs)
+        model.assign_text_embeddings(text_embeddings)
         return model
+
+    def assign_text_embeddings(self, text_embeddings: Any) -> None:
+        """Starts both sets of prototypes at the classes' text embeddings.
+
+        Builds the model if needed. A `CrossModalTripletLoss` that was constructed without duplicate
+        groups is told which classes share one text embedding, so that they are never each other's
+        negatives. The mapping stays as it is.
+
+        Args:
+            text_embeddings: array-like of shape `(num_classes, dim)`; row `c` is class `c`.
+
+        Raises:
+            ValueError: if `text_embeddings` does not have that shape.
+
+        Example:
+            >>> from keras_cmm import CMMClassifier
+            >>> model = CMMClassifier(num_classes=3)
+            >>> model.assign_text_embeddings([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+            >>> model.triplet_loss.duplicate_groups
+            [[0, 2]]
+        """
+        text_embeddings = _as_text_embeddings(text_embeddings)
+        dim = text_embeddings.shape[1]
+        self._check_text_embeddings_shape(text_embeddings.shape)
+        if not self.built:
+            self.build((None, dim))
+        self.text_prototypes.embeddings.assign(text_embeddings)
+        self.prototypes.embeddings.assign(text_embeddings)
+        if self._finds_duplicate_groups:
+            self.triplet_loss.duplicate_groups = find_duplicate_groups(text_embeddings) or None
+            # A traced training or evaluation step holds the old groups.
+            self.train_function = self.test_function = None
+
+    def _check_text_embeddings_shape(self, shape: tuple[int, ...]) -> None:
+        dim = self.text_prototypes.embeddings.shape[1] if self.built else shape[1]
+        if shape != (self.num_classes, dim):
+            raise ValueError(
+                f"`text_embeddings` must have shape ({self.num_classes}, {dim}): one row a class, "
+                f"as wide as the image embeddings. Received: an array of shape {shape}"
+            )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights for inputs of `input_shape`, `(batch, dim)`."""
         mapped_shape = self.mapping.compute_output_shape(input_shape)
+        if mapped_shape[-1] != input_shape[-1]:
+            raise ValueError(
+                "`mapping` must keep the width of its input, because the mapped images are "
+                "compared with prototypes that start at the text embeddings. "
+                f"Received: a mapping from {tuple(input_shape)} to {tuple(mapped_shape)}"
+            )
         for layer, shape in (
             (self.mapping, input_shape),
             (self.text_prototypes, input_shape),
@@ -260,3 +300,13 @@ class CMMClassifier(keras.Model):
                 config[name], custom_objects=custom_objects
             )
         return cls(**config)
+
+
+def _as_text_embeddings(text_embeddings: Any) -> Any:
+    text_embeddings = np.asarray(text_embeddings, dtype="float32")
+    if text_embeddings.ndim != 2:
+        raise ValueError(
+            "`text_embeddings` must have shape (classes, dim). "
+            f"Received: an array of shape {text_embeddings.shape}"
+        )
+    return text_embeddings
