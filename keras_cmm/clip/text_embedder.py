@@ -1,0 +1,91 @@
+"""Text embeddings and class prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from keras_cmm.clip._inference import inference_mode, normalized, unit_rows
+from keras_cmm.clip.clip_model import CLIPModel
+
+
+class TextEmbedder:
+    """Embeds texts with a CLIP text encoder.
+
+    Args:
+        clip_model: the model, as `keras_cmm.clip.load` returns it.
+        batch_size: int. Texts a forward pass.
+
+    Example:
+        >>> from keras_cmm import clip  # doctest: +SKIP
+        >>> embedder = clip.TextEmbedder(clip.load("clip_vit_base_patch16"))  # doctest: +SKIP
+        >>> embedder.embed(["a photo of a cat.", "a photo of a dog."]).shape  # doctest: +SKIP
+        (2, 512)
+
+    References:
+        Radford et al., ICML 2021, arXiv:2103.00020, section 3.1.4 (prompt ensembling).
+    """
+
+    def __init__(self, clip_model: CLIPModel, batch_size: int = 256) -> None:
+        self.clip_model = clip_model
+        self.batch_size = batch_size
+
+    def token_ids(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Tokenizes texts.
+
+        Args:
+            texts: any texts; one that is too long is cut, and keeps its end token.
+
+        Returns:
+            int32 array of shape `(texts, max_sequence_length)`.
+        """
+        tokenizer = self.clip_model.tokenizer
+        length = self.clip_model.backbone.text_encoder.max_sequence_length
+        ids = np.full((len(texts), length), tokenizer.pad_token_id, dtype="int32")
+        for row, tokens in enumerate(tokenizer(list(texts)) if len(texts) else ()):
+            kept = [tokenizer.start_token_id, *tokens[: length - 2], tokenizer.end_token_id]
+            ids[row, : len(kept)] = kept
+        return ids
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeds texts.
+
+        Args:
+            texts: any texts.
+
+        Returns:
+            float32 array of shape `(texts, dim)`, rows of unit length.
+        """
+        backbone = self.clip_model.backbone
+        ids = self.token_ids(texts)
+        # Attention is causal, so what comes after the last end token changes nothing.
+        used = int((ids.argmax(axis=1) + 1).max(initial=1))
+        batches = []
+        for start in range(0, len(ids), self.batch_size):
+            batch = ops.convert_to_tensor(ids[start : start + self.batch_size, :used])
+            with inference_mode():
+                batches.append(unit_rows(backbone.get_text_embeddings(batch)))
+        if not batches:
+            return np.empty((0, backbone.projection_dim), dtype="float32")
+        return np.concatenate(batches)
+
+    def class_prototypes(self, prompts: Sequence[Sequence[str]]) -> npt.NDArray[np.float32]:
+        """Embeds the prompts of each class and averages them.
+
+        Every prompt's embedding is normalised, a class's are averaged, and the mean is normalised.
+
+        Args:
+            prompts: for each class one or more prompts, see `keras_cmm.clip.build_prompts`.
+
+        Returns:
+            float32 array of shape `(classes, dim)`, rows of unit length.
+        """
+        # Ensembles repeat texts where classes share a name: each is embedded once.
+        texts = list(dict.fromkeys(text for group in prompts for text in group))
+        row_of = {text: row for row, text in enumerate(texts)}
+        embeddings = self.embed(texts)
+        means = [embeddings[[row_of[text] for text in group]].mean(axis=0) for group in prompts]
+        return normalized(np.stack(means))

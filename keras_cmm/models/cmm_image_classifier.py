@@ -1,0 +1,588 @@
+"""The few-shot classifier on images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_hub
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from keras_cmm.clip import (
+    CLIPModel,
+    ImageEmbedder,
+    TextEmbedder,
+    build_prompts,
+    load,
+    logit_scale,
+    preset_path,
+)
+from keras_cmm.errors import InputError
+from keras_cmm.models.cmm_classifier import CMMClassifier
+from keras_cmm.models.image_inputs import class_ids, is_dataset, iterate_images
+from keras_cmm.models.training_recipe import TrainingRecipe
+
+_DEFAULT_TEMPLATE = "a photo of a {}."
+
+
+@keras.saving.register_keras_serializable(package="keras_cmm")
+class CMMImageClassifier(keras_hub.models.ImageClassifier):
+    """Classifies images with a frozen CLIP backbone and a `CMMClassifier` head.
+
+    The prototypes of the classes are made from their names at construction, so a new classifier is
+    zero-shot CLIP. `fit` embeds every image once and trains the head on the embeddings; the
+    backbone is never trained. Images are preprocessed exactly as CLIP was trained with (PIL,
+    bicubic with antialias, centre crop), not by keras-hub's image converter.
+
+    `fit`, `evaluate`, `predict`, `classify` and `embed` take raw images: a list of paths, PIL
+    images or arrays of any sizes; an array `(images, height, width, channels)` with values in
+    [0, 255]; a `tf.data.Dataset`, a torch `DataLoader` or another iterable of `(images, labels)`.
+    Labels are class ids, class names or one-hot. A direct call, `model(pixels)`, takes preprocessed
+    pixels (`model.embedder.preprocessor`).
+
+    Args:
+        backbone: a `keras_hub.models.CLIPBackbone`. It is frozen.
+        class_names: two or more different names. Their number is the number of classes.
+        preprocessor: a `keras_hub.models.CLIPPreprocessor`, for its tokenizer and the settings of
+            its image converter.
+        template: prompt template, several, or a key of `keras_cmm.clip.PROMPT_TEMPLATES`; `None`
+            to prompt with descriptions only.
+        descriptions: `{class name: [sentence, ...]}` of more prompts, or `None`.
+        head: a `CMMClassifier` with settings of your own, or `None` for the defaults with the
+            backbone's logit scale. An unbuilt one gets the class texts as prototypes; a built one
+            keeps those it has.
+        **kwargs: `name` and `compile`, as of `keras_hub.models.ImageClassifier`.
+
+    Raises:
+        InputError: if class names, templates or descriptions cannot be used.
+        ValueError: if `head` does not fit.
+
+    Example:
+        >>> import keras_cmm  # doctest: +SKIP
+        >>> model = keras_cmm.CMMImageClassifier.from_preset(  # doctest: +SKIP
+        ...     "clip_vit_base_patch16", class_names=["cat", "dog"]
+        ... )
+        >>> model.fit(["cat.jpg", "dog.jpg"], ["cat", "dog"])  # doctest: +SKIP
+        >>> model.classify(["new.jpg"], top_k=1)  # doctest: +SKIP
+        [[('dog', 0.98)]]
+
+    References:
+        - [Yang et al., Cross-Modal Mapping, arXiv:2412.20110](https://arxiv.org/abs/2412.20110).
+        - [Radford et al., CLIP, arXiv:2103.00020](https://arxiv.org/abs/2103.00020).
+    """
+
+    backbone_cls = keras_hub.models.CLIPBackbone
+    preprocessor_cls = keras_hub.models.CLIPPreprocessor
+
+    def __init__(
+        self,
+        backbone: Any,
+        class_names: Sequence[str],
+        preprocessor: Any = None,
+        template: str | Sequence[str] | None = _DEFAULT_TEMPLATE,
+        descriptions: Mapping[str, Sequence[str]] | None = None,
+        head: CMMClassifier | None = None,
+        **kwargs: Any,
+    ) -> None:
+        class_names = _checked_class_names(class_names)
+        compile_now = kwargs.pop("compile", True)
+        backbone.trainable = False
+
+        # === Layers ===
+        self.backbone = backbone
+        self.preprocessor = preprocessor
+        if head is None:
+            head = CMMClassifier(
+                len(class_names), logit_scale=logit_scale(backbone), dtype="float32", name="head"
+            )
+        if head.num_classes != len(class_names):
+            raise ValueError(
+                f"`head` must have one class for each of the {len(class_names)} `class_names`. "
+                f"Received: a head of {head.num_classes} classes"
+            )
+        self.head = head
+        if not head.built:
+            prompts = build_prompts(class_names, template, descriptions)
+            head.assign_text_embeddings(self._text_embedder().class_prototypes(prompts))
+        # The mapping sees unit vectors here as it does in `fit`, on which a bias depends.
+        self.unit_normalization = keras.layers.UnitNormalization(
+            dtype="float32", name="unit_normalization"
+        )
+
+        # === Functional Model ===
+        inputs = keras.Input(shape=backbone.vision_encoder.image_shape, name="images")
+        embeddings = self.unit_normalization(backbone.get_vision_embeddings(inputs))
+        # The base class's constructor would add a head of its own.
+        super(keras_hub.models.ImageClassifier, self).__init__(
+            inputs=inputs, outputs=head(embeddings), compile=False, **kwargs
+        )
+
+        # === Config ===
+        self.class_names = class_names
+        self.num_classes = len(class_names)
+        self.template = template
+        self.descriptions = descriptions
+        self._embedder: ImageEmbedder | None = None
+        self._compile_arguments: dict[str, Any] | None = None
+        self._head_is_compiled = False
+        if compile_now:
+            self.compile()
+
+    @classmethod
+    def from_preset(  # type: ignore[override]
+        cls,
+        preset: str | os.PathLike[str],
+        class_names: Sequence[str] | None = None,
+        dtype: Any = None,
+        **kwargs: Any,
+    ) -> CMMImageClassifier:
+        """Makes a classifier on a CLIP preset, or loads one that was saved.
+
+        Args:
+            preset: what `keras_cmm.clip.load` takes, or a folder that `save_to_preset` wrote.
+            class_names: the classes of a new classifier on the preset's backbone. `None` loads the
+                saved classifier of the preset.
+            dtype: dtype or dtype policy of the backbone; the head computes in float32.
+            **kwargs: the other arguments of the constructor, for a new classifier.
+
+        Returns:
+            The classifier.
+
+        Raises:
+            InputError: if the preset cannot be loaded, or `class_names` is left out and the preset
+                is not of a saved classifier.
+        """
+        if "num_classes" in kwargs:
+            raise ValueError(
+                "`num_classes` follows from `class_names`; give the names of the classes instead. "
+                f"Received: num_classes={kwargs['num_classes']}"
+            )
+        if class_names is not None:
+            model = load(preset, dtype=dtype)
+            preprocessor = keras_hub.models.CLIPPreprocessor(
+                model.tokenizer,
+                model.image_converter,
+                sequence_length=model.backbone.text_encoder.max_sequence_length,
+            )
+            return cls(model.backbone, class_names, preprocessor, **kwargs)
+        if kwargs:
+            raise ValueError(
+                "a saved classifier takes no other arguments; give `class_names` for a new one. "
+                f"Received: {', '.join(kwargs)}"
+            )
+        path = preset_path(preset)
+        if Path(path).exists() and not _is_saved_classifier(Path(path)):
+            raise InputError(
+                f"{os.fspath(preset)}: is no saved CMM classifier; give `class_names` to make one "
+                "on this preset, or the folder of a saved classifier."
+            )
+        loaded: CMMImageClassifier = super().from_preset(
+            path, **({} if dtype is None else {"dtype": dtype})
+        )
+        return loaded
+
+    @property
+    def embedder(self) -> ImageEmbedder:
+        """The `ImageEmbedder` of the backbone."""
+        if self._embedder is None:
+            self._embedder = ImageEmbedder(self._clip_model())
+        return self._embedder
+
+    @property
+    def text_embeddings(self) -> npt.NDArray[np.float32]:
+        """The class prototypes made from text, `(classes, dim)`."""
+        return np.asarray(ops.convert_to_numpy(self.head.text_prototypes.embeddings))
+
+    def compile(
+        self,
+        optimizer: Any = "auto",
+        loss: Any = "auto",
+        *,
+        metrics: Any = "auto",
+        **kwargs: Any,
+    ) -> None:
+        """Configures training of the head.
+
+        Args:
+            optimizer: a Keras optimizer, or `"auto"` for `TrainingRecipe`: AdamW whose learning
+                rate falls along a cosine over the epochs of `fit`.
+            loss: as of `CMMClassifier.compile`.
+            metrics: as of `CMMClassifier.compile`.
+            **kwargs: the other arguments of `keras.Model.compile`.
+        """
+        # The head is compiled when it is needed. An optimizer that exists earlier would be looked
+        # for in the files of a saved classifier.
+        self._compile_arguments = {
+            "optimizer": optimizer,
+            "loss": loss,
+            "metrics": metrics,
+            **kwargs,
+        }
+        self._head_is_compiled = False
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """Returns the arguments of `compile`, serialized."""
+        if self._compile_arguments is None:
+            return None
+        config: dict[str, Any] = keras.saving.serialize_keras_object(self._compile_arguments)
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles with what `get_compile_config` returned."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def embed(self, x: Any) -> npt.NDArray[np.float32]:
+        """Embeds images.
+
+        Args:
+            x: images, see the class.
+
+        Returns:
+            float32 array of shape `(images, dim)`, rows of unit length.
+        """
+        return self._embed(x)[0]
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        validation_data: Any = None,
+        augmentation: Callable[[Any], Any] | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains the head on images.
+
+        Every image is embedded once, unless there is an augmentation. Samples are shuffled every
+        epoch, in an order that depends on `seed` alone.
+
+        Args:
+            x: images, see the class.
+            y: labels, where `x` does not bring its own.
+            batch_size: int. Samples a step. `None` takes that of `TrainingRecipe`.
+            epochs: int. `None` takes those of `TrainingRecipe`.
+            validation_data: `(images, labels)`, or a data set as `x`.
+            augmentation: a Keras layer or function on float32 pixels in [0, 255], shape
+                `(batch, image_size, image_size, 3)`. With it, every epoch passes the images, newly
+                augmented, through the backbone: tens of times slower.
+            seed: int. Seed of the order of the samples.
+            **kwargs: the other arguments of `keras.Model.fit`, such as `callbacks`, `verbose`,
+                `class_weight` and `sample_weight`.
+
+        Returns:
+            Keras's `History`, with `loss`, `cross_entropy`, `triplet` and the metrics.
+
+        Raises:
+            InputError: if an image or label cannot be used.
+        """
+        if validation_data is not None:
+            validation_data = self._embed_labelled(*_unpacked(validation_data))
+        if augmentation is None:
+            embeddings, labels = self._embed_labelled(x, y)
+            return self.fit_embeddings(
+                embeddings, labels, batch_size, epochs, validation_data, seed=seed, **kwargs
+            )
+        images, labels = [], []
+        for image, label in iterate_images(x, y):
+            images.append(self.embedder.preprocessor.pixels(image))
+            labels.append(label)
+        data = _AugmentedBatches(
+            self.embedder,
+            np.stack(images),
+            self._class_ids(labels),
+            augmentation,
+            batch_size or TrainingRecipe().batch_size,
+            seed,
+            kwargs.pop("sample_weight", None),
+        )
+        epochs = self._start_training(len(labels), batch_size, epochs)
+        return self.head.fit(
+            data, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
+        )
+
+    def fit_embeddings(
+        self,
+        embeddings: npt.NDArray[np.floating],
+        y: Any,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        validation_data: tuple[Any, Any] | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Trains the head on embeddings that `embed` returned, as `fit` does on images.
+
+        Args:
+            embeddings: `(images, dim)`, rows of unit length.
+            y: labels.
+            batch_size: int or `None`, as in `fit`.
+            epochs: int or `None`, as in `fit`.
+            validation_data: `(embeddings, labels)` or `None`.
+            seed: int. Seed of the order of the samples.
+            **kwargs: the other arguments of `keras.Model.fit`.
+
+        Returns:
+            Keras's `History`.
+        """
+        labels = self._class_ids(y)
+        if validation_data is not None:
+            validation_data = (validation_data[0], self._class_ids(validation_data[1]))
+        epochs = self._start_training(len(labels), batch_size, epochs)
+        keras.utils.set_random_seed(seed)
+        # Keras takes `validation_split` off the end, where class-sorted data has its last classes.
+        order = np.random.default_rng(seed).permutation(len(labels))
+        if kwargs.get("sample_weight") is not None:
+            kwargs["sample_weight"] = np.asarray(kwargs["sample_weight"])[order]
+        return self.head.fit(
+            np.asarray(embeddings, dtype="float32")[order],
+            labels[order],
+            batch_size=batch_size or TrainingRecipe().batch_size,
+            epochs=epochs,
+            validation_data=validation_data,
+            shuffle=True,
+            **kwargs,
+        )
+
+    def evaluate(  # type: ignore[override]
+        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+    ) -> dict[str, float]:
+        """Measures loss and metrics on images.
+
+        Args:
+            x: images, see the class.
+            y: labels, where `x` does not bring its own.
+            batch_size: int. Samples a step of the head.
+            **kwargs: the other arguments of `keras.Model.evaluate`.
+
+        Returns:
+            The loss and the metrics by name.
+        """
+        self._compile_head()
+        embeddings, labels = self._embed_labelled(x, y)
+        kwargs.setdefault("return_dict", True)
+        batch_size = batch_size or TrainingRecipe().batch_size
+        return self.head.evaluate(embeddings, labels, batch_size=batch_size, **kwargs)
+
+    def predict(  # type: ignore[override]
+        self, x: Any, batch_size: int | None = None, **kwargs: Any
+    ) -> npt.NDArray[np.float32]:
+        """Returns the fused logits of images.
+
+        Args:
+            x: images, see the class.
+            batch_size: int. Samples a step of the head.
+            **kwargs: the other arguments of `keras.Model.predict`.
+
+        Returns:
+            float32 array of shape `(images, classes)`; softmax gives probabilities.
+        """
+        return self.predict_embeddings(self.embed(x), batch_size=batch_size, **kwargs)
+
+    def predict_embeddings(
+        self, embeddings: npt.NDArray[np.floating], batch_size: int | None = None, **kwargs: Any
+    ) -> npt.NDArray[np.float32]:
+        """Returns the fused logits of embeddings that `embed` returned.
+
+        Args:
+            embeddings: `(images, dim)`, rows of unit length.
+            batch_size: int. Samples a step of the head.
+            **kwargs: the other arguments of `keras.Model.predict`.
+
+        Returns:
+            float32 array of shape `(images, classes)`.
+        """
+        if not len(embeddings):
+            return np.empty((0, self.num_classes), dtype="float32")
+        kwargs.setdefault("verbose", 0)
+        batch_size = batch_size or TrainingRecipe().batch_size
+        return np.asarray(self.head.predict(embeddings, batch_size=batch_size, **kwargs))
+
+    def classify(self, x: Any, top_k: int = 5) -> list[list[tuple[str, float]]]:
+        """Names the most probable classes of images.
+
+        Args:
+            x: images, see the class.
+            top_k: int, at least 1. How many classes.
+
+        Returns:
+            For each image its `(class name, probability)` pairs, the most probable first.
+
+        Raises:
+            ValueError: if `top_k` is below 1.
+        """
+        if top_k < 1:
+            raise ValueError(f"`top_k` must be an int >= 1. Received: {top_k=}")
+        logits = self.predict(x)
+        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+        return [
+            [(self.class_names[column], float(row[column])) for column in columns]
+            for row, columns in zip(probabilities, order, strict=True)
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments; the prototypes are saved as weights of the head."""
+        # Not the base class's: it has arguments that this one has not.
+        config = super(keras_hub.models.ImageClassifier, self).get_config()
+        head = keras.saving.serialize_keras_object(self.head)
+        head.pop("compile_config", None)
+        config.update(
+            {
+                "class_names": list(self.class_names),
+                "template": self.template,
+                "descriptions": self.descriptions,
+                "head": head,
+            }
+        )
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> CMMImageClassifier:
+        """Builds a classifier from what `get_config` returned."""
+        config = dict(config)
+        for name in ("backbone", "preprocessor", "head"):
+            if isinstance(config.get(name), dict):
+                config[name] = keras.saving.deserialize_keras_object(config[name])
+        # Presets leave out how a model was built. A built head waits for its saved prototypes; an
+        # unbuilt one would ask for class texts, before the tokenizer has its vocabulary.
+        if config.get("head") is not None and not config["head"].built:
+            config["head"].build((None, config["backbone"].projection_dim))
+        return cls(**config)
+
+    def _clip_model(self) -> CLIPModel:
+        if self.preprocessor is None:
+            raise ValueError(
+                "the classifier has no `preprocessor`, so it can read neither texts nor images; "
+                "construct it with a `keras_hub.models.CLIPPreprocessor`."
+            )
+        return CLIPModel(
+            self.backbone, self.preprocessor.tokenizer, self.preprocessor.image_converter
+        )
+
+    def _text_embedder(self) -> TextEmbedder:
+        return TextEmbedder(self._clip_model())
+
+    def _class_ids(self, labels: Any) -> npt.NDArray[np.int64]:
+        ids = class_ids(labels, self.class_names)
+        if not len(ids):
+            raise InputError("there must be at least one labelled image. Received: none")
+        return ids
+
+    def _embed(self, x: Any, y: Any = None) -> tuple[npt.NDArray[np.float32], list[Any]]:
+        labels: list[Any] = []
+
+        def images() -> Any:
+            for image, label in iterate_images(x, y):
+                labels.append(label)
+                yield image
+
+        return self.embedder.embed(images()).embeddings, labels
+
+    def _embed_labelled(
+        self, x: Any, y: Any
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        if y is None and not is_dataset(x):
+            raise InputError("`y` must hold the labels of the images. Received: None")
+        embeddings, labels = self._embed(x, y)
+        if any(label is None for label in labels):
+            raise InputError("the data set must yield (images, labels). Received: images alone")
+        return embeddings, self._class_ids(labels)
+
+    def _start_training(self, samples: int, batch_size: int | None, epochs: int | None) -> int:
+        """Returns the number of epochs, for which an optimizer left to us is made anew."""
+        recipe = TrainingRecipe() if batch_size is None else TrainingRecipe(batch_size=batch_size)
+        epochs = epochs or recipe.epochs_for(samples)
+        self._compile_head(recipe.optimizer_for(samples, epochs))
+        return epochs
+
+    def _compile_head(self, auto_optimizer: keras.Optimizer | None = None) -> None:
+        if self._compile_arguments is None:
+            raise ValueError("the classifier must be compiled first: call `compile()`.")
+        arguments = dict(self._compile_arguments)
+        given = arguments["optimizer"]
+        if auto_optimizer is not None and isinstance(given, str) and given == "auto":
+            arguments["optimizer"] = auto_optimizer
+        elif self._head_is_compiled:
+            return
+        self.head.compile(**arguments)
+        self._head_is_compiled = True
+
+
+class _AugmentedBatches(keras.utils.PyDataset):
+    """Embeddings of newly augmented images, in a new order every epoch."""
+
+    def __init__(
+        self,
+        embedder: ImageEmbedder,
+        pixels: npt.NDArray[np.uint8],
+        labels: npt.NDArray[np.int64],
+        augmentation: Callable[[Any], Any],
+        batch_size: int,
+        seed: int,
+        sample_weight: Any,
+    ) -> None:
+        super().__init__()
+        self._embedder = embedder
+        self._pixels = pixels
+        self._labels = labels
+        self._augmentation = augmentation
+        self._batch_size = batch_size
+        self._generator = np.random.default_rng(seed)
+        self._sample_weight = None if sample_weight is None else np.asarray(sample_weight)
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return -(-len(self._labels) // self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        size = self._embedder.batch_size
+        embeddings = np.concatenate(
+            [self._embed(rows[start : start + size]) for start in range(0, len(rows), size)]
+        )
+        if self._sample_weight is None:
+            return embeddings, self._labels[rows]
+        return embeddings, self._labels[rows], self._sample_weight[rows]
+
+    def _embed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        pixels = self._pixels[rows].astype("float32")
+        if isinstance(self._augmentation, keras.Layer):
+            augmented = self._augmentation(pixels, training=True)
+        else:
+            augmented = self._augmentation(pixels)
+        augmented = np.clip(ops.convert_to_numpy(augmented), 0.0, 255.0)
+        return self._embedder.embed_pixels(augmented)
+
+    def on_epoch_end(self) -> None:
+        self._order = self._generator.permutation(len(self._labels))
+
+
+def _checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
+        raise InputError(f"`class_names` must be a list of strings. Received: {class_names!r}")
+    names = tuple(class_names)
+    if len(names) < 2:
+        raise InputError(f"`class_names` must have two names or more. Received: {list(names)}")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(f"`class_names` must differ. Received twice: {repeated[0]!r}")
+    return names
+
+
+def _is_saved_classifier(folder: Path) -> bool:
+    task = folder / "task.json"
+    return task.is_file() and CMMImageClassifier.__name__ in task.read_text(encoding="utf-8")
+
+
+def _unpacked(data: Any) -> tuple[Any, Any]:
+    if isinstance(data, tuple) and len(data) == 2:
+        return data
+    return data, None

@@ -1,0 +1,146 @@
+"""From what users pass to `fit` and `predict` to single images and labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from keras_cmm.errors import InputError
+
+
+def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
+    """Yields `(image, label)` pairs, the label None where there is none.
+
+    Args:
+        x: one of: a sequence of paths, PIL images or arrays, of one size or of many; an array or
+            tensor `(images, height, width, channels)`; a `tf.data.Dataset`, torch `DataLoader`,
+            `keras.utils.PyDataset` or any other iterable of batches, each `images` or
+            `(images, labels)`; a `tf.data.Dataset` may also be unbatched.
+        y: labels, one an image, where `x` does not bring its own.
+
+    Raises:
+        InputError: If labels are given twice or their number is not that of the images.
+    """
+    if not is_dataset(x):
+        yield from _paired(x, y)
+        return
+    if y is not None:
+        raise InputError("`y` must be left out where `x` is a data set that yields its own labels.")
+    for element in _elements(x):
+        images, labels = _split(element)
+        if _is_one_image(images):
+            yield images, labels
+        else:
+            yield from _paired(images, labels)
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether `x` yields batches, rather than being a sequence or an array of images."""
+    return not (isinstance(x, Sequence) or hasattr(x, "ndim") or hasattr(x, "shape"))
+
+
+def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Returns labels as class ids.
+
+    Args:
+        labels: class ids `(n,)` or `(n, 1)`, class names `(n,)`, or one-hot labels `(n, classes)`.
+        class_names: the classes.
+
+    Returns:
+        int64 array of shape `(n,)`.
+
+    Raises:
+        InputError: If a label is no class of the model's.
+
+    Example:
+        >>> class_ids(["dog", "cat"], ["cat", "dog"])
+        array([1, 0])
+    """
+    array = np.asarray([_to_numpy(label) for label in labels])
+    if array.dtype.kind in "UO":
+        ids = {name: index for index, name in enumerate(class_names)}
+        unknown = sorted({str(name) for name in array.ravel() if name not in ids})
+        if unknown:
+            raise InputError(
+                f"label {unknown[0]!r} is none of the model's {len(class_names)} class names; "
+                "rename it or make a classifier that has this class."
+            )
+        return np.array([ids[name] for name in array.ravel()], dtype="int64")
+    if array.ndim == 2 and array.shape[1] == len(class_names) > 1:
+        return array.argmax(axis=1)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    whole = array.ndim == 1 and (array.dtype.kind in "iu" or (array == np.rint(array)).all())
+    if not whole or (array.size and not (array.min() >= 0 and array.max() < len(class_names))):
+        raise InputError(
+            f"labels must be class ids from 0 to {len(class_names) - 1}, class names, or one-hot. "
+            f"Received: shape {array.shape}, dtype {array.dtype.name}"
+            + (f", values {array.min()} to {array.max()}" if array.size else "")
+        )
+    return array.astype("int64")
+
+
+def _paired(images: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(images, str | os.PathLike | Image.Image) or _is_one_image(images):
+        raise InputError("images must be given as a list or a batch. Received: a single image")
+    images = images if isinstance(images, Sequence) else _to_numpy_batch(images)
+    if labels is None:
+        yield from ((image, None) for image in images)
+        return
+    if len(images) != len(labels):
+        raise InputError(
+            f"there must be one label for each image. Received: {len(images)} images and "
+            f"{len(labels)} labels"
+        )
+    yield from zip(images, labels, strict=True)
+
+
+def _elements(dataset: Iterable[Any]) -> Iterator[Any]:
+    cardinality = getattr(dataset, "cardinality", None)
+    if callable(cardinality) and int(cardinality()) == -1:
+        raise InputError("the data set never ends; leave out `.repeat()`: `fit` repeats by itself.")
+    if hasattr(dataset, "as_numpy_iterator"):
+        yield from dataset.as_numpy_iterator()
+    elif hasattr(dataset, "num_batches") and hasattr(dataset, "__getitem__"):  # a PyDataset
+        for index in range(dataset.num_batches):
+            yield dataset[index]
+    else:
+        yield from dataset
+
+
+def _split(element: Any) -> tuple[Any, Any]:
+    if isinstance(element, Mapping):
+        raise InputError(
+            "a data set must yield images or (images, labels). "
+            f"Received: a dict with the keys {', '.join(map(str, element))}; map it to a tuple."
+        )
+    if not isinstance(element, tuple | list) or isinstance(element[0], str | os.PathLike):
+        return element, None
+    if len(element) > 2:
+        raise InputError(
+            "a data set must yield images or (images, labels). "
+            f"Received: a tuple of {len(element)}; give sample weights as `sample_weight`."
+        )
+    return (element[0], None) if len(element) == 1 else (element[0], element[1])
+
+
+def _is_one_image(images: Any) -> bool:
+    if isinstance(images, str | bytes | os.PathLike | Image.Image):
+        return True
+    return getattr(images, "ndim", None) == 3 or len(getattr(images, "shape", (0,))) in (0, 3)
+
+
+def _to_numpy_batch(images: Any) -> Any:
+    # Torch tensors stay: the order of their axes and the range of their values differ.
+    return images if hasattr(images, "detach") else np.asarray(images)
+
+
+def _to_numpy(label: Any) -> Any:
+    if isinstance(label, bytes):
+        return label.decode()
+    return label.detach().cpu().numpy() if hasattr(label, "detach") else label
