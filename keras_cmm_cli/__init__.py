@@ -1,0 +1,1 @@
+"""The command line `keras-cmm`. Importing it imports neither Keras nor `keras_cmm`."""

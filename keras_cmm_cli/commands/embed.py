@@ -1,0 +1,154 @@
+"""`keras-cmm embed`: from a folder of images to an embeddings file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.images import embed_list, images_options, list_images, strict_option
+from keras_cmm_cli.options import DTYPES, batch_size_option, preset_option, seed_option
+from keras_cmm_cli.outputs import check_new_file
+from keras_cmm_cli.prompts import prompt_options, read_prompts
+from keras_cmm_cli.run_file import command_line
+from keras_cmm_cli.terminal import Terminal, with_terminal
+
+if TYPE_CHECKING:
+    from keras_cmm.data import ImageList
+
+
+@click.command(
+    epilog="""\b
+Example:
+  keras-cmm embed photos/ --preset clip_vit_base_patch16 --output photos.safetensors
+"""
+)
+@images_options
+@preset_option
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option("--dataset", help="Name of the data set.  [default: the name of the folder or CSV]")
+@click.option(
+    "--test-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Share of each class's images that is for testing.",
+)
+@prompt_options
+@click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the backbone.")
+@batch_size_option
+@seed_option
+@strict_option
+@click.option("--overwrite", is_flag=True, help="Replace the file --output if it exists.")
+@with_terminal
+def embed(
+    terminal: Terminal,
+    images_dir: Path | None,
+    table: Path | None,
+    preset: str,
+    output: Path,
+    dataset: str | None,
+    test_fraction: float,
+    templates: tuple[str, ...],
+    descriptions: Path | None,
+    dtype: str | None,
+    batch_size: int,
+    seed: int,
+    strict: bool,
+    overwrite: bool,
+) -> None:
+    """Write the CLIP embeddings of IMAGES_DIR to a file, for `benchmark`.
+
+    If IMAGES_DIR has the folders train and test, and perhaps val, each with one folder of images a
+    class, these are the splits. Otherwise IMAGES_DIR, or the CSV file, has the classes, and
+    --test-fraction of each class's images, drawn by --seed, are the test rows, the others the train
+    rows.
+    """
+    check_new_file(output, overwrite)
+    load_keras()
+    splits, protocol = _splits(images_dir, table, test_fraction, seed)
+    class_names = splits["train"].class_names
+    prompts = read_prompts(templates, descriptions, class_names)
+
+    from keras_cmm.clip import ImageEmbedder, TextEmbedder, build_prompts, load, logit_scale
+    from keras_cmm.data import EmbeddingSet
+
+    model = load(preset, dtype=dtype)
+    embedder = ImageEmbedder(model, batch_size)
+    rows: dict[str, Any] = {}
+    for split, images in splits.items():
+        terminal.note(
+            f"{split}: {len(images)} images of {len(set(images.labels.tolist()))} classes."
+        )
+        embeddings, kept = embed_list(terminal, embedder, images, strict)
+        rows |= {f"{split}_embeddings": embeddings, f"{split}_labels": kept.labels}
+    source = table or images_dir
+    data = EmbeddingSet(
+        **rows,
+        text_embeddings=TextEmbedder(model).class_prototypes(build_prompts(class_names, **prompts)),
+        class_names=list(class_names),
+        dataset=dataset or Path(str(source)).resolve().stem,
+        backbone=Path(preset).resolve().name if Path(preset).is_dir() else preset,
+        logit_scale=logit_scale(model.backbone),
+        protocol=protocol,
+        notes=f"Made by: {command_line()}",
+    )
+    data.write(output)
+    terminal.result(
+        f"{output}: {data.num_classes} classes, "
+        + ", ".join(f"{len(rows[f'{split}_labels'])} {split}" for split in splits)
+        + " rows"
+    )
+
+
+def _splits(
+    images_dir: Path | None, table: Path | None, test_fraction: float, seed: int
+) -> tuple[dict[str, ImageList], str]:
+    """Returns the images of each split, and the name of the protocol."""
+    if table is None and images_dir is not None:
+        folders = {
+            split: images_dir / split
+            for split in ("train", "val", "test")
+            if (images_dir / split).is_dir()
+        }
+        if {"train", "test"} <= set(folders):
+            train = list_images(folders.pop("train"), None)
+            others = {
+                split: list_images(folder, None, train.class_names)
+                for split, folder in folders.items()
+            }
+            return {"train": train, **others}, "folders"
+    images = list_images(images_dir, table)
+    test_rows = _draw_test_rows(images, test_fraction, seed)
+    train_rows = [row for row in range(len(images)) if row not in test_rows]
+    splits = {"train": images.take(train_rows), "test": images.take(sorted(test_rows))}
+    return splits, f"split {test_fraction:g} seed {seed}"
+
+
+def _draw_test_rows(images: ImageList, fraction: float, seed: int) -> set[int]:
+    """Draws a share of each class; a class keeps one image for training, then has one for testing.
+
+    By `sample_few_shot`, so that the draw depends on the images' names and the seed alone.
+    """
+    import numpy as np
+
+    from keras_cmm.data import sample_few_shot
+
+    keys = images.keys()
+    drawn: set[int] = set()
+    for label, name in enumerate(images.class_names):
+        rows = np.flatnonzero(images.labels == label)
+        number = min(len(rows) - 1, max(1, round(fraction * len(rows))))
+        if not number:
+            warnings.warn(f"class {name!r} has one image, so none to test with.", stacklevel=2)
+            continue
+        sample = sample_few_shot(
+            images.labels[rows], number, seed=seed, keys=[keys[row] for row in rows]
+        )
+        drawn.update(rows[sample.indices].tolist())
+    if not drawn:
+        raise click.ClickException("no class has an image to test with; add images.")
+    return drawn

@@ -1,0 +1,157 @@
+"""`keras-cmm evaluate`: the accuracy of a model on labelled images."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.images import (
+    embed_list,
+    images_options,
+    list_images,
+    load_classifier,
+    strict_option,
+)
+from keras_cmm_cli.options import batch_size_option, model_argument
+from keras_cmm_cli.run_file import file_hash, read_run
+from keras_cmm_cli.terminal import Terminal, with_terminal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from rich.table import Table
+
+    from keras_cmm.data import ImageList
+
+
+@click.command(
+    epilog="""\b
+Example:
+  keras-cmm evaluate my_model test_photos/
+"""
+)
+@model_argument
+@images_options
+@click.option(
+    "--held-out", is_flag=True, help="Leave out the images that the model was trained on."
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(("table", "json")),
+    default="table",
+    show_default=True,
+)
+@batch_size_option
+@strict_option
+@with_terminal
+def evaluate(
+    terminal: Terminal,
+    model_dir: Path,
+    images_dir: Path | None,
+    table: Path | None,
+    held_out: bool,
+    style: str,
+    batch_size: int,
+    strict: bool,
+) -> None:
+    """Measure the accuracy of a model of `fit` on IMAGES_DIR, which has one folder a class.
+
+    Gives top-1 and, where there are more than five classes, top-5 accuracy, macro F1, and the
+    accuracy on each class, all in percent. The folders must have names of the model's classes, but
+    not every class needs one.
+    """
+    load_keras()
+    classifier = load_classifier(model_dir)
+    images = list_images(images_dir, table, classifier.class_names)
+    images = _without_training_images(model_dir, images, held_out)
+    classifier.embedder.batch_size = batch_size
+    embeddings, kept = embed_list(terminal, classifier.embedder, images, strict)
+    logits = classifier.predict_embeddings(embeddings)
+    measures = _measure(logits, kept) | {"skipped": len(images) - len(kept)}
+    if style == "json":
+        terminal.result(json.dumps(measures, indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        overall, classes = _tables(measures)
+        terminal.result(overall)
+        terminal.result("")
+        terminal.result(classes)
+
+
+def _without_training_images(model_dir: Path, images: ImageList, held_out: bool) -> ImageList:
+    """Leaves out, or warns of, images that the model was trained on."""
+    run = read_run(model_dir)
+    if run is None:
+        if held_out:
+            raise click.ClickException(
+                f"{model_dir}: does not say what it was trained on; leave out --held-out."
+            )
+        return images
+    known = {image["sha256"] for image in run["images"]}
+    new = [row for row, path in enumerate(images.paths) if file_hash(path) not in known]
+    if len(new) == len(images):
+        return images
+    if not held_out:
+        warnings.warn(
+            f"the model was trained on {len(images) - len(new)} of the {len(images)} images; give "
+            "--held-out to leave them out.",
+            stacklevel=2,
+        )
+        return images
+    if not new:
+        raise click.ClickException(f"{images.root}: the model was trained on all of its images.")
+    return images.take(new)
+
+
+def _measure(logits: npt.NDArray[np.float32], images: ImageList) -> dict[str, Any]:
+    import numpy as np
+
+    from keras_cmm.evaluation import confusion_matrix, macro_f1, per_class_accuracy, top_1, top_k
+
+    labels, names = images.labels, images.class_names
+    predictions = logits.argmax(axis=1)
+    counts = np.bincount(labels, minlength=len(names)).tolist()
+    accuracies = per_class_accuracy(predictions, labels, len(names)).tolist()
+    return {
+        "images": len(images),
+        "top1": top_1(logits, labels),
+        **({"top5": top_k(logits, labels, 5)} if len(names) > 5 else {}),
+        "macro_f1": macro_f1(predictions, labels),
+        "per_class": {
+            name: {"images": count, "top1": None if math.isnan(accuracy) else accuracy}
+            for name, count, accuracy in zip(names, counts, accuracies, strict=True)
+        },
+        "confusion_matrix": confusion_matrix(predictions, labels, len(names)).tolist(),
+    }
+
+
+def _tables(measures: dict[str, Any]) -> tuple[Table, Table]:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    overall = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name, title in (
+        ("images", "images"),
+        ("top1", "top-1 %"),
+        ("top5", "top-5 %"),
+        ("macro_f1", "macro F1 %"),
+    ):
+        if name in measures:
+            overall.add_column(title, justify="right")
+    values = [measures[name] for name in ("top1", "top5", "macro_f1") if name in measures]
+    overall.add_row(str(measures["images"]), *(f"{value:.1f}" for value in values))
+    classes = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    classes.add_column("class", overflow="fold")
+    classes.add_column("images", justify="right")
+    classes.add_column("top-1 %", justify="right")
+    for name, values in measures["per_class"].items():
+        accuracy = "" if values["top1"] is None else f"{values['top1']:.1f}"
+        classes.add_row(Text(name), str(values["images"]), accuracy)
+    return overall, classes

@@ -1,0 +1,230 @@
+"""`keras-cmm fit`: from a folder of images to a classifier."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.images import (
+    embed_images,
+    images_options,
+    list_images,
+    strict_option,
+    warn_of_short_classes,
+)
+from keras_cmm_cli.model_card import model_card
+from keras_cmm_cli.options import DTYPES, Shots, preset_option, seed_option
+from keras_cmm_cli.outputs import check_new_folder, new_folder, write_json
+from keras_cmm_cli.prompts import prompt_options, read_prompts
+from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT, command_line, image_records, versions
+from keras_cmm_cli.terminal import Terminal, with_terminal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from keras_cmm import CMMImageClassifier
+    from keras_cmm.clip import ImageEmbedder
+    from keras_cmm.data import FewShotSample, ImageList
+
+INDICES_FILE = "few_shot_indices.json"
+
+
+@click.command(
+    epilog="""\b
+Example:
+  keras-cmm fit photos/ --preset clip_vit_base_patch16 --shots 8 --output my_model
+"""
+)
+@images_options
+@preset_option
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.option(
+    "--shots",
+    type=Shots(),
+    default=16,
+    show_default=True,
+    help="Training images a class, drawn by --seed.",
+)
+@click.option(
+    "--indices",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=f"The {INDICES_FILE} of an earlier run, to train on the same images; instead of --shots.",
+)
+@prompt_options
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1),
+    help="Passes over the training images.  [default: 30, more if these are under 100 steps]",
+)
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), help="Images a training step.  [default: 256]"
+)
+@click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the backbone.")
+@seed_option
+@strict_option
+@click.option("--overwrite", is_flag=True, help="Replace the model that --output holds.")
+@with_terminal
+def fit(
+    terminal: Terminal,
+    images_dir: Path | None,
+    table: Path | None,
+    preset: str,
+    output: Path,
+    shots: int | Literal["all"],
+    indices: Path | None,
+    templates: tuple[str, ...],
+    descriptions: Path | None,
+    epochs: int | None,
+    batch_size: int | None,
+    dtype: str | None,
+    seed: int,
+    strict: bool,
+    overwrite: bool,
+) -> None:
+    """Train a classifier on IMAGES_DIR, which has one folder of images a class.
+
+    The CLIP backbone stays as it is; every image is embedded once and the head is trained on the
+    embeddings. Images that were not drawn are not opened. One that is drawn and cannot be read is
+    left out with a warning, and another of its class takes its place.
+
+    The output folder holds the model, the few-shot draw, the record of the run and a model card.
+    """
+    check_new_folder(output, overwrite)
+    load_keras()
+    from keras_cmm.data import FewShotSample
+
+    images = list_images(images_dir, table)
+    prompts = read_prompts(templates, descriptions, images.class_names)
+    sample = None
+    if indices is not None:
+        sample = FewShotSample.load(indices, labels=images.labels, keys=images.keys())
+
+    from keras_cmm import CMMImageClassifier, TrainingRecipe
+
+    terminal.note(f"{images.root}: {len(images)} images of {len(images.class_names)} classes.")
+    classifier = CMMImageClassifier.from_preset(
+        preset, class_names=images.class_names, dtype=dtype, **prompts
+    )
+    if sample is None:
+        sample, embeddings = _draw(terminal, classifier.embedder, images, shots, seed, strict)
+    else:
+        embeddings = embed_images(
+            terminal, classifier.embedder, images.take(sample.indices).paths, strict=True
+        ).embeddings
+    support = images.take(sample.indices)
+    recipe = TrainingRecipe(**{} if batch_size is None else {"batch_size": batch_size})
+    epochs = epochs or recipe.epochs_for(len(support))
+    history = _train(terminal, classifier, embeddings, support.labels, epochs, recipe, seed)
+
+    head = classifier.head
+    run = {
+        "format": RUN_FORMAT,
+        "command": command_line(),
+        "preset": preset,
+        "class_names": list(images.class_names),
+        "templates": prompts["template"],
+        "descriptions": prompts["descriptions"],
+        "shots": sample.shots,
+        "seed": seed,
+        "hyperparameters": {
+            "epochs": epochs,
+            "batch_size": recipe.batch_size,
+            "optimizer": "AdamW, cosine schedule",
+            "learning_rate": recipe.learning_rate,
+            "weight_decay": recipe.weight_decay,
+            "alpha": head.alpha,
+            "logit_scale": head.logit_scale,
+            "triplet_weight": head.triplet_weight,
+            "margin": head.triplet_loss.margin,
+            "train_prototypes": head.train_prototypes,
+            "dtype": dtype or "as the preset",
+        },
+        "training": {name: values[-1] for name, values in history.items()},
+        "versions": versions(),
+        "images": image_records(support),
+    }
+    with new_folder(output) as folder:
+        classifier.save_to_preset(str(folder))
+        sample.save(folder / INDICES_FILE)
+        (folder / "README.md").write_text(model_card(run), encoding="utf-8")
+        run["files"] = [RUN_FILE, *sorted(path.name for path in folder.iterdir())]
+        write_json(folder / RUN_FILE, run)
+    terminal.result(
+        f"{output}: {len(images.class_names)} classes, {len(support)} training images, "
+        f"{epochs} epochs, top-1 on the training images {100 * history['accuracy'][-1]:.1f}%"
+    )
+
+
+def _draw(
+    terminal: Terminal,
+    embedder: ImageEmbedder,
+    images: ImageList,
+    shots: int | Literal["all"],
+    seed: int,
+    strict: bool,
+) -> tuple[FewShotSample, npt.NDArray[np.float32]]:
+    """Draws few-shot images and embeds them, drawing others for those that cannot be read."""
+    import numpy as np
+
+    from keras_cmm.data import sample_few_shot
+
+    embedded: dict[int, npt.NDArray[np.float32]] = {}
+    broken: list[int] = []
+    while True:
+        with warnings.catch_warnings():
+            # It knows class ids only; the names follow when the draw is final.
+            warnings.simplefilter("ignore", UserWarning)
+            sample = sample_few_shot(
+                images.labels, shots, seed=seed, keys=images.keys(), exclude=broken
+            )
+        new = [row for row in sample.indices.tolist() if row not in embedded]
+        if not new:
+            break
+        embeddings, kept = embed_images(terminal, embedder, images.take(new).paths, strict)
+        good = [new[position] for position in kept.tolist()]
+        embedded.update(zip(good, embeddings, strict=True))
+        broken += set(new).difference(good)
+    empty = set(range(len(images.class_names))).difference(images.labels[sample.indices].tolist())
+    if empty:
+        raise click.ClickException(
+            f"class {images.class_names[min(empty)]!r} has no image that can be read; add some or "
+            "remove the class."
+        )
+    warn_of_short_classes(images, sample.short, shots)
+    return sample, np.stack([embedded[row] for row in sample.indices.tolist()])
+
+
+def _train(
+    terminal: Terminal,
+    classifier: CMMImageClassifier,
+    embeddings: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.integer],
+    epochs: int,
+    recipe: Any,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Trains the head with a progress bar over the epochs; returns the history."""
+    import keras
+
+    with terminal.progress("training the head") as progress:
+
+        def show(epoch: int, logs: dict[str, float]) -> None:
+            progress(epoch + 1, epochs)
+            values = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+            terminal.detail(f"epoch {epoch + 1} of {epochs}: {values}")
+
+        history = classifier.fit_embeddings(
+            embeddings,
+            labels,
+            batch_size=recipe.batch_size,
+            epochs=epochs,
+            seed=seed,
+            verbose=0,
+            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=show)],
+        )
+    return {name: [float(value) for value in values] for name, values in history.history.items()}

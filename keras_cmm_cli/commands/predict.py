@@ -1,0 +1,142 @@
+"""`keras-cmm predict`: the most probable classes of images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.images import embed_images, find_images, load_classifier, strict_option
+from keras_cmm_cli.options import batch_size_option, model_argument
+from keras_cmm_cli.terminal import Terminal, with_terminal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from rich.table import Table
+
+Prediction = tuple[str, list[tuple[str, float]]]  # image, (class, probability), best first
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  keras-cmm predict my_model new.jpg more_photos/
+  keras-cmm predict my_model photos/ --top-k 1 --format csv > labels.csv
+"""
+)
+@model_argument
+@click.argument(
+    "paths",
+    nargs=-1,
+    required=True,
+    metavar="IMAGES...",
+    type=click.Path(exists=True, path_type=Path),
+)
+@click.option(
+    "--top-k",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Number of classes for each image.",
+)
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(("table", "json", "csv")),
+    default="table",
+    show_default=True,
+)
+@batch_size_option
+@strict_option
+@with_terminal
+def predict(
+    terminal: Terminal,
+    model_dir: Path,
+    paths: tuple[Path, ...],
+    top_k: int,
+    style: str,
+    batch_size: int,
+    strict: bool,
+) -> None:
+    """Name the most probable classes of IMAGES, files or folders, with a model of `fit`."""
+    images = find_images(paths)
+    load_keras()
+    classifier = load_classifier(model_dir)
+    classifier.embedder.batch_size = batch_size
+    embeddings, rows = embed_images(terminal, classifier.embedder, images, strict)
+    if not len(rows):
+        raise click.ClickException("none of the images can be read.")
+    probabilities = _softmax(classifier.predict_embeddings(embeddings))
+    predictions = [
+        (
+            click.format_filename(images[row]),
+            [
+                (classifier.class_names[label], float(scores[label]))
+                for label in (-scores).argsort(kind="stable")[:top_k]
+            ],
+        )
+        for row, scores in zip(rows.tolist(), probabilities, strict=True)
+    ]
+    if style == "json":
+        terminal.result(_as_json(predictions))
+    elif style == "csv":
+        terminal.result(_as_csv(predictions))
+    else:
+        terminal.result(_as_table(predictions))
+
+
+def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    import numpy as np
+
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def _as_json(predictions: Sequence[Prediction]) -> str:
+    content = [
+        {
+            "image": image,
+            "predictions": [
+                {"class": name, "probability": probability} for name, probability in best
+            ],
+        }
+        for image, best in predictions
+    ]
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def _as_csv(predictions: Sequence[Prediction]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", "rank", "class", "probability"))
+    for image, best in predictions:
+        for rank, (name, probability) in enumerate(best, start=1):
+            writer.writerow((image, rank, name, f"{probability:.6f}"))
+    return text.getvalue().removesuffix("\n")
+
+
+def _as_table(predictions: Sequence[Prediction]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("image", overflow="fold")
+    table.add_column("class", overflow="fold")
+    table.add_column("probability", justify="right")
+    for image, best in predictions:
+        for rank, (name, probability) in enumerate(best):
+            table.add_row(
+                Text("" if rank else image),
+                Text(name, style="" if rank else "bold"),
+                f"{100 * probability:.1f}%",
+                end_section=rank == len(best) - 1 > 0,
+            )
+    return table

@@ -1,0 +1,78 @@
+"""The command `keras-cmm`."""
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from keras_cmm_cli.commands.benchmark import benchmark
+from keras_cmm_cli.commands.embed import embed
+from keras_cmm_cli.commands.evaluate import evaluate
+from keras_cmm_cli.commands.fit import fit
+from keras_cmm_cli.commands.predict import predict
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
+
+
+class _Group(click.Group):
+    """A group whose errors are one line on stderr and exit code 2."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, standalone_mode: bool = True, **kwargs: Any
+    ) -> Any:
+        """Runs the command that the arguments name; see `click.Command.main`."""
+        try:
+            result = super().main(args, standalone_mode=False, **kwargs)
+        except click.ClickException as error:
+            if not standalone_mode:
+                raise
+            click.echo(f"Error: {_one_line(error)}", err=True)
+            sys.exit(2)
+        except click.Abort:
+            if not standalone_mode:
+                raise
+            click.echo("Interrupted.", err=True)
+            sys.exit(_INTERRUPTED)
+        if standalone_mode:
+            sys.exit(result or 0)
+        return result
+
+
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="keras-cmm")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Few-shot image classification with Cross-Modal Mapping (CMM) on frozen CLIP.
+
+    Results go to stdout, everything else to stderr. Mistakes in what was given end with one line
+    and exit code 2, Ctrl-C with 130.
+
+    Keras runs on torch, unless KERAS_BACKEND or a keras.json of yours names another backend.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+for _command in (fit, evaluate, predict, embed, benchmark):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Runs `keras-cmm` with the arguments of the process."""
+    # A file name or class name may have characters that the terminal has not.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    cli.main(prog_name="keras-cmm")
+
+
+def _one_line(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split())
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        message += f" (see {error.ctx.command_path} --help)"
+    return message

@@ -1,0 +1,81 @@
+"""The README.md beside a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_CARD = """\
+---
+library_name: keras-hub
+pipeline_tag: image-classification
+tags:
+- keras-cmm
+- few-shot
+- clip
+---
+
+# Few-shot image classifier: {count} classes
+
+A frozen CLIP backbone (`{preset}`) with a Cross-Modal Mapping head ([arXiv:2412.20110]\
+(https://arxiv.org/abs/2412.20110)), trained with keras-cmm {version}.
+
+## Use
+
+```
+keras-cmm predict MODEL_DIR image.png
+```
+
+```python
+import keras_cmm
+
+model = keras_cmm.CMMImageClassifier.from_preset("MODEL_DIR")
+print(model.classify(["image.png"], top_k=5))
+```
+
+## Classes
+
+{classes}
+
+## Training
+
+| | |
+| --- | --- |
+{rows}
+
+```
+{command}
+```
+
+The images, versions and all settings are in `keras_cmm.json`, the draw in `few_shot_indices.json`.
+
+## Limits
+
+It knows the classes above only and names one of them for any image. Its accuracy is not known from
+its training: measure it on other images, `keras-cmm evaluate MODEL_DIR IMAGES_DIR`. Its licence and
+biases are those of the backbone and of the training images.
+"""
+
+
+def model_card(run: dict[str, Any]) -> str:
+    """Returns the card as Markdown.
+
+    Args:
+        run: The content of the run file.
+    """
+    settings = run["hyperparameters"]
+    prompts = [*(run["templates"] or []), *(["descriptions"] if run["descriptions"] else [])]
+    rows = {
+        "images": len(run["images"]),
+        "shots a class": run["shots"],
+        "seed": run["seed"],
+        "prompts": ", ".join(f"`{prompt}`" for prompt in prompts),
+        **{name.replace("_", " "): value for name, value in settings.items()},
+    }
+    return _CARD.format(
+        count=len(run["class_names"]),
+        preset=run["preset"],
+        version=run["versions"]["keras-cmm"],
+        classes=", ".join(run["class_names"]),
+        rows="\n".join(f"| {name} | {value} |" for name, value in rows.items()),
+        command=run["command"],
+    )

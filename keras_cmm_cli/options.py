@@ -1,0 +1,77 @@
+"""Options that several commands share, and their types."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+preset_option = click.option(
+    "--preset",
+    required=True,
+    help="CLIP to build on: a keras-hub name such as clip_vit_base_patch16, kaggle://..., hf://... "
+    "or a preset folder.",
+)
+batch_size_option = click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Images a pass through the backbone.",
+)
+model_argument = click.argument(
+    "model_dir", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+seed_option = click.option(
+    "--seed", type=int, default=1, show_default=True, help="Seed of everything random."
+)
+
+
+class Shots(click.ParamType):
+    """A number of images a class, or all of them."""
+
+    name = "shots"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | Literal["all"]:
+        """Returns a positive integer or "all"."""
+        if value == "all" or isinstance(value, int):
+            return value
+        number = _integer(value)
+        if number is None or number < 1:
+            self.fail(f"{value!r} is not a whole number >= 1 or 'all'.", param, ctx)
+        return number
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
+        """Returns what stands for the value in the help."""
+        return "K|all"
+
+
+class CommaSeparated(click.ParamType):
+    """One value or several with commas between, each of the same type, each once."""
+
+    name = "list"
+
+    def __init__(self, item: click.ParamType, metavar: str) -> None:
+        self.item = item
+        self.metavar = metavar
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[Any]:
+        """Returns the values in the order given."""
+        if not isinstance(value, str):
+            return list(value)
+        parts = [part.strip() for part in value.split(",")]
+        if not all(parts):
+            self.fail(f"{value!r} has an empty value; separate values by one comma.", param, ctx)
+        return list(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
+
+    def get_metavar(self, *args: Any, **kwargs: Any) -> str:
+        """Returns what stands for the value in the help."""
+        return self.metavar
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None

@@ -1,0 +1,87 @@
+"""Outputs that are refused before the work starts, and appear whole or not at all."""
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_cmm_cli.run_file import read_run
+
+
+def check_new_file(path: Path, overwrite: bool) -> None:
+    """Refuses a file that cannot be written or must not be replaced.
+
+    Raises:
+        ClickException: If the file exists and `overwrite` is not set, or its folder does not.
+    """
+    if path.is_dir():
+        raise click.ClickException(f"{path}: is a folder; give the name of a file to write.")
+    if not path.parent.is_dir():
+        raise click.ClickException(f"{path}: the folder {path.parent} does not exist; make it.")
+    if path.exists() and not overwrite:
+        raise click.ClickException(f"{path}: exists; give --overwrite to replace it.")
+
+
+def check_new_folder(path: Path, overwrite: bool) -> None:
+    """Refuses a folder that holds anything but a model of `keras-cmm fit` that may be replaced.
+
+    Raises:
+        ClickException: If it does, or is a file, or its own folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise click.ClickException(f"{path}: the folder {path.parent} does not exist; make it.")
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not path.is_dir():
+        raise click.ClickException(f"{path}: is a file; give the name of a new folder.")
+    run = read_run(path) or {}
+    # Only what `fit` itself wrote may go; a user may have put more beside it.
+    ours = run.get("files", [])
+    others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
+    if others:
+        raise click.ClickException(
+            f"{path}: holds something else ({others[0]!r}); give the name of a new folder."
+        )
+    if not overwrite:
+        raise click.ClickException(f"{path}: holds a model; give --overwrite to replace it.")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a temporary folder that takes the place of `path` if the block ends without an error.
+
+    What `path` holds is for `check_new_folder` to judge; here it is replaced.
+
+    Raises:
+        ClickException: If it cannot be written.
+    """
+    stem = path.parent / f".keras-cmm-{uuid.uuid4().hex}"
+    temporary, replaced = stem.with_suffix(".tmp"), stem.with_suffix(".old")
+    try:
+        temporary.mkdir()
+        yield temporary
+        if path.exists():
+            path.rename(replaced)
+        temporary.rename(path)
+    except OSError as error:
+        raise click.ClickException(
+            f"{path}: cannot be written ({error.strerror or error})."
+        ) from error
+    finally:
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON, whole or not at all."""
+    from keras_cmm.data._files import replacing
+
+    with replacing(path) as file:
+        file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")

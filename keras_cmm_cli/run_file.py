@@ -1,0 +1,61 @@
+"""The file beside a model that says how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_cmm.data import ImageList
+
+RUN_FILE = "keras_cmm.json"
+RUN_FORMAT = "keras-cmm-run/1"
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """Returns the content of a model's run file, or `None` if it has none."""
+    try:
+        run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return run if isinstance(run, dict) and run.get("format") == RUN_FORMAT else None
+
+
+def command_line() -> str:
+    """Returns the command as it can be given to a shell again."""
+    return shlex.join(["keras-cmm", *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of what a result depends on."""
+    import keras
+
+    backend = keras.backend.backend()
+    names = ("keras-cmm", "keras", "keras-hub", backend, "numpy", "pillow")
+    return {
+        "python": platform.python_version(),
+        "backend": backend,
+        **{name: importlib.metadata.version(name) for name in names},
+    }
+
+
+def image_records(images: ImageList) -> list[dict[str, str]]:
+    """Returns name, label and SHA-256 of images."""
+    return [
+        {"name": name, "label": images.class_names[label], "sha256": file_hash(path)}
+        for name, label, path in zip(
+            images.keys(), images.labels.tolist(), images.paths, strict=True
+        )
+    ]
+
+
+def file_hash(path: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

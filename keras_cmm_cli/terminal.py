@@ -1,0 +1,136 @@
+"""What a command says, and where: results to stdout, all else to stderr."""
+
+import contextlib
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, ParamSpec
+
+import click
+
+P = ParamSpec("P")
+
+# Wide enough for every table; a file or pipe has no width of its own.
+_WIDTH_OF_FILES = 160
+
+
+class Terminal:
+    """Output of one command.
+
+    Args:
+        verbose: Show details too.
+        quiet: Show results, warnings and errors only.
+    """
+
+    def __init__(self, verbose: bool = False, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+        self.stdout = Console(file=sys.stdout, width=width)
+        self.stderr = Console(file=sys.stderr, stderr=True)
+        self.verbose = verbose
+        self.quiet = quiet
+
+    @property
+    def plus_minus(self) -> str:
+        """The sign before a standard deviation, in characters that stdout has."""
+        return "±" if self.stdout.encoding.startswith("utf") else "+-"
+
+    def result(self, result: Any) -> None:
+        """Prints a result, a text or a rich table, to stdout; a text exactly as it is."""
+        if isinstance(result, str):
+            self.stdout.file.write(result + "\n")
+            self.stdout.file.flush()
+        else:
+            self.stdout.print(result)
+
+    def note(self, text: str) -> None:
+        """Says what happens, unless `--quiet`."""
+        if not self.quiet:
+            self._say(text)
+
+    def detail(self, text: str) -> None:
+        """Says more, with `--verbose` only."""
+        if self.verbose:
+            self._say(text)
+
+    def error(self, text: str) -> None:
+        """Reports an error that the command goes on after."""
+        self._say(f"Error: {text}")
+
+    @contextlib.contextmanager
+    def progress(self, description: str) -> Iterator[Callable[..., None]]:
+        """Shows a progress bar on stderr, if that is a terminal and not `--quiet`.
+
+        Args:
+            description: What is going on.
+
+        Yields:
+            A function of (done, total) and optionally a new description.
+        """
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Remaining(),
+            console=self.stderr,
+            transient=True,
+            disable=self.quiet or not sys.stderr.isatty(),
+        )
+        with bar:
+            task = bar.add_task(description, total=None)
+
+            def update(done: int, total: int, description: str | None = None) -> None:
+                bar.update(task, completed=done, total=total, description=description)
+
+            yield update
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[None]:
+        """Sends what libraries print to stderr, and shows warnings as one line each."""
+        with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+            warnings.resetwarnings()
+            warnings.simplefilter("default")
+            # These are for the developers of what we call.
+            for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+                warnings.simplefilter("ignore", category)
+            warnings.simplefilter("ignore", ResourceWarning)
+            warnings.showwarning = self._show_warning
+            yield
+
+    def _show_warning(self, message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        self._say(f"Warning: {message}")
+
+    def _say(self, text: str) -> None:
+        """Prints one line to stderr, above a progress bar that is showing."""
+        # Not wrapped: a line that breaks by itself cannot be searched for or copied.
+        self.stderr.print(" ".join(text.split()), soft_wrap=True, markup=False, highlight=False)
+
+
+def with_terminal(command: Callable[Concatenate[Terminal, P], None]) -> Callable[P, None]:
+    """Turns a function of a `Terminal` into a command body with `--verbose` and `--quiet`.
+
+    An `InputError` becomes click's, which `keras_cmm_cli.main` shows as one line.
+    """
+
+    @click.option("-v", "--verbose", is_flag=True, help="Show details as well.")
+    @click.option("-q", "--quiet", is_flag=True, help="Show results, warnings and errors only.")
+    @functools.wraps(command)
+    def body(*args: P.args, **kwargs: P.kwargs) -> None:
+        terminal = Terminal(bool(kwargs.pop("verbose")), bool(kwargs.pop("quiet")))
+        try:
+            with terminal.active():
+                command(terminal, *args, **kwargs)
+        except ValueError as error:
+            # Imports nothing new: an InputError can only come from the package itself.
+            from keras_cmm.errors import InputError
+
+            if not isinstance(error, InputError):
+                raise
+            raise click.ClickException(str(error)) from error
+
+    return body
