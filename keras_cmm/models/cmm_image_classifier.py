@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -128,7 +129,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self.template = template
         self.descriptions = descriptions
         self._embedder: ImageEmbedder | None = None
-        self._compile_arguments: dict[str, Any] | None = None
+        self._compile_arguments: SimpleNamespace | None = None
         self._head_is_compiled = False
         if compile_now:
             self.compile()
@@ -215,21 +216,19 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             metrics: as of `CMMClassifier.compile`.
             **kwargs: the other arguments of `keras.Model.compile`.
         """
-        # The head is compiled when it is needed. An optimizer that exists earlier would be looked
-        # for in the files of a saved classifier.
-        self._compile_arguments = {
-            "optimizer": optimizer,
-            "loss": loss,
-            "metrics": metrics,
-            **kwargs,
-        }
+        # The head is compiled when it is needed, and the arguments lie where saving does not look:
+        # an optimizer that a new classifier has would be missed in the files of a saved one.
+        self._compile_arguments = SimpleNamespace(
+            optimizer=optimizer, loss=loss, metrics=metrics, **kwargs
+        )
         self._head_is_compiled = False
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """Returns the arguments of `compile`, serialized."""
         if self._compile_arguments is None:
             return None
-        config: dict[str, Any] = keras.saving.serialize_keras_object(self._compile_arguments)
+        arguments = vars(self._compile_arguments)
+        config: dict[str, Any] = keras.saving.serialize_keras_object(arguments)
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -506,7 +505,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     def _compile_head(self, auto_optimizer: keras.Optimizer | None = None) -> None:
         if self._compile_arguments is None:
             raise ValueError("the classifier must be compiled first: call `compile()`.")
-        arguments = dict(self._compile_arguments)
+        arguments = dict(vars(self._compile_arguments))
         given = arguments["optimizer"]
         if auto_optimizer is not None and isinstance(given, str) and given == "auto":
             arguments["optimizer"] = auto_optimizer

@@ -41,7 +41,8 @@ def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
 
 def is_dataset(x: Any) -> bool:
     """Whether `x` yields batches, rather than being a sequence or an array of images."""
-    return not (isinstance(x, Sequence) or hasattr(x, "ndim") or hasattr(x, "shape"))
+    is_images = isinstance(x, Sequence | os.PathLike | Image.Image) or hasattr(x, "shape")
+    return not is_images
 
 
 def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -86,7 +87,7 @@ def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def _paired(images: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(images, str | os.PathLike | Image.Image) or _is_one_image(images):
+    if _is_one_image(images):
         raise InputError("images must be given as a list or a batch. Received: a single image")
     images = images if isinstance(images, Sequence) else _to_numpy_batch(images)
     if labels is None:
@@ -132,7 +133,8 @@ def _split(element: Any) -> tuple[Any, Any]:
 def _is_one_image(images: Any) -> bool:
     if isinstance(images, str | bytes | os.PathLike | Image.Image):
         return True
-    return getattr(images, "ndim", None) == 3 or len(getattr(images, "shape", (0,))) in (0, 3)
+    # A `tf.data` element that is a path is a scalar.
+    return hasattr(images, "shape") and len(images.shape) in (0, 3)
 
 
 def _to_numpy_batch(images: Any) -> Any:

@@ -1,0 +1,107 @@
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_clip import DIM
+
+from keras_cmm.clip import ImageEmbedder
+from keras_cmm.errors import InputError
+
+
+@pytest.fixture
+def embedder(tiny_model):
+    return ImageEmbedder(tiny_model, batch_size=3)
+
+
+def images(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        rng.integers(0, 256, (int(rng.integers(30, 60)), int(rng.integers(30, 60)), 3), "uint8")
+        for _ in range(count)
+    ]
+
+
+def test_embeddings_are_the_backbones_on_clips_pixels(embedder):
+    x = images(7)
+    pixels = np.stack([embedder.preprocessor(image) for image in x])
+    vectors = keras.ops.convert_to_numpy(
+        embedder.clip_model.backbone.get_vision_embeddings(keras.ops.convert_to_tensor(pixels))
+    )
+    expected = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    embeddings, rows = embedder.embed(x)
+    assert embeddings.dtype == np.float32
+    assert rows.tolist() == list(range(7))
+    np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+
+
+def test_order_is_kept_over_many_batches(embedder):
+    x = images(40)
+    one_by_one = np.concatenate([embedder.embed([image]).embeddings for image in x])
+    np.testing.assert_allclose(embedder.embed(iter(x)).embeddings, one_by_one, atol=1e-5)
+
+
+def test_no_images(embedder):
+    embeddings, rows = embedder.embed([])
+    assert embeddings.shape == (0, DIM)
+    assert rows.shape == (0,)
+
+
+def test_bad_images_are_skipped_by_name_or_refused(embedder, tmp_path):
+    good = images(5)
+    for number, image in enumerate(good):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    (tmp_path / "bad.png").write_bytes((tmp_path / "0.png").read_bytes()[:200])
+    paths = [tmp_path / name for name in ("0.png", "bad.png", "1.png", "2.png", "3.png", "4.png")]
+    with pytest.warns(UserWarning, match=r"left out: .*bad\.png") as caught:
+        embeddings, rows = embedder.embed(paths, on_error="skip")
+    assert len([w for w in caught if w.category is UserWarning]) == 1
+    assert rows.tolist() == [0, 2, 3, 4, 5]
+    np.testing.assert_allclose(embeddings, embedder.embed(good).embeddings, atol=1e-6)
+    with pytest.raises(InputError, match=r"bad\.png"):
+        embedder.embed(paths)
+    with pytest.raises(ValueError, match="on_error='ignore'"):
+        embedder.embed(paths, on_error="ignore")
+
+
+def test_progress_counts_to_the_end(embedder):
+    calls = []
+    embedder.embed(images(7), progress=lambda *call: calls.append(call))
+    assert calls == [(3, 7), (6, 7), (7, 7)]
+
+
+def test_images_are_not_all_held_at_once(embedder):
+    """Memory must not grow with the data: only a few batches are read ahead of the encoder."""
+    read = 0
+
+    def stream():
+        nonlocal read
+        for image in images(1) * 60:
+            read += 1
+            yield image
+
+    ahead = []
+    embedder.embed(stream(), progress=lambda done, total: ahead.append(read - done))
+    assert read == 60
+    assert max(ahead) <= 4 * embedder.batch_size
+
+
+def test_half_precision_is_close(tiny_preset, embedder):
+    from keras_cmm import clip
+
+    x = images(4)
+    half = ImageEmbedder(clip.load(tiny_preset, dtype="bfloat16")).embed(x).embeddings
+    assert half.dtype == np.float32
+    cosines = (half * embedder.embed(x).embeddings).sum(axis=1)
+    assert cosines.min() > 0.999
+
+
+def test_no_gradients_are_recorded(embedder):
+    torch = pytest.importorskip("torch")
+    if keras.backend.backend() != "torch":
+        pytest.skip("only torch records gradients outside training")
+    seen = []
+    vision = embedder.clip_model.backbone.vision_projection
+    handle = vision.register_forward_hook(lambda *args: seen.append(torch.is_grad_enabled()))
+    embedder.embed(images(2))
+    handle.remove()
+    assert seen == [False]

@@ -1,0 +1,98 @@
+import random
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny_clip import DIM, tiny_vocabulary
+
+from keras_cmm.clip import TextEmbedder
+
+
+@pytest.fixture(scope="module")
+def embedder(tiny_model):
+    return TextEmbedder(tiny_model, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """transformers' own tokenizer with the vocabulary of the tiny preset."""
+    from transformers import CLIPTokenizer
+
+    vocabulary, merges = tiny_vocabulary()
+    return CLIPTokenizer(vocab=vocabulary, merges=[tuple(rule.split(" ")) for rule in merges])
+
+
+def their_ids(theirs, text):
+    return theirs(text, truncation=True, max_length=24)["input_ids"]
+
+
+def check_tokens(embedder, theirs, text):
+    ids = embedder.token_ids([text])[0].tolist()
+    expected = their_ids(theirs, text)
+    assert ids[: len(expected)] == expected
+    assert set(ids[len(expected) :]) <= {embedder.clip_model.tokenizer.pad_token_id}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "a cat",
+        "A  CAT\n",
+        "don't",
+        "naïve café",
+        "猫 and 🐈",
+        "x" * 200,
+        "3.14",
+        "dog. dog!",
+    ],
+)
+def test_tokens_are_those_of_transformers(embedder, theirs, text):
+    check_tokens(embedder, theirs, text)
+
+
+@given(text=st.text(max_size=40))
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_tokens_of_any_text(embedder, theirs, text):
+    check_tokens(embedder, theirs, text)
+
+
+def test_embeddings_are_the_backbones(embedder):
+    texts = ["a cat", "", "a much longer text than the others, cut where it must be"]
+    backbone = embedder.clip_model.backbone
+    whole = keras.ops.convert_to_numpy(
+        backbone.get_text_embeddings(keras.ops.convert_to_tensor(embedder.token_ids(texts)))
+    )
+    expected = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    np.testing.assert_allclose(embedder.embed(texts), expected, atol=1e-5)
+
+
+def test_batches_do_not_change_the_embeddings(embedder):
+    generator = random.Random(0)
+    texts = ["".join(generator.choices("abcdefgh ", k=generator.randint(0, 30))) for _ in range(9)]
+    one_by_one = np.concatenate([embedder.embed([text]) for text in texts])
+    np.testing.assert_allclose(embedder.embed(texts), one_by_one, atol=1e-5)
+
+
+def test_no_texts(embedder):
+    assert embedder.embed([]).shape == (0, DIM)
+
+
+def test_class_prototypes_against_a_loop(embedder):
+    prompts = [["a cat", "the cat", "one cat"], ["a dog"], ["a dog"]]
+    expected = []
+    for group in prompts:
+        mean = np.zeros(DIM)
+        for text in group:
+            embedding = embedder.embed([text])[0].astype("float64")
+            mean += embedding / np.linalg.norm(embedding) / len(group)
+        expected.append(mean / np.linalg.norm(mean))
+    prototypes = embedder.class_prototypes(prompts)
+    assert prototypes.dtype == np.float32
+    np.testing.assert_allclose(prototypes, expected, atol=1e-5)
+    np.testing.assert_array_equal(prototypes[1], prototypes[2])

@@ -1,0 +1,23 @@
+import os
+
+# Set before Keras is imported: the package's first backend, unless a run asks for another.
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_preset(tmp_path_factory):
+    """The folder of a CLIP preset of random weights, see `tiny_clip.py`."""
+    from tiny_clip import make_tiny_preset
+
+    return make_tiny_preset(tmp_path_factory.mktemp("tiny_clip"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_preset):
+    """The model of that preset. Tests must not change it."""
+    from keras_cmm import clip
+
+    return clip.load(tiny_preset)

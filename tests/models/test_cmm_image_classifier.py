@@ -1,0 +1,401 @@
+import subprocess
+import sys
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_clip import DIM
+
+import keras_cmm
+from keras_cmm import CMMClassifier, CMMImageClassifier, InputError
+from keras_cmm.clip import TextEmbedder, load, logit_scale
+
+NAMES = ["ant", "bee", "cat"]
+
+
+def make_images(count=12, seed=0):
+    """Class 0 is red, 1 green, 2 blue, all noisy, of mixed sizes."""
+    rng = np.random.default_rng(seed)
+    images, labels = [], []
+    for number in range(count):
+        label = number * len(NAMES) // count  # sorted by class, as folders are
+        image = rng.integers(0, 60, (40 + number, 50, 3))
+        image[..., label] += 190
+        images.append(image.astype("uint8"))
+        labels.append(label)
+    return images, np.array(labels)
+
+
+@pytest.fixture
+def model(tiny_preset):
+    return CMMImageClassifier.from_preset(tiny_preset, NAMES)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_preset):
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    model.compile(optimizer=keras.optimizers.Adam(0.05))
+    model.fit(*make_images(), epochs=60, verbose=0)
+    return model
+
+
+def test_a_new_classifier_is_zero_shot_clip(model, tiny_preset):
+    clip_model = load(tiny_preset)
+    prompts = [[f"a photo of a {name}."] for name in NAMES]
+    prototypes = TextEmbedder(clip_model).class_prototypes(prompts)
+    images, _ = make_images()
+    np.testing.assert_allclose(model.text_embeddings, prototypes, atol=1e-6)
+    # Both branches see the same cosines, so the fused logits are (1 + alpha) times CLIP's.
+    expected = 2 * logit_scale(clip_model.backbone) * model.embed(images) @ prototypes.T
+    np.testing.assert_allclose(model.predict(images), expected, atol=1e-4)
+
+
+def test_fit_learns_from_raw_images(trained):
+    images, labels = make_images(seed=1)
+    logits = trained.predict(images)
+    assert logits.shape == (12, 3)
+    assert (logits.argmax(axis=1) == labels).mean() > 0.9
+    assert trained.evaluate(images, labels, verbose=0)["accuracy"] > 0.9
+
+
+def test_fit_returns_the_history_of_the_head(model):
+    history = model.fit(*make_images(), epochs=2, verbose=0).history
+    assert set(history) == {"loss", "cross_entropy", "triplet", "accuracy"}
+    assert len(history["loss"]) == 2
+
+
+def test_each_image_is_embedded_once(model, monkeypatch):
+    seen = []
+    embed_pixels = model.embedder.embed_pixels
+    monkeypatch.setattr(
+        model.embedder, "embed_pixels", lambda pixels: seen.extend(pixels) or embed_pixels(pixels)
+    )
+    model.fit(*make_images(), epochs=5, verbose=0)
+    assert len(seen) == 12
+
+
+def test_the_backbone_is_frozen(model):
+    before = [keras.ops.convert_to_numpy(weight).copy() for weight in model.backbone.weights]
+    model.fit(*make_images(), epochs=3, verbose=0)
+    for weight, value in zip(model.backbone.weights, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), value)
+    assert len(model.trainable_variables) == 2  # the map and the prototypes
+
+
+def test_fit_shuffles(model, monkeypatch):
+    """keras-hub never shuffles: trap 2 in our notes. Batches must mix the sorted classes."""
+    batches = []
+    train_on = model.head.compute_loss
+
+    def spy(x, y, y_pred, *args, **kwargs):
+        batches.append(keras.ops.convert_to_numpy(y).ravel().tolist())
+        return train_on(x, y, y_pred, *args, **kwargs)
+
+    monkeypatch.setattr(model.head, "compute_loss", spy)
+    model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
+    _, labels = make_images()
+    model.fit(*make_images(), epochs=2, batch_size=12, verbose=0)
+    batches = batches[-2:]  # Keras builds on a batch of its own first
+    assert [sorted(batch) for batch in batches] == [labels.tolist()] * 2
+    assert batches[0] != labels.tolist()
+    assert batches[0] != batches[1]
+
+
+def test_fit_depends_on_the_seed_alone(tiny_preset):
+    logits = []
+    for seed in (3, 3, 4):
+        model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+        model.fit(*make_images(), epochs=3, batch_size=4, seed=seed, verbose=0)
+        logits.append(model.predict(make_images()[0]))
+        np.random.seed(seed + 100)  # noqa: NPY002
+    np.testing.assert_array_equal(logits[0], logits[1])
+    assert (logits[0] != logits[2]).any()
+
+
+def test_every_kind_of_input_gives_the_same_classifier(tiny_preset, tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    torch = pytest.importorskip("torch")
+    images, labels = make_images()
+    images = [np.asarray(Image.fromarray(image).resize((48, 40))) for image in images]
+    stack = np.stack(images)
+    paths = [tmp_path / f"{number}.png" for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    tensors = torch.utils.data.TensorDataset(torch.from_numpy(stack), torch.from_numpy(labels))
+    inputs = {
+        "array": (stack, labels),
+        "list": (images, labels.tolist()),
+        "names": (images, [NAMES[label] for label in labels]),
+        "one-hot": (images, np.eye(3)[labels]),
+        "paths": ([str(path) for path in paths], labels),
+        "pictures": ([Image.open(path) for path in paths], labels),
+        "tf.data": (tf.data.Dataset.from_tensor_slices((stack, labels)).batch(5), None),
+        "loader": (torch.utils.data.DataLoader(tensors, batch_size=5), None),
+    }
+    results = {}
+    for name, (x, y) in inputs.items():
+        model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+        model.fit(x, y, epochs=3, verbose=0)
+        results[name] = model.predict(x)
+    for name, logits in results.items():
+        np.testing.assert_allclose(logits, results["array"], atol=1e-3, err_msg=name)
+
+
+def test_validation_data_class_weight_and_callbacks(model):
+    x, y = make_images()
+    stop = keras.callbacks.EarlyStopping("val_loss", patience=0, min_delta=100.0)
+    history = model.fit(
+        x, y, epochs=9, validation_data=make_images(6, seed=2), class_weight={0: 1.0, 1: 2.0, 2: 0},
+        callbacks=[stop], verbose=0,
+    ).history  # fmt: skip
+    assert {"val_loss", "val_accuracy"} <= set(history)
+    assert len(history["loss"]) == 2
+
+
+def test_zero_sample_weight_is_as_if_left_out(tiny_preset):
+    x, y = make_images()
+    weighted = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    history = weighted.fit(x, y, epochs=2, sample_weight=np.zeros(len(y)), verbose=0).history
+    assert history["loss"] == [0.0, 0.0]
+
+
+def test_validation_split_has_every_class(model, monkeypatch):
+    """Keras splits off the end; our data is sorted by class there."""
+    fit = model.head.fit
+    seen = {}
+    monkeypatch.setattr(model.head, "fit", lambda x, y, **kw: seen.update(y=y) or fit(x, y, **kw))
+    model.fit(*make_images(30), epochs=1, validation_split=0.5, verbose=0)
+    assert set(seen["y"][:15]) == set(seen["y"][15:]) == {0, 1, 2}
+
+
+def test_own_optimizer_loss_and_metrics(model):
+    model.compile(
+        optimizer=keras.optimizers.SGD(0.1),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseTopKCategoricalAccuracy(k=2, name="top_2")],
+    )
+    history = model.fit(*make_images(), epochs=2, verbose=0).history
+    assert "top_2" in history
+    assert isinstance(model.head.optimizer, keras.optimizers.SGD)
+    optimizer = model.head.optimizer
+    model.fit(*make_images(), epochs=1, verbose=0)
+    assert model.head.optimizer is optimizer
+    assert int(optimizer.iterations) == 3
+
+
+def test_augmentation_embeds_new_pixels_every_epoch(model, monkeypatch):
+    seen = []
+    embed_pixels = model.embedder.embed_pixels
+    monkeypatch.setattr(
+        model.embedder, "embed_pixels", lambda pixels: seen.append(pixels) or embed_pixels(pixels)
+    )
+    darken = []
+
+    def augmentation(pixels):
+        darken.append(pixels.shape)
+        assert pixels.dtype == np.float32
+        assert 0 <= pixels.min() <= pixels.max() <= 255
+        return pixels / (1 + len(darken))
+
+    history = model.fit(*make_images(), epochs=3, augmentation=augmentation, verbose=0).history
+    # Keras may take one batch more, to learn its shape.
+    assert darken[:3] == [(12, 32, 32, 3)] * 3
+    assert len(darken) <= 4
+    assert seen[0].max() > seen[1].max() > seen[2].max()
+    assert len(history["loss"]) == 3
+    seen.clear()
+    model.fit(*make_images(), epochs=2, augmentation=keras.layers.RandomFlip(), verbose=0)
+    assert (seen[0] != seen[1]).any()
+
+
+def test_classify_and_embed(trained):
+    images, _ = make_images()
+    guesses = trained.classify(images, top_k=2)
+    assert [len(guess) for guess in guesses] == [2] * 12
+    probabilities = np.exp(trained.predict(images).astype("float64"))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    for guess, row in zip(guesses, probabilities, strict=True):
+        assert guess[0][0] == NAMES[row.argmax()]
+        assert guess[0][1] == pytest.approx(row.max(), abs=1e-5)
+        assert guess[0][1] >= guess[1][1]
+    assert trained.classify(images[:1], top_k=9)[0].__len__() == 3
+    assert trained.embed(images).shape == (12, DIM)
+    assert trained.predict([]).shape == (0, 3)
+    with pytest.raises(ValueError, match="top_k=0"):
+        trained.classify(images, top_k=0)
+
+
+def test_direct_call_takes_preprocessed_pixels(trained):
+    images, _ = make_images()
+    pixels = np.stack([trained.embedder.preprocessor(image) for image in images])
+    logits = keras.ops.convert_to_numpy(trained(pixels))
+    np.testing.assert_allclose(logits, trained.predict(images), atol=1e-4)
+
+
+def test_a_bias_of_the_map_is_the_same_in_fit_and_in_a_direct_call(tiny_preset):
+    head = CMMClassifier(3, mapping=keras_cmm.CrossModalMapping(use_bias=True))
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES, head=head)
+    model.fit(*make_images(), epochs=20, verbose=0)
+    assert np.abs(keras.ops.convert_to_numpy(head.mapping.bias)).max() > 0
+    test_direct_call_takes_preprocessed_pixels(model)
+
+
+# Saving
+
+
+def run_python(code, *arguments):
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_preset_in_a_new_process_predicts_the_same(trained, tmp_path):
+    images, _ = make_images()
+    np.savez(tmp_path / "images.npz", *images)
+    trained.save_to_preset(str(tmp_path / "model"))
+    run_python(
+        "import sys, numpy as np, keras_cmm;"
+        "images = list(np.load(sys.argv[1]).values());"
+        "model = keras_cmm.CMMImageClassifier.from_preset(sys.argv[2]);"
+        "np.save(sys.argv[3], model.predict(images))",
+        tmp_path / "images.npz",
+        tmp_path / "model",
+        tmp_path / "logits.npy",
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), trained.predict(images))
+
+
+def test_keras_file_predicts_the_same_and_goes_on_training(trained, tmp_path):
+    images, labels = make_images()
+    trained.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(images), trained.predict(images))
+    assert again.class_names == tuple(NAMES)
+    assert again.evaluate(images, labels, verbose=0) == trained.evaluate(images, labels, verbose=0)
+    again.fit(images, labels, epochs=1, verbose=0)
+    texts = ["ant", "a photo of a bee."]
+    np.testing.assert_array_equal(
+        TextEmbedder(again._clip_model()).embed(texts),
+        TextEmbedder(trained._clip_model()).embed(texts),
+    )
+
+
+def test_keras_hub_finds_the_class_of_a_saved_classifier(trained, tmp_path):
+    trained.save_to_preset(str(tmp_path))
+    again = keras_hub.models.ImageClassifier.from_preset(str(tmp_path))
+    assert isinstance(again, CMMImageClassifier)
+    images, _ = make_images()
+    np.testing.assert_array_equal(again.predict(images), trained.predict(images))
+    half = CMMImageClassifier.from_preset(tmp_path, dtype="bfloat16")
+    assert half.backbone.compute_dtype == "bfloat16"
+    assert half.head.compute_dtype == "float32"
+    assert (half.predict(images).argmax(axis=1) == trained.predict(images).argmax(axis=1)).all()
+
+
+def test_custom_compile_arguments_survive_a_keras_file(model, tmp_path):
+    model.compile(optimizer=keras.optimizers.SGD(0.25), metrics=["accuracy"])
+    model.fit(*make_images(), epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    again.fit(*make_images(), epochs=1, verbose=0)
+    assert isinstance(again.head.optimizer, keras.optimizers.SGD)
+    assert float(again.head.optimizer.learning_rate) == 0.25
+
+
+def test_new_classes_on_a_saved_classifier_start_from_their_texts(trained, tmp_path):
+    trained.save_to_preset(str(tmp_path))
+    other = CMMImageClassifier.from_preset(tmp_path, ["dog", "emu"])
+    fresh = TextEmbedder(other._clip_model()).class_prototypes(
+        [["a photo of a dog."], ["a photo of a emu."]]
+    )
+    np.testing.assert_allclose(other.text_embeddings, fresh, atol=1e-6)
+
+
+def test_num_classes_is_refused(trained, tmp_path):
+    """keras-hub drops the head when `num_classes` is given, and says nothing."""
+    trained.save_to_preset(str(tmp_path))
+    with pytest.raises(ValueError, match="follows from `class_names`"):
+        CMMImageClassifier.from_preset(tmp_path, num_classes=3)
+    with pytest.raises(ValueError, match="takes no other arguments"):
+        CMMImageClassifier.from_preset(tmp_path, template="a {}.")
+
+
+# Construction
+
+
+def test_templates_and_descriptions(tiny_preset):
+    descriptions = {"ant": ["An ant is small."], "bee": ["A bee hums."], "cat": ["A cat purrs."]}
+    model = CMMImageClassifier.from_preset(
+        tiny_preset, NAMES, template=["a {}.", "the {}."], descriptions=descriptions
+    )
+    embedder = TextEmbedder(model._clip_model())
+    expected = embedder.class_prototypes(
+        [[f"a {name}.", f"the {name}.", *descriptions[name]] for name in NAMES]
+    )
+    np.testing.assert_allclose(model.text_embeddings, expected, atol=1e-6)
+    config = model.get_config()
+    assert config["template"] == ["a {}.", "the {}."]
+    assert config["descriptions"] == descriptions
+
+
+def test_own_head(tiny_preset):
+    head = CMMClassifier(3, alpha=0.5, triplet_weight=2.0, train_prototypes=False)
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES, head=head)
+    assert model.head is head
+    assert len(model.trainable_variables) == 1
+    own = np.eye(3, DIM, dtype="float32")
+    built = CMMClassifier.from_text_embeddings(own)
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES, head=built)
+    np.testing.assert_array_equal(model.text_embeddings, own)
+    with pytest.raises(ValueError, match="a head of 2 classes"):
+        CMMImageClassifier.from_preset(tiny_preset, NAMES, head=CMMClassifier(2))
+
+
+def test_classes_that_share_a_text_are_never_negatives(tiny_preset):
+    names = ["missile", "bee", "missile "]
+    model = CMMImageClassifier.from_preset(tiny_preset, names)
+    assert model.head.triplet_loss.duplicate_groups == [[0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["ant"], "two names or more"),
+        (["ant", "ant"], "Received twice: 'ant'"),
+        ("ant", "a list of strings"),
+        ([1, 2], "a list of strings"),
+    ],
+)
+def test_bad_class_names(tiny_preset, names, message):
+    with pytest.raises(InputError, match=message):
+        CMMImageClassifier.from_preset(tiny_preset, names)
+
+
+def test_what_is_no_saved_classifier(tiny_preset, tmp_path):
+    with pytest.raises(InputError, match="is no saved CMM classifier"):
+        CMMImageClassifier.from_preset(tiny_preset)
+    with pytest.raises(InputError, match=r"has no config\.json"):
+        CMMImageClassifier.from_preset(tmp_path)
+
+
+def test_labels_are_asked_for(model):
+    images, _ = make_images()
+    with pytest.raises(InputError, match="`y` must hold the labels"):
+        model.fit(images)
+    with pytest.raises(InputError, match="Received: images alone"):
+        model.fit(iter([np.stack([images[0]] * 2)]))
+    with pytest.raises(InputError, match="at least one labelled image"):
+        model.fit([], [])
+
+
+def test_import_is_light():
+    run_python(
+        "import sys, keras_cmm;"
+        "heavy = {'keras_hub', 'tensorflow', 'tensorflow_datasets'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
