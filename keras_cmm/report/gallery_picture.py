@@ -1,0 +1,89 @@
+"""A test picture with what the classifier said of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_THUMBNAIL_SIZE = 160
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryPicture:
+    """One test picture, its class and the classifier's best guesses.
+
+    Args:
+        image: The picture: the bytes of an image file, its path, a PIL image, or an array of
+            shape `(height, width)`, `(height, width, 3)` or `(height, width, 4)` with values from
+            0 to 255.
+        class_name: Name of its true class.
+        guesses: Pairs of class name and probability, best first, at least one.
+
+    Raises:
+        InputError: If there is no guess.
+
+    Example:
+        >>> import numpy as np
+        >>> picture = GalleryPicture(np.zeros((8, 8, 3), "uint8"), "ant", [("ant", 0.9)])
+        >>> picture.is_right, picture.thumbnail()[:23]
+        (True, 'data:image/webp;base64,')
+    """
+
+    image: bytes | str | Path | Image | npt.NDArray[np.number]
+    class_name: str
+    guesses: Sequence[tuple[str, float]]
+
+    def __post_init__(self) -> None:
+        if not self.guesses:
+            raise InputError(f"`guesses` must hold at least one pair. Received: {self.guesses!r}")
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the best guess is the true class."""
+        return self.guesses[0][0] == self.class_name
+
+    def thumbnail(self) -> str:
+        """Return the picture as a data URI, at most 160 pixels wide and high.
+
+        Returns:
+            A WebP picture, `data:image/webp;base64,...`.
+
+        Raises:
+            InputError: If the picture cannot be read.
+        """
+        picture = self._open()
+        picture.thumbnail((_THUMBNAIL_SIZE, _THUMBNAIL_SIZE))
+        file = io.BytesIO()
+        picture.save(file, format="WEBP", quality=85)
+        return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+    def _open(self) -> Image:
+        from PIL import Image, ImageOps
+
+        try:
+            if isinstance(self.image, np.ndarray):
+                pixels = np.clip(self.image, 0, 255).astype(np.uint8)
+                return Image.fromarray(pixels).convert("RGBA")
+            if isinstance(self.image, Image.Image):
+                return ImageOps.exif_transpose(self.image).convert("RGBA")
+            file = io.BytesIO(self.image) if isinstance(self.image, bytes) else self.image
+            with Image.open(file) as picture:
+                return ImageOps.exif_transpose(picture).convert("RGBA")
+        # Pillow's `TypeError` is for arrays of a shape that is no picture.
+        except (OSError, TypeError) as error:
+            name = self.image if isinstance(self.image, str | Path) else type(self.image).__name__
+            raise InputError(
+                f"a picture of the gallery cannot be read ({name}: {error})."
+            ) from error

@@ -1,0 +1,136 @@
+"""Writing the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_cmm.data._files import replacing
+from keras_cmm.report import _accuracy, _classifier, _gap, _palette
+from keras_cmm.report.classifier_result import ClassifierResult
+from keras_cmm.report.mapped_embeddings import MappedEmbeddings
+from keras_cmm.report.report_content import ReportContent
+
+if TYPE_CHECKING:
+    import jinja2
+
+
+def write_report(path: str | Path, content: ReportContent) -> None:
+    """Write a report as one self-contained HTML file.
+
+    It opens from disk, runs no script and loads nothing: figures are inline SVG, pictures data
+    URIs.
+
+    Args:
+        path: The file to write; an existing one is replaced.
+        content: What to show.
+
+    Raises:
+        InputError: If the file cannot be written or a picture of the gallery cannot be read;
+            nothing is written then.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from keras_cmm.report import ReportContent, write_report
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "report.html"
+        ...     write_report(path, ReportContent("Ants & bees"))
+        ...     "<h1>Ants &amp; bees</h1>" in path.read_text(encoding="utf-8")
+        True
+    """
+    html = _environment().get_template("report.html").render(_variables(content))
+    with replacing(Path(path)) as file:
+        file.write(html.encode())
+
+
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("keras_cmm.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["fact"] = _format_fact
+    environment.filters["percent"] = _format_percent
+    return environment
+
+
+def _variables(content: ReportContent) -> dict[str, Any]:
+    versions = content.versions
+    if not versions and content.records:
+        versions = content.records[0]["versions"]
+    variables = {
+        "content": content,
+        "colours": _palette.css_variables(),
+        "num_colours": len(_palette.SERIES),
+        "panels": [
+            (panel, _accuracy.place(panel)) for panel in _accuracy.make_panels(content.records)
+        ],
+        "right_pictures": [picture for picture in content.gallery if picture.is_right],
+        "wrong_pictures": [picture for picture in content.gallery if not picture.is_right],
+        "versions": versions,
+        "overall": [],
+        "scores": [],
+        "gap": [],
+    }
+    if content.classifier is not None:
+        variables |= _classifier_variables(content.classifier)
+    if content.embeddings is not None:
+        variables |= _gap_variables(content.embeddings)
+    sections = {
+        "accuracy": ("Accuracy over shots", variables["panels"]),
+        "gallery": ("Test pictures", content.gallery),
+        "classes": ("Accuracy by class", variables["scores"]),
+        "confusions": ("Confusions", variables["scores"]),
+        "gap": ("The modality gap", variables["gap"]),
+        "run": ("How it was run", content.command or content.hyperparameters or versions),
+    }
+    shown = {name: title for name, (title, present) in sections.items() if present}
+    return variables | {"sections": shown}
+
+
+def _classifier_variables(result: ClassifierResult) -> dict[str, Any]:
+    scores = _classifier.class_scores(result)
+    half = _classifier.MAX_CLASSES // 2
+    many = len(scores) > _classifier.MAX_CLASSES
+    return {
+        "overall": _classifier.overall_numbers(result),
+        "scores": scores,
+        "shown_scores": scores[:half] + scores[-half:] if many else scores,
+        "name_width": min(22, max(len(name) for name in result.class_names) + 1),
+        "max_classes": _classifier.MAX_CLASSES,
+        "matrix": _classifier.place_matrix(result),
+        "confusions": _classifier.frequent_confusions(result),
+    }
+
+
+def _gap_variables(embeddings: MappedEmbeddings) -> dict[str, Any]:
+    gaps = _gap.measure(embeddings)
+    before, after, variance = _gap.project(embeddings)
+    charts = _gap.place((before, after))
+    return {
+        "gap": list(zip(("Before", "After"), charts, gaps, strict=True)),
+        "gap_rows": _gap.rows(gaps),
+        "variance": variance,
+    }
+
+
+def _format_fact(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {_format_fact(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_format_fact(item) for item in value)
+    return str(value)
+
+
+def _format_percent(share: float) -> str:
+    if share < 0.005:
+        return "<1\u2009%"
+    return f"{100 * share:.0f}\u2009%"

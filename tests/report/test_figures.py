@@ -1,0 +1,144 @@
+"""The coordinates of the report's figures."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from made_up import make_embeddings, make_record, make_records, make_result
+
+from keras_cmm.report import MappedEmbeddings, _accuracy, _classifier, _gap, _palette
+
+
+def test_cmm_comes_first_and_keeps_its_colour_in_every_panel():
+    records = make_records() + [
+        record for record in make_records("other") if record["method"] != "nearest_mean"
+    ]
+    panels = _accuracy.make_panels(records)
+    assert [panel.title for panel in panels] == ["Average of 2 data sets", "generated", "other"]
+    assert [line.method for line in panels[1].lines] == ["cmm", "nearest_mean"]
+    assert {panel.lines[0].style for panel in panels} == {0}
+    assert all(panel.references[0].label == "Zero-shot CLIP" for panel in panels)
+
+
+def test_styles_of_many_methods_differ():
+    records = [make_record(f"method_{i}", 4, 1, 50.0) for i in range(36)]
+    lines = _accuracy.make_panels(records)[0].lines
+    assert len({(line.colour, line.marker) for line in lines}) == 36
+    assert lines[0].label == "method 0"
+
+
+def test_accuracy_is_drawn_to_scale():
+    records = [make_record("cmm", 1, s, 40.0 + s) for s in (1, 2, 3)]
+    records += [make_record("cmm", 16, s, 60.0 + s) for s in (1, 2, 3)]
+    chart = _accuracy.place(_accuracy.make_panels(records)[0])
+    ticks = {float(tick["label"]): tick["y"] for tick in chart["y_ticks"]}
+    (low, bottom), (high, top) = min(ticks.items()), max(ticks.items())
+    assert low <= 41 < 63 <= high
+    for point, mean in zip(chart["lines"][0]["points"], (42.0, 62.0), strict=True):
+        for name, value in (("y", mean), ("top", mean + 1), ("bottom", mean - 1)):
+            expected = bottom + (value - low) / (high - low) * (top - bottom)
+            assert point[name] == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 50.0, 100.0])
+def test_an_axis_has_a_length(accuracy):
+    records = [make_record("cmm", shots, 1, accuracy) for shots in (1, 2)]
+    chart = _accuracy.place(_accuracy.make_panels(records)[0])
+    assert len({tick["y"] for tick in chart["y_ticks"]}) == len(chart["y_ticks"]) > 1
+    assert all(np.isfinite(point["y"]) for point in chart["lines"][0]["points"])
+
+
+def test_shots_stand_on_a_logarithmic_axis():
+    records = [make_record("cmm", shots, 1, 50.0) for shots in (16, 1, 4)]
+    ticks = _accuracy.place(_accuracy.make_panels(records)[0])["x_ticks"]
+    assert [tick["label"] for tick in ticks] == ["1", "4", "16"]
+    places = [tick["x"] for tick in ticks]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1])
+
+
+def test_confusions_are_counted_most_frequent_first():
+    result = make_result(5, rows_per_class=20)
+    confusions = _classifier.frequent_confusions(result)
+    for confusion in confusions:
+        row = result.class_names.index(confusion.name)
+        column = result.class_names.index(confusion.taken_for)
+        pairs = zip(result.labels, result.predictions, strict=True)
+        assert confusion.times == sum(pair == (row, column) for pair in pairs)
+        assert (confusion.total, row != column) == (20, True)
+    times = [confusion.times for confusion in confusions]
+    assert times == sorted(times, reverse=True)
+
+
+def test_a_perfect_classifier_confuses_nothing():
+    result = make_result(3)
+    result = dataclasses.replace(result, probabilities=np.eye(3)[result.labels])
+    assert _classifier.frequent_confusions(result) == []
+    assert [score.accuracy for score in _classifier.class_scores(result)] == [100.0] * 3
+
+
+def test_every_picture_is_in_the_matrix():
+    result = make_result(70, rows_per_class=4)
+    matrix = _classifier.place_matrix(result)
+    assert sum(cell["count"] for cell in matrix["cells"]) == 280
+    wrong = sum(cell["count"] for cell in matrix["cells"] if not cell["right"])
+    assert wrong == np.sum(result.predictions != result.labels)
+
+
+def test_the_projection_shows_the_gap_close():
+    embeddings = make_embeddings(20)
+    closed = MappedEmbeddings(
+        embeddings.images,
+        embeddings.texts[embeddings.labels],
+        embeddings.texts,
+        embeddings.labels,
+    )
+    before, after, variance = _gap.project(closed)
+    assert 0 < variance <= 1
+    distances = [
+        np.linalg.norm(p.images.mean(axis=0) - p.texts.mean(axis=0)) for p in (before, after)
+    ]
+    assert distances[0] > 0.5
+    assert distances[1] == pytest.approx(0, abs=1e-4)
+    # The same axes: texts did not move, so neither do their points.
+    np.testing.assert_allclose(before.texts, after.texts, atol=1e-5)
+    np.testing.assert_allclose(after.means, after.texts, atol=1e-5)
+
+
+def test_points_lie_inside_the_chart():
+    embeddings = make_embeddings(6)
+    before, after, _ = _gap.project(embeddings)
+    for chart in _gap.place((before, after)):
+        points = np.array(chart["images"] + chart["texts"])
+        assert points.min() > 0
+        assert (points < [chart["width"], chart["height"]]).all()
+
+
+def test_a_class_without_pictures_has_no_link():
+    embeddings = make_embeddings(4)
+    kept = embeddings.labels != 1
+    embeddings = MappedEmbeddings(
+        embeddings.images[kept],
+        embeddings.mapped_images[kept],
+        embeddings.texts,
+        embeddings.labels[kept],
+    )
+    before, after, _ = _gap.project(embeddings)
+    chart = _gap.place((before, after))[0]
+    assert (len(chart["links"]), len(chart["texts"])) == (3, 4)
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+
+@pytest.mark.parametrize(("theme", "surface"), [(0, "#ffffff"), (1, "#1a1e24")])
+def test_contrast(theme, surface):
+    """WCAG 2.2: 4.5:1 for text, 3:1 for graphics."""
+    for name, pair in _palette.css_variables().items():
+        if name == "rule":
+            continue
+        dark, light = sorted([luminance(pair[theme]), luminance(surface)])
+        least = 3.0 if name.startswith("series") else 4.5
+        assert (light + 0.05) / (dark + 0.05) >= least, name
