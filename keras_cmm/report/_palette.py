@@ -1,7 +1,8 @@
 """Colours of the figures, as (light theme, dark theme).
 
-Chosen so that every pair stays apart under simulated protanopia and deuteranopia, and each is at
-least 3:1 against the page. Series differ in their marker too.
+Chosen so that every two series stay apart under simulated protanopia, deuteranopia and tritanopia,
+and each is at least 3:1 against the page (tests/report/test_figures.py). Series differ in their
+marker too.
 """
 
 SERIES = (
@@ -9,8 +10,8 @@ SERIES = (
     ("#b87508", "#f0d565"),
     ("#6b1f55", "#e0609a"),
     ("#1592a6", "#63e6b5"),
-    ("#d2605f", "#cf6f4e"),
-    ("#4a4a08", "#c9b8f5"),
+    ("#d2605f", "#b9784a"),
+    ("#4a4a08", "#cacaf2"),
 )
 RIGHT = ("#0b63b0", "#62b0ff")
 WRONG = ("#c8500a", "#ff9a52")

@@ -1,6 +1,7 @@
 """The coordinates of the report's figures."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -127,10 +128,13 @@ def test_a_class_without_pictures_has_no_link():
     assert (len(chart["links"]), len(chart["texts"])) == (3, 4)
 
 
+def linear_rgb(colour):
+    channels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+
+
 def luminance(colour):
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+    return float(np.dot(linear_rgb(colour), [0.2126, 0.7152, 0.0722]))
 
 
 @pytest.mark.parametrize(("theme", "surface"), [(0, "#ffffff"), (1, "#1a1e24")])
@@ -142,3 +146,31 @@ def test_contrast(theme, surface):
         dark, light = sorted([luminance(pair[theme]), luminance(surface)])
         least = 3.0 if name.startswith("series") else 4.5
         assert (light + 0.05) / (dark + 0.05) >= least, name
+
+
+# Full protanopia, deuteranopia and tritanopia on linear RGB: Machado et al., IEEE TVCG 2009.
+COLOUR_VISION = {
+    "common": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+# Linear sRGB to XYZ over the white point: D65.
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+TO_XYZ = TO_XYZ / TO_XYZ.sum(axis=1, keepdims=True)
+
+
+def lab(rgb):
+    xyz = TO_XYZ @ np.clip(rgb, 0, 1)
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", list(COLOUR_VISION))
+@pytest.mark.parametrize("theme", [0, 1])
+def test_colours_stay_apart(theme, vision):
+    """A CIELAB distance of 15 is several times what is just noticeable (2.3)."""
+    for colours in (_palette.SERIES, (_palette.RIGHT, _palette.WRONG)):
+        seen = [lab(COLOUR_VISION[vision] @ linear_rgb(pair[theme])) for pair in colours]
+        for a, b in itertools.combinations(seen, 2):
+            assert np.linalg.norm(a - b) > 15
