@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_cmm_cli.run_file import read_run
 from keras_cmm_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -122,8 +123,10 @@ def load_classifier(model_dir: Path) -> CMMImageClassifier:
     """
     from keras_cmm import CMMImageClassifier, InputError
 
+    run = read_run(model_dir) or {"hyperparameters": {"dtype": None}}
     try:
-        return CMMImageClassifier.from_preset(str(model_dir))
+        # keras-hub loads in Keras's default precision, whatever the model was trained in.
+        return CMMImageClassifier.from_preset(str(model_dir), dtype=run["hyperparameters"]["dtype"])
     except InputError:
         raise
     # A damaged file can fail anywhere in keras-hub, Keras, h5py or json.

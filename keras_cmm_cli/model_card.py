@@ -69,7 +69,7 @@ def model_card(run: dict[str, Any]) -> str:
         "shots a class": run["shots"],
         "seed": run["seed"],
         "prompts": ", ".join(f"`{prompt}`" for prompt in prompts),
-        **{name.replace("_", " "): value for name, value in settings.items()},
+        **{name.replace("_", " "): value for name, value in settings.items() if value is not None},
     }
     return _CARD.format(
         count=len(run["class_names"]),

@@ -19,12 +19,15 @@ RUN_FORMAT = "keras-cmm-run/1"
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """Returns the content of a model's run file, or `None` if it has none."""
+    """Returns what `keras-cmm fit` wrote about a model, or `None` if there is no such file."""
     try:
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return run if isinstance(run, dict) and run.get("format") == RUN_FORMAT else None
+    if not isinstance(run, dict) or run.get("format") != RUN_FORMAT:
+        return None
+    kinds = {"files": list, "images": list, "hyperparameters": dict}
+    return run if all(isinstance(run.get(key), kind) for key, kind in kinds.items()) else None
 
 
 def command_line() -> str:

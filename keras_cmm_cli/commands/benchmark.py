@@ -112,7 +112,7 @@ def benchmark(
             if output is not None:
                 write_json(output, records)
             finished += 1
-            run = "{dataset}, {method}, {shots} shots, seed {seed}".format(**record)
+            run = "{dataset}, {method}, shots {shots}, seed {seed}".format(**record)
             terminal.detail(f"{run}: {record['top1']:.2f}")
             progress(finished, total, run)
 

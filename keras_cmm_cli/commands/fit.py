@@ -142,7 +142,7 @@ def fit(
             "triplet_weight": head.triplet_weight,
             "margin": head.triplet_loss.margin,
             "train_prototypes": head.train_prototypes,
-            "dtype": dtype or "as the preset",
+            "dtype": dtype,
         },
         "training": {name: values[-1] for name, values in history.items()},
         "versions": versions(),

@@ -1,0 +1,73 @@
+"""What lies in a model folder besides the model: the draw, the run and a card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_cmm_cli.model_card import model_card
+from keras_cmm_cli.outputs import write_json
+from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT, command_line, versions
+
+if TYPE_CHECKING:
+    from keras_cmm import CMMImageClassifier, TrainingRecipe
+    from keras_cmm.data import FewShotSample
+
+INDICES_FILE = "few_shot_indices.json"
+
+
+def describe_run(
+    classifier: CMMImageClassifier,
+    sample: FewShotSample,
+    recipe: TrainingRecipe,
+    preset: str,
+    history: dict[str, list[float]],
+    seed: int,
+    dtype: str | None = None,
+) -> dict[str, Any]:
+    """Returns the content of the run file: all that is needed to train the classifier again."""
+    head = classifier.head
+    template = classifier.template
+    return {
+        "format": RUN_FORMAT,
+        "command": command_line(),
+        "preset": preset,
+        "class_names": list(classifier.class_names),
+        "templates": [template] if isinstance(template, str) else template and list(template),
+        "descriptions": classifier.descriptions,
+        "shots": sample.shots,
+        "seed": seed,
+        "hyperparameters": {
+            "epochs": len(history["loss"]),
+            "batch_size": recipe.batch_size,
+            "optimizer": "AdamW, cosine schedule",
+            "learning_rate": recipe.learning_rate,
+            "weight_decay": recipe.weight_decay,
+            "alpha": head.alpha,
+            "logit_scale": head.logit_scale,
+            "triplet_weight": head.triplet_weight,
+            "margin": head.triplet_loss.margin,
+            "train_prototypes": head.train_prototypes,
+            "dtype": dtype or "as the preset",
+        },
+        "training": {name: values[-1] for name, values in history.items()},
+        "versions": versions(),
+    }
+
+
+def write_model(
+    folder: Path, classifier: CMMImageClassifier, sample: FewShotSample, run: dict[str, Any]
+) -> None:
+    """Writes a classifier, its few-shot draw, its run and a model card.
+
+    Args:
+        folder: An existing, empty folder.
+        classifier: The trained classifier.
+        sample: The draw of its training images.
+        run: What `describe_run` returned, with `images` added.
+    """
+    classifier.save_to_preset(str(folder))
+    sample.save(folder / INDICES_FILE)
+    (folder / "README.md").write_text(model_card(run), encoding="utf-8")
+    files = [RUN_FILE, *sorted(path.name for path in folder.iterdir())]
+    write_json(folder / RUN_FILE, run | {"files": files})

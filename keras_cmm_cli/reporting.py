@@ -1,0 +1,81 @@
+"""From a trained classifier and test images to the sections of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from keras_cmm import CMMImageClassifier
+
+_PICTURES = 24
+_GUESSES = 3
+
+
+def classifier_sections(
+    classifier: CMMImageClassifier,
+    embeddings: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.integer],
+    images: Sequence[Any],
+) -> dict[str, Any]:
+    """Returns the arguments of `ReportContent` that show a classifier on test images.
+
+    Args:
+        classifier: The trained classifier.
+        embeddings: Test embeddings, shape `(images, dim)`.
+        labels: Their classes, shape `(images,)`.
+        images: The test images themselves, as paths or arrays.
+    """
+    import numpy as np
+    from keras import ops
+
+    from keras_cmm.report import ClassifierResult, MappedEmbeddings
+
+    probabilities = _softmax(classifier.predict_embeddings(embeddings))
+    head = classifier.head
+    return {
+        "classifier": ClassifierResult(classifier.class_names, labels, probabilities),
+        "embeddings": MappedEmbeddings(
+            embeddings,
+            np.asarray(ops.convert_to_numpy(head.mapping(embeddings))),
+            classifier.text_embeddings,
+            labels,
+            prototypes=np.asarray(ops.convert_to_numpy(head.prototypes.embeddings)),
+        ),
+        "gallery": _gallery(classifier.class_names, probabilities, labels, images),
+    }
+
+
+def _gallery(
+    class_names: Sequence[str],
+    probabilities: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.integer],
+    images: Sequence[Any],
+) -> list[Any]:
+    """Picks right and wrong test images evenly from what there is, whatever their order."""
+    import numpy as np
+
+    from keras_cmm.report import GalleryPicture
+
+    is_right = probabilities.argmax(axis=1) == labels
+    generator = np.random.default_rng(0)
+    rows = []
+    for wanted in (is_right, ~is_right):
+        candidates = generator.permutation(np.flatnonzero(wanted))
+        rows += candidates[:_PICTURES].tolist()
+    pictures = []
+    for row in rows:
+        best = np.argsort(-probabilities[row], kind="stable")[:_GUESSES]
+        guesses = [(class_names[column], float(probabilities[row, column])) for column in best]
+        pictures.append(GalleryPicture(images[row], class_names[labels[row]], guesses))
+    return pictures
+
+
+def _softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    import numpy as np
+
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

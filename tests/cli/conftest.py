@@ -1,0 +1,66 @@
+import pytest
+from click.testing import CliRunner
+from folders import write_photos
+from make_embeddings import make_embeddings
+
+from keras_cmm_cli.main import cli
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Runs `keras-cmm` with the arguments; returns click's `Result`."""
+
+    def run(*arguments):
+        result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refused(run):
+    """Runs `keras-cmm`, expects it to refuse, and returns its one line."""
+
+    def refused(*arguments):
+        result = run(*arguments)
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+        assert len(errors) == 1, result.stderr
+        assert result.stderr.endswith(errors[0] + "\n")
+        assert "Traceback" not in result.stderr
+        return errors[0]
+
+    return refused
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of three classes of six noisy one-colour PNGs."""
+    return write_photos(tmp_path / "photos")
+
+
+@pytest.fixture(scope="session")
+def shared_photos(tmp_path_factory):
+    """The same folder for tests that change nothing in it."""
+    return write_photos(tmp_path_factory.mktemp("shared") / "photos")
+
+
+@pytest.fixture(scope="session")
+def model_dir(run, shared_photos, tiny_preset, tmp_path_factory):
+    """A model of `keras-cmm fit` on two images a class. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    result = run(
+        "fit", shared_photos, "--preset", tiny_preset, "--shots", 2, "--output", folder, "-q"
+    )
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embeddings_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("embeddings") / "generated.safetensors"
+    make_embeddings().write(path)
+    return path

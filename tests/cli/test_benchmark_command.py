@@ -1,0 +1,247 @@
+import inspect
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+from folders import files_in
+
+from keras_cmm_cli.benchmark_tables import benchmark_tables
+from keras_cmm_cli.commands import benchmark as module
+
+FIELDS = {
+    "dataset",
+    "protocol",
+    "backbone",
+    "method",
+    "shots",
+    "seed",
+    "top1",
+    "fit_seconds",
+    "predict_seconds",
+    "hyperparameters",
+    "versions",
+}
+QUICK = ("--methods", "zero_shot,nearest_mean", "--shots", "1,4", "--seeds", "1,2")
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def write_other(path):
+    from make_embeddings import make_embeddings
+
+    data = make_embeddings(seed=1)
+    object.__setattr__(data, "dataset", "other")
+    data.write(path)
+    return path
+
+
+def test_default_methods_are_all_methods():
+    from keras_cmm.methods import METHODS
+
+    assert sorted(module.METHODS.split(",")) == sorted(METHODS)
+
+
+def test_records_and_table(run, embeddings_file, tmp_path):
+    output = tmp_path / "results.json"
+    result = run("benchmark", embeddings_file, *QUICK, "--output", output)
+    assert result.exit_code == 0
+    records = read(output)
+    assert len(records) == 1 + 2 * 2
+    for record in records:
+        assert set(record) == FIELDS
+    assert files_in(tmp_path) == ["results.json"]
+    assert result.stderr == f"{output}: 5 records.\n"
+    heading, columns, _, zero_shot, nearest_mean, *rest = result.stdout.splitlines()
+    assert heading == "generated (random numbers, protocol embeddings)"
+    assert columns.split("  ")[0] == "top-1 %"
+    assert zero_shot.split() == ["zero_shot", f"{records[0]['top1']:.1f}"]
+    cells = []
+    for shots in (1, 4):
+        values = [record["top1"] for record in records if record["shots"] == shots]
+        cells.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}")
+    assert [cell.strip() for cell in nearest_mean.split("  ") if cell] == ["nearest_mean", *cells]
+    assert rest == [""]
+
+
+def test_average_over_files(run, embeddings_file, tmp_path):
+    other = write_other(tmp_path / "other.safetensors")
+    result = run("benchmark", embeddings_file, other, *QUICK, "--output", tmp_path / "r.json")
+    headings = [line for line in result.stdout.splitlines() if line.endswith(")")]
+    assert headings == [
+        "generated (random numbers, protocol embeddings)",
+        "other (random numbers, protocol embeddings)",
+        "average of generated, other (random numbers, protocol embeddings)",
+    ]
+    zero_shot = [record["top1"] for record in read(tmp_path / "r.json") if not record["shots"]]
+    averages = result.stdout.partition("average")[2]
+    assert f"zero_shot         {statistics.mean(zero_shot):.1f}" in averages
+
+
+def test_verbose_and_all_shots(run, embeddings_file):
+    arguments = ("--methods", "nearest_mean", "--shots", "32,all", "--seeds", 3, "--verbose")
+    result = run("benchmark", embeddings_file, *arguments)
+    assert result.stdout.count("32 shots") == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("generated, nearest_mean, shots 32, seed 3: ")
+
+
+def test_too_many_shots_are_left_out_with_one_warning(run, embeddings_file):
+    result = run("benchmark", embeddings_file, *QUICK[:2], "--shots", "1,64", "--seeds", "1,2,3")
+    assert result.exit_code == 0
+    assert "64 shots" not in result.stdout
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith("Warning: generated: 64 shots left out")
+
+
+def test_an_output_that_exists(run, refused, embeddings_file, tmp_path):
+    output = tmp_path / "results.json"
+    run("benchmark", embeddings_file, *QUICK, "--output", output)
+    records = output.read_bytes()
+    line = refused("benchmark", embeddings_file, *QUICK, "--output", output)
+    assert "--resume" in line
+    assert "--overwrite" in line
+    assert output.read_bytes() == records
+    run("benchmark", embeddings_file, *QUICK[:2], "--shots", 2, "--output", output, "--overwrite")
+    assert {record["shots"] for record in read(output)} == {0, 2}
+
+
+def test_resume_runs_what_is_missing(run, embeddings_file, tmp_path):
+    output = tmp_path / "results.json"
+    arguments = ("benchmark", embeddings_file, *QUICK, "--output", output)
+    whole = run(*arguments)
+    records = read(output)
+    kept = [records[0], records[3]]
+    output.write_text(json.dumps(kept))
+    resumed = run(*arguments, "--resume")
+    assert resumed.stdout == whole.stdout
+    again = read(output)
+    assert again[:2] == kept
+    assert sorted(map(identity, again)) == sorted(map(identity, records))
+    # Nothing is left to do, and records of other runs are kept but not shown.
+    more = run(
+        "benchmark", embeddings_file, *QUICK[:4], "--seeds", "1", *arguments[-2:], "--resume"
+    )
+    assert read(output) == again
+    assert "±" not in more.stdout
+
+
+def identity(record):
+    return record["method"], record["shots"], record["seed"], record["top1"]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"dataset": "dtd"}]', '{"a": {}}', "null"])
+def test_resume_from_something_else(refused, embeddings_file, tmp_path, text):
+    output = tmp_path / "results.json"
+    output.write_text(text)
+    if text == "{}":
+        output.write_text('{"results": []}')
+    before = output.read_bytes()
+    line = refused("benchmark", embeddings_file, *QUICK, "--output", output, "--resume")
+    assert "not a list of benchmark records" in line
+    assert output.read_bytes() == before
+
+
+def test_outputs_that_cannot_be(refused, embeddings_file, tmp_path):
+    arguments = ("benchmark", embeddings_file, *QUICK, "--output")
+    assert "is a folder" in refused(*arguments, tmp_path)
+    assert "does not exist" in refused(*arguments, tmp_path / "none" / "results.json")
+    assert "exclude" in refused(*arguments, tmp_path / "r.json", "--resume", "--overwrite")
+    assert files_in(tmp_path) == []
+
+
+def test_a_bad_file_among_good_ones(run, embeddings_file, tmp_path):
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(embeddings_file.read_bytes()[:1000])
+    copy = tmp_path / "copy.safetensors"
+    shutil.copy(embeddings_file, copy)
+    output = tmp_path / "results.json"
+    result = run(
+        "benchmark", bad, embeddings_file, tmp_path / "none", copy, *QUICK, "--output", output
+    )
+    assert result.exit_code == 2
+    assert len(read(output)) == 5
+    assert "nearest_mean" in result.stdout
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    assert [word in line for word, line in zip(("bad", "none", "copy"), errors, strict=True)]
+    assert "told apart" in errors[2]
+
+
+def test_bad_files_only(run, tmp_path):
+    result = run("benchmark", tmp_path / "none", *QUICK, "--output", tmp_path / "results.json")
+    assert result.exit_code == 2
+    assert result.stderr.count("Error: ") == 2
+    assert result.stdout == ""
+    assert files_in(tmp_path) == []
+
+
+def test_a_run_that_fails_loses_nothing(run, embeddings_file, tmp_path, monkeypatch):
+    from keras_cmm import InputError
+    from keras_cmm.methods import METHODS
+
+    class Failing(METHODS["nearest_mean"]):
+        def fit(self, task):
+            if task.seed == 2 and len(task.labels) > 20:
+                raise InputError("this data will not do.")
+            return super().fit(task)
+
+    monkeypatch.setitem(METHODS, "nearest_mean", Failing)
+    other = write_other(tmp_path / "other.safetensors")
+    output = tmp_path / "results.json"
+    result = run("benchmark", embeddings_file, other, *QUICK, "--output", output)
+    assert result.exit_code == 2
+    assert f"Error: {embeddings_file}: this data will not do." in result.stderr
+    assert [record["dataset"] for record in read(output)] == ["generated"] * 4 + ["other"] * 4
+
+
+def test_an_interruption_loses_nothing(run, embeddings_file, tmp_path):
+    output = tmp_path / "results.json"
+    # The second method sleeps, so that the signal meets a run that is under way.
+    code = inspect.cleandoc("""
+        import sys, time
+        from keras_cmm_cli import main
+        from keras_cmm.methods import METHODS
+        METHODS["linear_probe"].fit = lambda self, task: time.sleep(600)
+        main.main()
+    """)
+    arguments = ["benchmark", embeddings_file, "--methods", "nearest_mean,linear_probe"]
+    arguments += ["--shots", "1,2", "--seeds", "1", "--output", output]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": "torch"},
+    )
+    deadline = time.monotonic() + 120
+    while not (output.exists() and read(output)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert stderr.splitlines()[-1] == "Interrupted."
+    assert len(read(output)) == 1
+    assert files_in(tmp_path) == ["results.json"]
+    assert run(*arguments, "--resume").exit_code == 0
+    assert [(r["method"], r["shots"]) for r in read(output)] == [
+        ("nearest_mean", 1),
+        ("linear_probe", 1),
+        ("nearest_mean", 2),
+        ("linear_probe", 2),
+    ]
+
+
+def test_tables_of_different_backbones_are_not_averaged():
+    record = {"protocol": "p", "method": "cmm", "shots": 1, "seed": 1}
+    records = [
+        record | {"dataset": "a", "backbone": "x", "top1": 10.0},
+        record | {"dataset": "a", "backbone": "y", "top1": 20.0},
+    ]
+    headings = [str(table.renderables[0]) for table in benchmark_tables(records)]
+    assert headings == ["a (x, protocol p)", "a (y, protocol p)"]

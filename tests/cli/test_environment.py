@@ -1,0 +1,73 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_cmm_cli.environment import choose_backend
+
+KERAS_JSON = {
+    "floatx": "float32",
+    "epsilon": 1e-07,
+    "backend": "tensorflow",
+    "image_data_format": "channels_last",
+}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    # Set first, so that monkeypatch takes away what `choose_backend` sets.
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    return tmp_path
+
+
+def chosen():
+    choose_backend()
+    return os.environ["KERAS_BACKEND"]
+
+
+def test_torch_without_any_choice(home):
+    assert chosen() == "torch"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", json.dumps(KERAS_JSON)])
+def test_torch_with_a_file_that_is_no_choice(home, text):
+    (home / "keras.json").write_text(text)
+    assert chosen() == "torch"
+
+
+@pytest.mark.parametrize("change", [{"backend": "jax"}, {"epsilon": 1e-6}])
+def test_keras_json_of_the_user(home, change):
+    (home / "keras.json").write_text(json.dumps(KERAS_JSON | change))
+    assert chosen() == ""
+
+
+def test_the_variable_comes_first(home, monkeypatch):
+    (home / "keras.json").write_text(json.dumps(KERAS_JSON | {"backend": "torch"}))
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert chosen() == "jax"
+
+
+def test_a_new_user_has_torch_every_time_and_sees_no_noise(home):
+    code = (
+        "from keras_cmm_cli.environment import load_keras\n"
+        "load_keras()\n"
+        "import sys, keras, tensorflow\n"
+        "print(keras.backend.backend(), tensorflow.config.get_visible_devices('GPU'))\n"
+        "print('heard', file=sys.stderr)\n"
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TF_", "KERAS_"))
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment | {"KERAS_HOME": str(home)},
+    )
+    assert (ran.stdout, ran.stderr) == ("torch []\n", "heard\n")
+    # What Keras wrote at its first import must not be taken for the user's choice.
+    assert json.loads((home / "keras.json").read_text()) == KERAS_JSON
+    assert chosen() == "torch"

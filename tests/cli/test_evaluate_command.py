@@ -1,0 +1,113 @@
+import json
+
+import numpy as np
+import pytest
+from folders import truncate_as_jpeg
+
+
+@pytest.fixture
+def predicted(model_dir):
+    """Predicted class ids of images."""
+    from keras_cmm import CMMImageClassifier
+
+    classifier = CMMImageClassifier.from_preset(model_dir)
+    return lambda paths: classifier.predict(paths).argmax(axis=1)
+
+
+def test_measures(run, model_dir, photos, predicted):
+    # Mislabelled on purpose, so that no measure is 100.
+    (photos / "red_fox" / "0.png").rename(photos / "Blue Jay" / "fox.png")
+    names = sorted(path.name for path in photos.iterdir())
+    paths = sorted(photos.rglob("*.png"), key=str)
+    labels = np.array([names.index(path.parent.name) for path in paths])
+    hits = predicted(paths) == labels
+
+    result = run("evaluate", model_dir, photos, "--format", "json")
+    measures = json.loads(result.stdout)
+    assert measures["images"] == 18
+    assert measures["skipped"] == 0
+    assert measures["top1"] == pytest.approx(100 * hits.mean())
+    assert "top5" not in measures
+    assert list(measures["per_class"]) == names
+    for label, name in enumerate(names):
+        values = measures["per_class"][name]
+        assert values["images"] == (labels == label).sum()
+        assert values["top1"] == pytest.approx(100 * hits[labels == label].mean())
+    matrix = np.array(measures["confusion_matrix"])
+    assert matrix.trace() == hits.sum()
+    assert matrix.sum(axis=1).tolist() == np.bincount(labels).tolist()
+    f1 = 2 * matrix.diagonal() / (matrix.sum(axis=0) + matrix.sum(axis=1))
+    assert measures["macro_f1"] == pytest.approx(100 * f1.mean())
+
+    lines = [line.split() for line in run("evaluate", model_dir, photos).stdout.splitlines()]
+    assert ["18", f"{measures['top1']:.1f}", f"{measures['macro_f1']:.1f}"] in lines
+    assert ["Blue", "Jay", "7", f"{measures['per_class']['Blue Jay']['top1']:.1f}"] in lines
+
+
+def test_top_5_of_many_classes():
+    from pathlib import Path
+
+    from keras_cmm.data import ImageList
+    from keras_cmm_cli.commands.evaluate import _measure
+
+    logits = -np.abs(np.arange(7)[None] - np.array([[0.1], [6.1]])).astype("float32")
+    names = tuple("abcdefg")
+    images = ImageList((Path("1"), Path("2")), np.array([4, 1], "int32"), names, Path())
+    measures = _measure(logits, images)
+    assert measures["top5"] == 50.0
+    assert measures["top1"] == 0.0
+    assert measures["per_class"]["c"] == {"images": 0, "top1": None}
+
+
+def test_images_of_the_training_are_told(run, refused, model_dir, shared_photos, tmp_path):
+    trained_on = json.loads((model_dir / "keras_cmm.json").read_text())["images"]
+    result = run("evaluate", model_dir, shared_photos, "--format", "json")
+    assert result.stderr.startswith("Warning: the model was trained on 6 of the 18 images")
+    result = run("evaluate", model_dir, shared_photos, "--held-out", "--format", "json")
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["images"] == 12
+    for image in trained_on:
+        copy = tmp_path / "copies" / image["label"] / f"copy of {image['name'][-5:]}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((shared_photos / image["name"]).read_bytes())
+    line = refused("evaluate", model_dir, tmp_path / "copies", "--held-out")
+    assert "trained on all of its images" in line
+
+
+def test_a_model_saved_from_python(run, refused, model_dir, shared_photos, tmp_path):
+    from keras_cmm import CMMImageClassifier
+
+    CMMImageClassifier.from_preset(model_dir).save_to_preset(str(tmp_path / "saved"))
+    result = run("evaluate", tmp_path / "saved", shared_photos)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "--held-out" in refused("evaluate", tmp_path / "saved", shared_photos, "--held-out")
+
+
+def test_csv_and_a_class_without_images(run, model_dir, photos):
+    table = photos / "labels.csv"
+    table.write_text("path,label\nred_fox/0.png,red_fox\nred_fox/1.png,green tea\n")
+    result = run("evaluate", model_dir, "--csv", table, "--format", "json")
+    per_class = json.loads(result.stdout)["per_class"]
+    assert per_class["Blue Jay"] == {"images": 0, "top1": None}
+    assert per_class["green tea"]["images"] == 1
+    lines = run("evaluate", model_dir, "--csv", table).stdout.splitlines()
+    assert ["Blue", "Jay", "0"] in [line.split() for line in lines]
+
+
+def test_a_truncated_image(run, refused, model_dir, photos):
+    broken = truncate_as_jpeg(photos / "red_fox" / "2.png")
+    result = run("evaluate", model_dir, photos, "--format", "json")
+    assert json.loads(result.stdout)["skipped"] == 1
+    assert str(broken) in result.stderr
+    assert str(broken) in refused("evaluate", model_dir, photos, "--strict")
+
+
+def test_other_classes(refused, model_dir, photos):
+    (photos / "red_fox").rename(photos / "wolf")
+    assert "'wolf'" in refused("evaluate", model_dir, photos)
+
+
+def test_only_broken_images(refused, model_dir, photos):
+    for path in photos.rglob("*.png"):
+        truncate_as_jpeg(path)
+    assert "none of its images can be read" in refused("evaluate", model_dir, photos)

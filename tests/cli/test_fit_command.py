@@ -1,0 +1,261 @@
+import json
+
+import numpy as np
+import pytest
+from folders import files_in, truncate_as_jpeg, write_photos
+
+from keras_cmm_cli.images import load_classifier
+from keras_cmm_cli.run_file import file_hash
+
+
+def read_run(folder):
+    return json.loads((folder / "keras_cmm.json").read_text())
+
+
+@pytest.fixture
+def fit(run, tiny_preset, tmp_path):
+    """Runs `fit` quickly; returns click's result and the output folder."""
+
+    def fit(*arguments, output="model", epochs=2):
+        folder = tmp_path / output
+        options = ("--preset", tiny_preset, "--epochs", epochs, "--output", folder)
+        return run("fit", *options, *arguments), folder
+
+    return fit
+
+
+@pytest.fixture
+def refuse(refused, tiny_preset, tmp_path):
+    """Runs `fit`, expects it to refuse and to leave the folder as it is."""
+
+    def refuse(*arguments, preset=tiny_preset, output="model"):
+        before = files_in(tmp_path)
+        line = refused("fit", "--preset", preset, "--output", tmp_path / output, *arguments)
+        assert files_in(tmp_path) == before
+        return line
+
+    return refuse
+
+
+def test_what_is_written(shared_photos, fit, tmp_path):
+    result, folder = fit(shared_photos, "--shots", 2, "--seed", 3)
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{folder}: 3 classes, 6 training images, 2 epochs, top-1 ")
+    assert result.stderr == f"{shared_photos}: 18 images of 3 classes.\n"
+    run = read_run(folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(run["files"])
+    assert [path for path in files_in(tmp_path) if not path.startswith("model")] == []
+    assert run["class_names"] == ["Blue Jay", "green tea", "red_fox"]
+    assert (run["shots"], run["seed"]) == (2, 3)
+    assert run["templates"] == ["a photo of a {}."]
+    assert run["hyperparameters"]["epochs"] == 2
+    assert run["versions"]["keras-cmm"]
+    labels = [image["label"] for image in run["images"]]
+    assert labels == ["Blue Jay"] * 2 + ["green tea"] * 2 + ["red_fox"] * 2
+    for image in run["images"]:
+        assert image["sha256"] == file_hash(shared_photos / image["name"])
+    card = (folder / "README.md").read_text()
+    assert "Blue Jay, green tea, red_fox" in card
+    assert run["command"] in card
+
+
+def test_runs_repeat(shared_photos, fit):
+    models = []
+    for name, arguments in {
+        "first": ("--shots", 2),
+        "same": ("--shots", 2),
+        "other": ("--shots", 2, "--seed", 2),
+    }.items():
+        models.append(fit(shared_photos, *arguments, output=name)[1])
+    models.append(
+        fit(
+            shared_photos,
+            *("--indices", models[0] / "few_shot_indices.json"),
+            output="repeated",
+        )[1]
+    )
+    first, same, other, repeated = (
+        (read_run(model)["images"], predictions(model, shared_photos)) for model in models
+    )
+    for again in (same, repeated):
+        assert again[0] == first[0]
+        np.testing.assert_array_equal(again[1], first[1])
+    assert other[0] != first[0]
+
+
+def predictions(model, photos):
+    from keras_cmm import CMMImageClassifier
+
+    return CMMImageClassifier.from_preset(model).predict([photos / "red_fox" / "0.png"])
+
+
+def test_csv_gives_what_the_folder_gives(shared_photos, fit, tmp_path):
+    lines = [
+        f"{path.relative_to(shared_photos)},{path.parent.name}"
+        for path in sorted(shared_photos.rglob("*.png"), reverse=True)
+    ]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["path,label", *lines]))
+    _, by_folder = fit(shared_photos, "--shots", 2, output="folder")
+    result, by_csv = fit("--csv", table, shared_photos, "--shots", 2, output="csv")
+    assert result.exit_code == 0
+    assert read_run(by_csv)["images"] == read_run(by_folder)["images"]
+
+
+def test_csv_beside_its_images(photos, fit):
+    table = photos / "labels.csv"
+    table.write_text("path,label\nred_fox/0.png,fox\nBlue Jay/0.png,jay\n")
+    result, folder = fit("--csv", table, "--shots", "all")
+    assert result.exit_code == 0
+    assert read_run(folder)["class_names"] == ["fox", "jay"]
+
+
+def test_prompts(shared_photos, fit, tmp_path):
+    from keras_cmm.clip import PROMPT_TEMPLATES
+
+    _, folder = fit(
+        shared_photos, "--shots", 1, "--template", "imagenet_7", "--template", "a {} drawing."
+    )
+    templates = [*PROMPT_TEMPLATES["imagenet_7"], "a {} drawing."]
+    assert read_run(folder)["templates"] == templates
+    sentences = {name: [f"{name} has a colour."] for name in ("red_fox", "Blue Jay", "green tea")}
+    path = tmp_path / "descriptions.json"
+    path.write_text(json.dumps(sentences))
+    _, folder = fit(shared_photos, "--shots", 1, "--descriptions", path, output="described")
+    assert read_run(folder)["templates"] is None
+    assert read_run(folder)["descriptions"] == sentences
+
+
+def test_options_reach_the_model(shared_photos, fit):
+    result, folder = fit(
+        shared_photos, "--shots", 2, "--batch-size", 4, "--dtype", "bfloat16", "-v", epochs=3
+    )
+    assert read_run(folder)["hyperparameters"]["batch_size"] == 4
+    epochs = [line for line in result.stderr.splitlines() if line.startswith("epoch ")]
+    assert len(epochs) == 3
+    assert epochs[-1].startswith("epoch 3 of 3: accuracy ")
+    backbone = load_classifier(folder).backbone
+    assert backbone.vision_projection.compute_dtype == "bfloat16"
+
+
+def test_the_default_is_the_recipe(shared_photos, model_dir):
+    from keras_cmm import TrainingRecipe
+
+    recipe = TrainingRecipe()
+    settings = read_run(model_dir)["hyperparameters"]
+    assert settings["epochs"] == recipe.epochs_for(6)
+    assert settings["batch_size"] == recipe.batch_size
+    assert settings["learning_rate"] == recipe.learning_rate
+
+
+def test_short_classes_are_named(photos, fit):
+    for number in range(4):
+        (photos / "red_fox" / f"{number}.png").unlink()
+    result, folder = fit(photos, "--shots", 4)
+    assert "Warning: fewer than 4 images, so all are taken: 'red_fox' (2).\n" in result.stderr
+    assert len(read_run(folder)["images"]) == 10
+
+
+def test_a_truncated_image_is_replaced_by_another(photos, fit):
+    _, before = fit(photos, "--shots", 2, output="before")
+    drawn = [image["name"] for image in read_run(before)["images"]]
+    # Broken under the name that was drawn: a PNG by name, half a JPEG in truth.
+    broken = photos / drawn[0]
+    truncate_as_jpeg(broken).rename(broken)
+    result, folder = fit(photos, "--shots", 2)
+    assert result.exit_code == 0
+    (warning,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert str(broken) in warning
+    again = [image["name"] for image in read_run(folder)["images"]]
+    assert again[0] == drawn[1]
+    assert again[1] not in drawn
+    assert again[2:] == drawn[2:]
+    # The saved draw is of the images that were used.
+    result, repeated = fit(photos, "--indices", folder / "few_shot_indices.json", output="again")
+    assert [image["name"] for image in read_run(repeated)["images"]] == again
+
+
+def test_a_truncated_image_with_all_shots(photos, fit, refuse):
+    broken = truncate_as_jpeg(photos / "green tea" / "2.png")
+    result, folder = fit(photos, "--shots", "all")
+    assert result.stderr.count("Warning: ") == 1
+    assert str(broken) in result.stderr
+    assert len(read_run(folder)["images"]) == 17
+    line = refuse(photos, "--shots", "all", "--strict", output="strict")
+    assert str(broken) in line
+
+
+def test_a_class_of_broken_images(photos, refused, tiny_preset, tmp_path):
+    for path in (photos / "green tea").iterdir():
+        truncate_as_jpeg(path)
+    before = files_in(tmp_path)
+    line = refused("fit", photos, "--preset", tiny_preset, "--output", tmp_path / "model")
+    assert "'green tea' has no image that can be read" in line
+    assert files_in(tmp_path) == before
+
+
+def test_an_empty_folder(refuse, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "there are no images in it" in refuse(tmp_path / "empty")
+
+
+def test_one_class_only(refuse, tmp_path, photos):
+    for name in ("red_fox", "green tea"):
+        (photos / name).rename(tmp_path / name)
+    assert "one class only, 'Blue Jay'" in refuse(photos)
+
+
+def test_folders_of_splits(refuse, photos, tmp_path):
+    (tmp_path / "data").mkdir()
+    photos.rename(tmp_path / "data" / "train")
+    write_photos(tmp_path / "data" / "test")
+    assert f"give {tmp_path / 'data' / 'train'}" in refuse(tmp_path / "data")
+
+
+def test_an_unknown_preset(refuse, shared_photos, tmp_path):
+    assert "'no_such_preset'" in refuse(shared_photos, preset="no_such_preset")
+    (tmp_path / "no_preset").mkdir()
+    assert "no_preset" in refuse(shared_photos, preset=tmp_path / "no_preset")
+
+
+def test_a_label_file_with_other_columns(refuse, photos):
+    (photos / "labels.csv").write_text("file,class\nred_fox/0.png,fox\n")
+    assert "'file', 'class'; expected exactly path,label" in refuse("--csv", photos / "labels.csv")
+
+
+def test_bad_prompts(refuse, shared_photos, tmp_path):
+    assert "'a photo'" in refuse(shared_photos, "--template", "a photo")
+    path = tmp_path / "descriptions.json"
+    path.write_text('{"red_fox": ["A fox."]}')
+    assert "'Blue Jay'" in refuse(shared_photos, "--descriptions", path)
+
+
+def test_indices_of_other_images(refuse, photos, model_dir):
+    (photos / "red_fox" / "0.png").unlink()
+    assert "other images" in refuse(photos, "--indices", model_dir / "few_shot_indices.json")
+
+
+def test_outputs_that_cannot_be(refuse, shared_photos, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "thesis.tex").touch()
+    assert "'thesis.tex'" in refuse(shared_photos)
+    assert "'thesis.tex'" in refuse(shared_photos, "--overwrite")
+    assert "does not exist" in refuse(shared_photos, output="none/model")
+
+
+def test_overwriting_a_model(fit, refuse, shared_photos):
+    _, folder = fit(shared_photos, "--shots", 1)
+    assert "--overwrite" in refuse(shared_photos)
+    result, _ = fit(shared_photos, "--shots", 2, "--overwrite")
+    assert result.exit_code == 0
+    assert read_run(folder)["shots"] == 2
+
+
+def test_a_failed_save_leaves_nothing(refuse, shared_photos, monkeypatch):
+    from keras_cmm import CMMImageClassifier
+
+    def fail(self, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CMMImageClassifier, "save_to_preset", fail)
+    assert "No space left on device" in refuse(shared_photos, "--shots", 1, "--epochs", 1)

@@ -1,0 +1,171 @@
+import json
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+
+from keras_cmm_cli.main import cli
+from keras_cmm_cli.terminal import with_terminal
+
+COMMANDS = sorted(cli.commands)
+
+
+def test_no_arguments_is_help(run):
+    assert run().stdout == run("--help").stdout == run("-h").stdout
+    for name in COMMANDS:
+        assert f"\n  {name} " in run().stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help(run, name):
+    text = run(name, "--help").stdout
+    assert f"\n    keras-cmm {name} " in text.partition("Example")[2]
+    for option in ("--verbose", "--quiet", "--help"):
+        assert option in text
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from keras_cmm_cli.main import main\n"
+        "sys.argv = ['keras-cmm', *sys.argv[1:]]\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    heavy = {'keras', 'keras_cmm', 'torch', 'tensorflow', 'numpy', 'rich'}\n"
+        "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    for arguments in ([], ["--version"], ["fit", "--help"], ["benchmark", "none"], ["fit", "none"]):
+        ran = subprocess.run(
+            [sys.executable, "-c", code, *arguments, "--help"], capture_output=True, text=True
+        )
+        assert ran.stderr.splitlines()[-1] == "[]"
+
+
+def test_version(run):
+    from keras_cmm import __version__
+
+    assert __version__ in run("--version").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fitt"], ["fitt"]),
+        (["--foo"], ["--foo"]),
+        (["fit"], ["--preset"]),
+        (["fit", "--preset", "p", "--output", "o", "--shots", "0"], ["'0'", "--shots"]),
+        (["fit", "--preset", "p", "--output", "o", "--shots", "some"], ["'some'"]),
+        (["fit", "--preset", "p", "--output", "o", "--epochs", "0"], ["--epochs"]),
+        (["fit", "--preset", "p", "--output", "o", "--dtype", "int8"], ["int8", "bfloat16"]),
+        (["fit", "none", "--preset", "p", "--output", "o"], ["none", "does not exist"]),
+        (["fit", "--preset", "p", "--output", "o"], ["IMAGES_DIR", "--csv"]),
+        (["predict", "none", "x.png"], ["none", "does not exist"]),
+        (["predict", "."], ["IMAGES"]),
+        (["predict", ".", "none.png"], ["none.png", "does not exist"]),
+        (["predict", ".", ".", "--top-k", "0"], ["--top-k"]),
+        (["predict", ".", ".", "--format", "xml"], ["xml", "csv"]),
+        (["evaluate", "none", "."], ["none", "does not exist"]),
+        (["embed", ".", "--preset", "p", "--output", "o", "--test-fraction", "1"], ["fraction"]),
+        (["benchmark"], ["EMBEDDINGS_FILE"]),
+        (["benchmark", "x", "--shots", "1,,2"], ["'1,,2'"]),
+        (["benchmark", "x", "--shots", "1,-2"], ["'-2'"]),
+        (["benchmark", "x", "--seeds", "1,x"], ["'x'"]),
+        (["benchmark", "x", "--seeds", "1.5"], ["'1.5'"]),
+        (["benchmark", "x", "--methods", "nearest_mean,svm"], ["'svm'", "nearest_mean"]),
+        (["benchmark", "x", "--resume"], ["--output"]),
+    ],
+)
+def test_bad_options_are_one_line(refused, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = refused(*arguments)
+    for word in words:
+        assert word in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def extra(run):
+    """Adds a command for one test; returns a function that runs it with a given body."""
+
+    def run_body(body, *options):
+        cli.add_command(click.command("extra")(with_terminal(body)))
+        return run("extra", *options)
+
+    yield run_body
+    cli.commands.pop("extra")
+
+
+def test_interruption(extra):
+    def interrupt(terminal):
+        raise KeyboardInterrupt
+
+    result = extra(interrupt)
+    assert result.exit_code == 130
+    assert result.stderr.split() == ["Interrupted."]
+
+
+def test_what_libraries_print_and_warn_goes_to_stderr(extra):
+    def noisy(terminal):
+        import warnings
+
+        print("printed")
+        warnings.warn("first\nsecond  [bold]third[/bold] " + 30 * "long ", stacklevel=1)
+        warnings.warn("not for users", DeprecationWarning, stacklevel=1)
+        terminal.result("result")
+        terminal.note("noted")
+        terminal.detail("detailed")
+
+    result = extra(noisy)
+    assert result.stdout == "result\n"
+    lines = result.stderr.splitlines()
+    assert lines[0] == "printed"
+    assert lines[1].startswith("Warning: first second [bold]third[/bold] long")
+    assert lines[2:] == ["noted"]
+    assert "detailed" in extra(noisy, "--verbose").stderr
+    assert "noted" not in extra(noisy, "--quiet").stderr
+    assert "Warning" in extra(noisy, "--quiet").stderr
+
+
+def test_an_input_error_is_one_line_and_a_bug_is_not_hidden(extra):
+    from keras_cmm import InputError
+
+    def mistaken(terminal):
+        raise InputError("the file is\nnot good.")
+
+    def buggy(terminal):
+        raise ValueError("a bug")
+
+    result = extra(mistaken)
+    assert (result.exit_code, result.stderr) == (2, "Error: the file is not good.\n")
+    with pytest.raises(ValueError, match="a bug"):
+        extra(buggy)
+
+
+def test_no_progress_bar_where_nobody_looks(extra):
+    def work(terminal):
+        with terminal.progress("working") as progress:
+            progress(1, 2)
+            progress(2, 2, "ready")
+
+    assert extra(work).output == ""
+
+
+def test_a_class_name_that_stdout_cannot_print(tmp_path):
+    code = (
+        "import click\n"
+        "from keras_cmm_cli import main\n"
+        "from keras_cmm_cli.terminal import with_terminal\n"
+        "body = with_terminal(lambda terminal: terminal.result('caf\\u00e9'))\n"
+        "main.cli.add_command(click.command('extra')(body))\n"
+        "main.main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "extra"],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert ran.stdout == b"caf\\xe9\n"
+    assert json.loads(f'"{ran.stdout.decode().strip().replace("x", "u00")}"') == "café"

@@ -1,0 +1,117 @@
+import json
+
+import click
+import pytest
+from folders import files_in
+
+from keras_cmm_cli.outputs import check_new_file, check_new_folder, new_folder, write_json
+from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT
+
+
+def write_model(folder, files=("weights.h5",)):
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_text("old")
+    run = {
+        "format": RUN_FORMAT,
+        "files": [RUN_FILE, *files],
+        "images": [],
+        "hyperparameters": {},
+    }
+    (folder / RUN_FILE).write_text(json.dumps(run))
+    return folder
+
+
+def refusal(check, path, overwrite):
+    with pytest.raises(click.ClickException) as caught:
+        check(path, overwrite)
+    assert str(path) in caught.value.message
+    return caught.value.message
+
+
+def test_files(tmp_path):
+    path = tmp_path / "file.json"
+    check_new_file(path, False)
+    path.touch()
+    assert "--overwrite" in refusal(check_new_file, path, False)
+    check_new_file(path, True)
+    assert "is a folder" in refusal(check_new_file, tmp_path, True)
+    assert "does not exist" in refusal(check_new_file, tmp_path / "none" / "file.json", True)
+
+
+def test_folders(tmp_path):
+    check_new_folder(tmp_path / "new", False)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    check_new_folder(empty, False)
+    model = write_model(tmp_path / "model")
+    assert "--overwrite" in refusal(check_new_folder, model, False)
+    check_new_folder(model, True)
+    (model / "notes.txt").touch()
+    assert "'notes.txt'" in refusal(check_new_folder, model, True)
+    file = tmp_path / "file"
+    file.touch()
+    assert "is a file" in refusal(check_new_folder, file, True)
+    assert "does not exist" in refusal(check_new_folder, tmp_path / "none" / "model", True)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"format": "other/1", "files": ["data.csv"], "images": [], "hyperparameters": {}}',
+        '{"format": "keras-cmm-run/1", "files": ["data.csv"]}',
+    ],
+)
+def test_a_folder_of_something_else(tmp_path, run):
+    (tmp_path / "data.csv").touch()
+    (tmp_path / RUN_FILE).write_text(run)
+    for overwrite in (False, True):
+        assert "holds something else" in refusal(check_new_folder, tmp_path, overwrite)
+
+
+@pytest.mark.parametrize("before", ["absent", "empty", "model"])
+def test_new_folder_appears_whole(tmp_path, before):
+    path = tmp_path / "model"
+    if before == "empty":
+        path.mkdir()
+    if before == "model":
+        write_model(path)
+    with new_folder(path) as folder:
+        assert folder.parent == tmp_path
+        (folder / "new").write_text("new")
+    assert files_in(tmp_path) == ["model", "model/new"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_new_folder_is_left_out_after_an_error(tmp_path, error):
+    path = write_model(tmp_path / "model")
+    before = files_in(tmp_path)
+
+    def fail():
+        with new_folder(path) as folder:
+            (folder / "half").touch()
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert files_in(tmp_path) == before
+
+
+def test_new_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(click.ClickException, match="cannot be written"),
+        new_folder(tmp_path / "file" / "model"),
+    ):
+        pass
+
+
+def test_json_must_be_json(tmp_path):
+    write_json(tmp_path / "file.json", [{"a": 1}])
+    assert json.loads((tmp_path / "file.json").read_text()) == [{"a": 1}]
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "file.json", [float("nan")])
+    assert files_in(tmp_path) == ["file.json"]

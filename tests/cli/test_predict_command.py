@@ -1,0 +1,114 @@
+import csv
+import io
+import itertools
+import json
+import shutil
+
+import numpy as np
+import pytest
+from folders import truncate_as_jpeg
+
+
+@pytest.fixture(scope="module")
+def classifier(model_dir):
+    from keras_cmm import CMMImageClassifier
+
+    return CMMImageClassifier.from_preset(model_dir)
+
+
+def test_formats_agree_with_the_model(run, model_dir, shared_photos, classifier):
+    files = [shared_photos / "red_fox" / "0.png", shared_photos / "green tea" / "1.png"]
+    expected = classifier.classify(files, top_k=2)
+
+    result = run("predict", model_dir, *files, "--top-k", 2, "--format", "json")
+    assert result.stderr == ""
+    content = json.loads(result.stdout)
+    assert [entry["image"] for entry in content] == [str(file) for file in files]
+    for entry, best in zip(content, expected, strict=True):
+        found = [(each["class"], each["probability"]) for each in entry["predictions"]]
+        assert [name for name, _ in found] == [name for name, _ in best]
+        np.testing.assert_allclose([p for _, p in found], [p for _, p in best], rtol=1e-5)
+
+    result = run("predict", model_dir, *files, "--top-k", 2, "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(row["image"], row["rank"]) for row in rows] == [
+        (str(file), rank) for file in files for rank in ("1", "2")
+    ]
+    assert [row["class"] for row in rows] == [name for best in expected for name, _ in best]
+    for row, (_, probability) in zip(rows, itertools.chain(*expected), strict=True):
+        assert float(row["probability"]) == pytest.approx(probability, abs=1e-5)
+
+    result = run("predict", model_dir, *files, "--top-k", 1)
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["image", "class", "probability"]
+    for file, [(name, probability)] in zip(files, (best[:1] for best in expected), strict=True):
+        assert any(
+            line.startswith(str(file)) and name in line and f"{100 * probability:.1f}%" in line
+            for line in lines
+        )
+
+
+def test_probabilities_of_all_classes(run, model_dir, shared_photos):
+    file = shared_photos / "red_fox" / "0.png"
+    result = run("predict", model_dir, file, "--top-k", 9, "--format", "json")
+    probabilities = [each["probability"] for each in json.loads(result.stdout)[0]["predictions"]]
+    assert len(probabilities) == 3
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+
+
+def test_folders_and_files(run, model_dir, photos):
+    (photos / "deep").mkdir()
+    (photos / "red_fox" / "0.png").rename(photos / "deep" / "0.PNG")
+    (photos / "red_fox" / "notes.txt").touch()
+    (photos / ".hidden").mkdir()
+    (photos / "red_fox" / "1.png").rename(photos / ".hidden" / "1.png")
+    result = run("predict", model_dir, photos / "red_fox" / "5.png", photos, "--format", "json")
+    images = [entry["image"] for entry in json.loads(result.stdout)]
+    folder = sorted(str(path) for path in photos.rglob("[0-9].*") if ".hidden" not in path.parts)
+    assert images == [str(photos / "red_fox" / "5.png"), *folder]
+    assert len(folder) == 17
+
+
+def test_folders_have_the_images_that_fit_takes(tmp_path):
+    from keras_cmm.data import ImageList
+    from keras_cmm_cli.images import IMAGE_SUFFIXES, find_images
+
+    for suffix in (*IMAGE_SUFFIXES, ".txt", ".pdf", ".svg", ".JPG"):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"1{suffix}").touch()
+    found = find_images([tmp_path])
+    assert set(found) == set(ImageList.from_folder(tmp_path).paths)
+    assert len(found) == 2 * (len(IMAGE_SUFFIXES) + 1)
+
+
+def test_a_truncated_image(run, refused, model_dir, photos):
+    broken = truncate_as_jpeg(photos / "red_fox" / "2.png")
+    result = run("predict", model_dir, photos / "red_fox", "--format", "json")
+    assert result.exit_code == 0
+    assert len(json.loads(result.stdout)) == 5
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith("Warning: ")
+    assert str(broken) in warning
+    assert str(broken) in refused("predict", model_dir, photos / "red_fox", "--strict")
+    assert "none of the images" in refused("predict", model_dir, broken)
+
+
+def test_a_folder_without_images(refused, model_dir, tmp_path):
+    assert "no images in it" in refused("predict", model_dir, tmp_path)
+
+
+def test_a_model_directory_that_is_not_ours(refused, shared_photos, tiny_preset, tmp_path):
+    assert str(shared_photos) in refused("predict", shared_photos, shared_photos)
+    assert "no saved CMM classifier" in refused("predict", tiny_preset, shared_photos)
+    assert str(tmp_path) in refused("evaluate", tmp_path, shared_photos)
+
+
+@pytest.mark.parametrize(
+    "name", ["task.json", "config.json", "task.weights.h5", "model.weights.h5"]
+)
+def test_a_damaged_model(refused, model_dir, shared_photos, tmp_path, name):
+    copy = shutil.copytree(model_dir, tmp_path / "copy")
+    (copy / name).write_bytes((copy / name).read_bytes()[:100])
+    assert str(copy) in refused("predict", copy, shared_photos)
