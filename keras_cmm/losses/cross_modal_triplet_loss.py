@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 _DISTANCES = ("cosine", "euclidean", "squared_euclidean")
@@ -95,6 +96,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns one loss value per sample, `(batch,)`."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if len(y_pred.shape) != 2:
             raise ValueError(
                 "`y_pred` must be cosine similarities of shape (batch, classes). "
@@ -102,15 +104,18 @@ class CrossModalTripletLoss(keras.losses.Loss):
             )
         num_classes = y_pred.shape[-1]
         class_ids = self._class_ids(y_true, num_classes)
-        distances = self._to_distance(ops.cast(y_pred, "float32"))
-        positive = ops.take_along_axis(distances, class_ids[:, None], axis=-1)
+        similarities = ops.cast(y_pred, "float32")
+        positive = ops.take_along_axis(similarities, class_ids[:, None], axis=-1)
         wrong = self._wrong_classes(class_ids, num_classes)
         if self.negatives == "all":
-            terms = ops.where(wrong, ops.relu(self.margin + positive - distances), 0.0)
+            terms = ops.where(wrong, self._hinge(positive, similarities), 0.0)
             count = ops.sum(ops.cast(wrong, "float32"), axis=-1)
             return ops.sum(terms, axis=-1) / ops.maximum(count, 1.0)
-        negative = self._negative_distance(distances, positive, wrong)
-        return ops.relu(self.margin + positive[:, 0] - negative)
+        chosen = self._negative_class(ops.stop_gradient(similarities), positive, wrong)[:, None]
+        hinge = self._hinge(positive, ops.take_along_axis(similarities, chosen, axis=-1))
+        # A sample whose every other class is a duplicate has no negative: its loss is 0.
+        hinge = ops.where(ops.take_along_axis(wrong, chosen, axis=-1), hinge, 0.0)
+        return ops.squeeze(hinge, axis=-1)
 
     def _class_ids(self, y_true: Any, num_classes: int) -> Any:
         if len(y_true.shape) == 2 and y_true.shape[-1] == num_classes:
@@ -122,20 +127,18 @@ class CrossModalTripletLoss(keras.losses.Loss):
             f"shape (batch, {num_classes}). Received: y_true of shape {tuple(y_true.shape)}"
         )
 
-    def _to_distance(self, similarities: Any) -> Any:
+    def _hinge(self, positive: Any, negative: Any) -> Any:
         if self.distance == "cosine":
-            return 1.0 - similarities
-        squared = 2.0 - 2.0 * similarities
+            return ops.relu(self.margin + negative - positive)
         if self.distance == "squared_euclidean":
-            return squared
-        # The square root has no slope at 0, and rounding can leave 2 - 2 cos below it.
-        return ops.sqrt(ops.maximum(squared, 1e-12))
+            return ops.relu(self.margin + 2.0 * (negative - positive))
+        return ops.relu(self.margin + _euclidean(positive) - _euclidean(negative))
 
     def _wrong_classes(self, class_ids: Any, num_classes: int) -> Any:
         """Returns a bool mask `(batch, classes)`: which classes may be negatives."""
         if not self.duplicate_groups:
             return ops.not_equal(class_ids[:, None], ops.arange(num_classes, dtype="int32")[None])
-        group_of = list(range(num_classes))
+        group_of = np.arange(num_classes, dtype="int32")
         for group in self.duplicate_groups:
             for class_id in group:
                 if not 0 <= class_id < num_classes:
@@ -144,19 +147,18 @@ class CrossModalTripletLoss(keras.losses.Loss):
                         f"Received: {class_id}"
                     )
                 group_of[class_id] = group[0]
-        groups = ops.convert_to_tensor(group_of, dtype="int32")
+        groups = ops.convert_to_tensor(group_of)
         return ops.not_equal(ops.take(groups, class_ids)[:, None], groups[None])
 
-    def _negative_distance(self, distances: Any, positive: Any, wrong: Any) -> Any:
-        # A sample whose every other class is a duplicate has no negative: an infinite distance
-        # makes its loss 0.
+    def _negative_class(self, similarities: Any, positive: Any, wrong: Any) -> Any:
+        """Returns the class id of each sample's negative, `(batch,)`."""
+        # Every distance falls as the similarity rises: the closest class is the most similar one.
         infinity = float("inf")
         if self.negatives == "hardest":
-            return ops.min(ops.where(wrong, distances, infinity), axis=-1)
-        farther = ops.logical_and(wrong, distances > positive)
-        closest_farther = ops.min(ops.where(farther, distances, infinity), axis=-1)
-        farthest = ops.max(ops.where(wrong, distances, -infinity), axis=-1)
-        farthest = ops.where(ops.any(wrong, axis=-1), farthest, infinity)
+            return ops.argmax(ops.where(wrong, similarities, -infinity), axis=-1)
+        farther = ops.logical_and(wrong, similarities < positive)
+        closest_farther = ops.argmax(ops.where(farther, similarities, -infinity), axis=-1)
+        farthest = ops.argmin(ops.where(wrong, similarities, infinity), axis=-1)
         return ops.where(ops.any(farther, axis=-1), closest_farther, farthest)
 
     def get_config(self) -> dict[str, Any]:
@@ -172,3 +174,8 @@ class CrossModalTripletLoss(keras.losses.Loss):
             }
         )
         return config
+
+
+def _euclidean(similarities: Any) -> Any:
+    # The square root has no slope at 0, and rounding can leave 2 - 2 cos below it.
+    return ops.sqrt(ops.maximum(2.0 - 2.0 * similarities, 1e-12))

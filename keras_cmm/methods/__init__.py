@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keras_cmm.methods.cmm import CMM
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.linear_probe import LinearProbe
@@ -11,17 +12,12 @@ from keras_cmm.methods.tip_adapter_f import TipAdapterF
 from keras_cmm.methods.zero_shot import ZeroShot
 
 METHODS: dict[str, type[FewShotMethod]] = {
-    method.name: method for method in (ZeroShot, NearestMean, LinearProbe, TipAdapter, TipAdapterF)
+    method.name: method
+    for method in (CMM, ZeroShot, NearestMean, LinearProbe, TipAdapter, TipAdapterF)
 }
 
-try:  # CMM is still being written.
-    from keras_cmm.methods.cmm import CMM
-except ModuleNotFoundError:
-    pass
-else:
-    METHODS = {CMM.name: CMM, **METHODS}
-
 __all__ = [
+    "CMM",
     "METHODS",
     "FewShotMethod",
     "FewShotTask",

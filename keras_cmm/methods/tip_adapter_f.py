@@ -10,6 +10,7 @@ import numpy.typing as npt
 from keras import ops
 
 from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.methods.shuffled_batches import ShuffledBatches
 from keras_cmm.methods.tip_adapter import DEFAULT_ALPHA, DEFAULT_BETA, TipAdapter
 
 
@@ -74,7 +75,7 @@ class TipAdapterF(TipAdapter):
         return self
 
     def _cache_keys(self, task: FewShotTask) -> npt.NDArray[np.float32]:
-        batches = _ShuffledBatches(task, self.batch_size)
+        batches = ShuffledBatches(task, self.batch_size)
         model = _CacheModel(task)
         model.compile(
             optimizer=_PyTorchAdamW(
@@ -143,25 +144,3 @@ class _PyTorchAdamW(keras.optimizers.AdamW):
         self.epsilon = epsilon * ops.sqrt(1.0 - ops.power(self.beta_2, step))
         super().update_step(gradient, variable, learning_rate)
         self.epsilon = epsilon
-
-
-class _ShuffledBatches(keras.utils.PyDataset):
-    """The support set in batches, in a new order every epoch that depends on the seed alone."""
-
-    def __init__(self, task: FewShotTask, batch_size: int) -> None:
-        super().__init__()
-        self._embeddings = task.embeddings
-        self._labels = task.labels.astype("int32")
-        self._batch_size = batch_size
-        self._generator = np.random.default_rng(task.seed)
-        self.on_epoch_end()
-
-    def __len__(self) -> int:
-        return -(-len(self._labels) // self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._embeddings[rows], self._labels[rows]
-
-    def on_epoch_end(self) -> None:
-        self._order = self._generator.permutation(len(self._labels))

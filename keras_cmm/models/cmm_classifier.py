@@ -108,8 +108,7 @@ class CMMClassifier(keras.Model):
             isinstance(self.triplet_loss, CrossModalTripletLoss)
             and self.triplet_loss.duplicate_groups is None
         )
-        self._cross_entropy_tracker = keras.metrics.Mean(name="cross_entropy")
-        self._triplet_tracker = keras.metrics.Mean(name="triplet")
+        self._loss_parts = _LossParts()
 
     @classmethod
     def from_text_embeddings(
@@ -230,6 +229,13 @@ class CMMClassifier(keras.Model):
             metrics = ["accuracy"]
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says, when a saved model is loaded."""
+        # Keras itself does this only where `compile` is not overridden.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
     def similarities(self, inputs: Any) -> Any:
         """Returns the cosines of the mapped images to the prototypes.
 
@@ -265,10 +271,9 @@ class CMMClassifier(keras.Model):
         if similarities is None:
             similarities = self.similarities(x)
         triplet = self.triplet_loss(y, similarities, sample_weight=sample_weight)
-        batch_size = ops.shape(y_pred)[0]
-        regularization = ops.sum(self.losses) if self.losses else 0.0
-        self._cross_entropy_tracker.update_state(loss - regularization, sample_weight=batch_size)
-        self._triplet_tracker.update_state(triplet, sample_weight=batch_size)
+        penalties = self.losses
+        cross_entropy = loss - ops.sum(penalties) if penalties else loss
+        self._loss_parts.update_state(cross_entropy, triplet, ops.shape(y_pred)[0])
         return loss + self.triplet_weight * triplet
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -310,3 +315,22 @@ def _as_text_embeddings(text_embeddings: Any) -> Any:
             f"Received: an array of shape {text_embeddings.shape}"
         )
     return text_embeddings
+
+
+class _LossParts(keras.metrics.Metric):
+    """The running means of cross-entropy and triplet loss: one metric, half the cost of two."""
+
+    def __init__(self) -> None:
+        super().__init__(name="loss_parts", dtype="float32")
+        self.total = self.add_variable(shape=(2,), initializer="zeros", name="total")
+        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
+
+    def update_state(self, cross_entropy: Any, triplet: Any, batch_size: Any) -> None:
+        batch_size = ops.cast(batch_size, "float32")
+        parts = ops.stack([ops.cast(cross_entropy, "float32"), ops.cast(triplet, "float32")])
+        self.total.assign_add(parts * batch_size)
+        self.count.assign_add(batch_size)
+
+    def result(self) -> dict[str, Any]:
+        cross_entropy, triplet = ops.unstack(ops.divide_no_nan(self.total, self.count))
+        return {"cross_entropy": cross_entropy, "triplet": triplet}
