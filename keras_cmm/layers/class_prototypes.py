@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import initializers, ops
 
+from keras_cmm.layers._unit_length import unit_length
+
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class ClassPrototypes(keras.layers.Layer):
@@ -101,9 +103,8 @@ class ClassPrototypes(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the cosine of `inputs`, `(..., dim)`, to each prototype."""
-        unit = ops.normalize(ops.cast(inputs, "float32"), axis=-1, epsilon=1e-6)
-        prototypes = ops.normalize(ops.cast(self.embeddings, "float32"), axis=-1, epsilon=1e-6)
-        similarities = ops.matmul(unit, ops.transpose(prototypes))
+        prototypes = unit_length(self.embeddings)
+        similarities = ops.matmul(unit_length(inputs), ops.transpose(prototypes))
         return ops.cast(similarities, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import initializers, ops, regularizers
 
+from keras_cmm.layers._unit_length import unit_length
+
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class CrossModalMapping(keras.layers.Layer):
@@ -135,8 +137,7 @@ class CrossModalMapping(keras.layers.Layer):
         if self.residual:
             outputs = inputs + outputs
         if self.normalize:
-            unit = ops.normalize(ops.cast(outputs, "float32"), axis=-1, epsilon=1e-6)
-            outputs = ops.cast(unit, self.compute_dtype)
+            outputs = ops.cast(unit_length(outputs), self.compute_dtype)
         return outputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
