@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_cmm_cli.options import DTYPES
 from keras_cmm_cli.run_file import read_run
 from keras_cmm_cli.terminal import Terminal
 
@@ -90,18 +91,18 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
 
 def embed_images(
-    terminal: Terminal, embedder: ImageEmbedder, paths: Sequence[Path], strict: bool
+    terminal: Terminal, embedder: ImageEmbedder, images: Iterable[Any], strict: bool
 ) -> EmbeddedImages:
-    """Embeds image files with a progress bar.
+    """Embeds images with a progress bar.
 
     Args:
         terminal: Where the progress is shown.
         embedder: The embedder.
-        paths: The files.
-        strict: Refuse a file that cannot be read, instead of leaving it out with a warning.
+        images: Files or arrays.
+        strict: Refuse an image that cannot be read, instead of leaving it out with a warning.
     """
     with terminal.progress("embedding images") as progress:
-        return embedder.embed(paths, on_error="raise" if strict else "skip", progress=progress)
+        return embedder.embed(images, on_error="raise" if strict else "skip", progress=progress)
 
 
 def embed_list(
@@ -123,10 +124,11 @@ def load_classifier(model_dir: Path) -> CMMImageClassifier:
     """
     from keras_cmm import CMMImageClassifier, InputError
 
-    run = read_run(model_dir) or {"hyperparameters": {"dtype": None}}
+    # keras-hub loads in Keras's default precision, whatever the model was trained in.
+    settings = (read_run(model_dir) or {}).get("hyperparameters", {})
+    dtype = settings.get("dtype") if settings.get("dtype") in DTYPES else None
     try:
-        # keras-hub loads in Keras's default precision, whatever the model was trained in.
-        return CMMImageClassifier.from_preset(str(model_dir), dtype=run["hyperparameters"]["dtype"])
+        return CMMImageClassifier.from_preset(str(model_dir), dtype=dtype)
     except InputError:
         raise
     # A damaged file can fail anywhere in keras-hub, Keras, h5py or json.

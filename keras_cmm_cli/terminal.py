@@ -59,6 +59,12 @@ class Terminal:
         """Reports an error that the command goes on after."""
         self._say(f"Error: {text}")
 
+    def status(self, description: str) -> contextlib.AbstractContextManager[Any]:
+        """Shows that something is going on whose progress is not known; see `progress`."""
+        if not self._is_watched:
+            return contextlib.nullcontext()
+        return self.stderr.status(description, spinner="line")
+
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Callable[..., None]]:
         """Shows a progress bar on stderr, if that is a terminal and not `--quiet`.
@@ -79,7 +85,7 @@ class Terminal:
             Remaining(),
             console=self.stderr,
             transient=True,
-            disable=self.quiet or not sys.stderr.isatty(),
+            disable=not self._is_watched,
         )
         with bar:
             task = bar.add_task(description, total=None)
@@ -101,6 +107,10 @@ class Terminal:
             warnings.simplefilter("ignore", ResourceWarning)
             warnings.showwarning = self._show_warning
             yield
+
+    @property
+    def _is_watched(self) -> bool:
+        return sys.stderr.isatty() and not self.quiet
 
     def _show_warning(self, message: Warning | str, *args: Any, **kwargs: Any) -> None:
         self._say(f"Warning: {message}")

@@ -80,7 +80,8 @@ def benchmark(
     """
     records = _start_records(output, resume, overwrite)
 
-    load_keras()
+    with terminal.status("loading Keras"):
+        load_keras()
     from keras_cmm.errors import InputError
     from keras_cmm.evaluation import run_benchmark
     from keras_cmm.methods import METHODS as KNOWN
@@ -125,6 +126,10 @@ def benchmark(
             except InputError as error:
                 terminal.error(f"{file}: {error}")
                 failed = True
+            except KeyboardInterrupt:
+                if output is not None:
+                    terminal.note(f"{output}: {len(records)} records; go on with --resume.")
+                raise
 
     asked = {(*_name(embedding_sets[file]), *run) for file, runs in wanted.items() for run in runs}
     shown = [record for record in records if _identity(record) in asked]

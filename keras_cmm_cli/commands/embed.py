@@ -19,6 +19,8 @@ from keras_cmm_cli.terminal import Terminal, with_terminal
 if TYPE_CHECKING:
     from keras_cmm.data import ImageList
 
+_SPLITS = ("train", "val", "test")
+
 
 @click.command(
     epilog="""\b
@@ -68,7 +70,8 @@ def embed(
     rows.
     """
     check_new_file(output, overwrite)
-    load_keras()
+    with terminal.status("loading Keras"):
+        load_keras()
     splits, protocol = _splits(images_dir, table, test_fraction, seed)
     class_names = splits["train"].class_names
     prompts = read_prompts(templates, descriptions, class_names)
@@ -76,7 +79,8 @@ def embed(
     from keras_cmm.clip import ImageEmbedder, TextEmbedder, build_prompts, load, logit_scale
     from keras_cmm.data import EmbeddingSet
 
-    model = load(preset, dtype=dtype)
+    with terminal.status("loading CLIP"):
+        model = load(preset, dtype=dtype)
     embedder = ImageEmbedder(model, batch_size)
     rows: dict[str, Any] = {}
     for split, images in splits.items():
@@ -109,12 +113,9 @@ def _splits(
 ) -> tuple[dict[str, ImageList], str]:
     """Returns the images of each split, and the name of the protocol."""
     if table is None and images_dir is not None:
-        folders = {
-            split: images_dir / split
-            for split in ("train", "val", "test")
-            if (images_dir / split).is_dir()
-        }
+        folders = {split: images_dir / split for split in _SPLITS if (images_dir / split).is_dir()}
         if {"train", "test"} <= set(folders):
+            _warn_of_other_folders(images_dir)
             train = list_images(folders.pop("train"), None)
             others = {
                 split: list_images(folder, None, train.class_names)
@@ -126,6 +127,19 @@ def _splits(
     train_rows = [row for row in range(len(images)) if row not in test_rows]
     splits = {"train": images.take(train_rows), "test": images.take(sorted(test_rows))}
     return splits, f"split {test_fraction:g} seed {seed}"
+
+
+def _warn_of_other_folders(images_dir: Path) -> None:
+    others = sorted(
+        path.name
+        for path in images_dir.iterdir()
+        if path.is_dir() and path.name not in _SPLITS and not path.name.startswith(".")
+    )
+    if others:
+        warnings.warn(
+            f"{images_dir}: only {', '.join(_SPLITS)} are used, not {', '.join(others)}.",
+            stacklevel=2,
+        )
 
 
 def _draw_test_rows(images: ImageList, fraction: float, seed: int) -> set[int]:

@@ -67,8 +67,10 @@ def evaluate(
     accuracy on each class, all in percent. The folders must have names of the model's classes, but
     not every class needs one.
     """
-    load_keras()
-    classifier = load_classifier(model_dir)
+    with terminal.status("loading Keras"):
+        load_keras()
+    with terminal.status("loading the model"):
+        classifier = load_classifier(model_dir)
     images = list_images(images_dir, table, classifier.class_names)
     images = _without_training_images(model_dir, images, held_out)
     classifier.embedder.batch_size = batch_size

@@ -16,11 +16,11 @@ from keras_cmm_cli.images import (
     strict_option,
     warn_of_short_classes,
 )
-from keras_cmm_cli.model_card import model_card
+from keras_cmm_cli.model_folder import INDICES_FILE, describe_run, write_model
 from keras_cmm_cli.options import DTYPES, Shots, preset_option, seed_option
-from keras_cmm_cli.outputs import check_new_folder, new_folder, write_json
+from keras_cmm_cli.outputs import check_new_folder, new_folder
 from keras_cmm_cli.prompts import prompt_options, read_prompts
-from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT, command_line, image_records, versions
+from keras_cmm_cli.run_file import image_records
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from keras_cmm import CMMImageClassifier
     from keras_cmm.clip import ImageEmbedder
     from keras_cmm.data import FewShotSample, ImageList
-
-INDICES_FILE = "few_shot_indices.json"
 
 
 @click.command(
@@ -95,7 +93,8 @@ def fit(
     The output folder holds the model, the few-shot draw, the record of the run and a model card.
     """
     check_new_folder(output, overwrite)
-    load_keras()
+    with terminal.status("loading Keras"):
+        load_keras()
     from keras_cmm.data import FewShotSample
 
     images = list_images(images_dir, table)
@@ -107,9 +106,10 @@ def fit(
     from keras_cmm import CMMImageClassifier, TrainingRecipe
 
     terminal.note(f"{images.root}: {len(images)} images of {len(images.class_names)} classes.")
-    classifier = CMMImageClassifier.from_preset(
-        preset, class_names=images.class_names, dtype=dtype, **prompts
-    )
+    with terminal.status("loading CLIP"):
+        classifier = CMMImageClassifier.from_preset(
+            preset, class_names=images.class_names, dtype=dtype, **prompts
+        )
     if sample is None:
         sample, embeddings = _draw(terminal, classifier.embedder, images, shots, seed, strict)
     else:
@@ -121,39 +121,10 @@ def fit(
     epochs = epochs or recipe.epochs_for(len(support))
     history = _train(terminal, classifier, embeddings, support.labels, epochs, recipe, seed)
 
-    head = classifier.head
-    run = {
-        "format": RUN_FORMAT,
-        "command": command_line(),
-        "preset": preset,
-        "class_names": list(images.class_names),
-        "templates": prompts["template"],
-        "descriptions": prompts["descriptions"],
-        "shots": sample.shots,
-        "seed": seed,
-        "hyperparameters": {
-            "epochs": epochs,
-            "batch_size": recipe.batch_size,
-            "optimizer": "AdamW, cosine schedule",
-            "learning_rate": recipe.learning_rate,
-            "weight_decay": recipe.weight_decay,
-            "alpha": head.alpha,
-            "logit_scale": head.logit_scale,
-            "triplet_weight": head.triplet_weight,
-            "margin": head.triplet_loss.margin,
-            "train_prototypes": head.train_prototypes,
-            "dtype": dtype,
-        },
-        "training": {name: values[-1] for name, values in history.items()},
-        "versions": versions(),
-        "images": image_records(support),
-    }
+    run = describe_run(classifier, sample, recipe, preset, history, seed, dtype)
+    run["images"] = image_records(support)
     with new_folder(output) as folder:
-        classifier.save_to_preset(str(folder))
-        sample.save(folder / INDICES_FILE)
-        (folder / "README.md").write_text(model_card(run), encoding="utf-8")
-        run["files"] = [RUN_FILE, *sorted(path.name for path in folder.iterdir())]
-        write_json(folder / RUN_FILE, run)
+        write_model(folder, classifier, sample, run)
     terminal.result(
         f"{output}: {len(images.class_names)} classes, {len(support)} training images, "
         f"{epochs} epochs, top-1 on the training images {100 * history['accuracy'][-1]:.1f}%"

@@ -67,8 +67,10 @@ def predict(
 ) -> None:
     """Name the most probable classes of IMAGES, files or folders, with a model of `fit`."""
     images = find_images(paths)
-    load_keras()
-    classifier = load_classifier(model_dir)
+    with terminal.status("loading Keras"):
+        load_keras()
+    with terminal.status("loading the model"):
+        classifier = load_classifier(model_dir)
     classifier.embedder.batch_size = batch_size
     embeddings, rows = embed_images(terminal, classifier.embedder, images, strict)
     if not len(rows):

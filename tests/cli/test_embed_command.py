@@ -88,6 +88,14 @@ def test_folders_of_splits(embed, run, splits):
     assert result.stdout.startswith("colours (")
 
 
+def test_other_folders_beside_splits(embed, splits):
+    (splits / "unlabelled").mkdir()
+    result, _ = embed(splits)
+    assert result.exit_code == 0
+    assert "Warning: " in result.stderr
+    assert "not unlabelled." in result.stderr
+
+
 def test_a_test_folder_with_a_class_of_its_own(refuse, splits):
     (splits / "test" / "red_fox").rename(splits / "test" / "wolf")
     assert "'wolf'" in refuse(splits)
