@@ -88,11 +88,12 @@ def demo(terminal: Terminal, output: Path, shots: list[int], overwrite: bool) ->
         run_benchmark([data], METHODS, shots, SEEDS, on_record=keep)
 
     seed, recipe = SEEDS[0], TrainingRecipe()
-    sample = sample_few_shot(
-        pictures.train_labels, max(shots), seed=seed, keys=pictures.train_keys
-    )
+    sample = sample_few_shot(pictures.train_labels, max(shots), seed=seed, keys=pictures.train_keys)
     history = classifier.fit_embeddings(
-        data.train_embeddings[sample.indices], data.train_labels[sample.indices], seed=seed
+        data.train_embeddings[sample.indices],
+        data.train_labels[sample.indices],
+        seed=seed,
+        verbose=0,
     ).history
     run = describe_run(classifier, sample, recipe, PRESET, history, seed)
     run["images"] = [{"name": pictures.train_keys[row]} for row in sample.indices]
@@ -124,9 +125,13 @@ def demo(terminal: Terminal, output: Path, shots: list[int], overwrite: bool) ->
     for table in benchmark_tables(records, terminal.plus_minus):
         terminal.result(table)
         terminal.result("")
-    terminal.result(f"{content.classifier_name}: {accuracy:.1f}% top-1, saved in {output / 'model'}")
+    terminal.result(
+        f"{content.classifier_name}: {accuracy:.1f}% top-1, saved in {output / 'model'}"
+    )
     terminal.result(f"Look at {output / 'report.html'}, then try")
-    terminal.result(f"  keras-cmm predict {output / 'model'} {output / 'pictures' / 'test'} --top-k 3")
+    terminal.result(
+        f"  keras-cmm predict {output / 'model'} {output / 'pictures' / 'test'} --top-k 3"
+    )
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
