@@ -34,9 +34,10 @@ class CrossModalTripletLoss(keras.losses.Loss):
             the farthest one. `"all"`: the mean over all wrong classes.
         duplicate_groups: disjoint sequences of class ids, or `None`. Classes in one group have
             the same prototype, such as ImageNet's two classes named `missile`, and are never each
-            other's negatives. If you leave them out, the hardest negative of such a class equals
-            its positive: its loss is then the constant `margin`, teaches the mapping nothing, and
-            pushes trained prototypes of equal meaning apart. See `find_duplicate_groups`.
+            other's negatives. If you leave them out, an image that is closest to the text of its
+            own class has that same text as its hardest negative: its loss is then the constant
+            `margin`, teaches the mapping nothing, and pushes trained prototypes of equal meaning
+            apart. See `find_duplicate_groups`.
         name: str, the name of the loss.
         reduction: how Keras reduces the per-sample values, see `keras.losses.Loss`.
         dtype: the dtype of the computation. `None` means float32, whatever `keras.config.floatx()`
@@ -73,7 +74,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
-        if not isinstance(margin, int | float) or margin < 0:
+        if not isinstance(margin, int | float) or not margin >= 0:
             raise ValueError(f"`margin` must be a float >= 0. Received: {margin=}")
         if distance not in _DISTANCES:
             raise ValueError(f"`distance` must be one of {_DISTANCES}. Received: {distance=}")
