@@ -2,7 +2,9 @@
 
 No pictures are behind it: the rows are random numbers with the geometry of CLIP's. Images and texts
 lie in two narrow cones with a gap between them. What tells classes apart has few dimensions, others
-in images than in texts, so that their cosines are small and a linear map can make them larger.
+in images than in texts, and images vary in these and in dimensions that mean nothing. Cosines and
+the accuracies of zero-shot and nearest-mean are about those of CLIP ViT-B/32 on DTD, Caltech101 and
+Stanford Cars, on average.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import numpy as np
 
 from keras_cmm.data import EmbeddingSet
 
-CLASSES, DIM, CONCEPT_DIM = 20, 64, 16
+CLASSES, DIM, CONCEPT_DIM, STYLE_DIM = 20, 64, 16, 8
 TRAIN_ROWS, TEST_ROWS = 32, 20
 
 
@@ -26,20 +28,23 @@ def make_embeddings(seed: int = 0) -> EmbeddingSet:
     # Five families of four classes, as breeds or models of cars are.
     concepts = unit(0.5 * np.repeat(draw(5, CONCEPT_DIM), 4, axis=0) + draw(CLASSES, CONCEPT_DIM))
     axes = np.linalg.qr(rng.normal(size=(DIM, DIM)))[0].T
-    image_space, other_space = axes[:CONCEPT_DIM], axes[CONCEPT_DIM : 2 * CONCEPT_DIM]
+    image_axis, other_axis, axes = axes[0], axes[1], axes[2:]
+    text_axis = 0.3 * image_axis + np.sqrt(0.91) * other_axis
+    image_space, other_space, rest = np.split(axes, [CONCEPT_DIM, 2 * CONCEPT_DIM])
     text_space = 0.5 * image_space + np.sqrt(0.75) * other_space
-    image_axis = axes[-1]
-    text_axis = 0.3 * image_axis + np.sqrt(0.91) * axes[-2]
+    style_space = rest[:STYLE_DIM]
 
     def draw_images(rows_a_class: int) -> tuple[np.ndarray, np.ndarray]:
         labels = rng.permutation(np.repeat(np.arange(CLASSES), rows_a_class))
-        views = 0.5 * concepts[labels] + 0.45 * draw(len(labels), CONCEPT_DIM)
-        noise = 0.25 * draw(len(labels), DIM)
-        return unit(0.75 * image_axis + views @ image_space + noise), labels.astype("int32")
+        views = 0.5 * concepts[labels] + 0.6 * draw(len(labels), CONCEPT_DIM)
+        styles = 0.35 * draw(len(labels), STYLE_DIM)
+        noise = 0.3 * draw(len(labels), DIM)
+        rows = 1.1 * image_axis + views @ image_space + styles @ style_space + noise
+        return unit(rows), labels.astype("int32")
 
     train_embeddings, train_labels = draw_images(TRAIN_ROWS)
     test_embeddings, test_labels = draw_images(TEST_ROWS)
-    names = unit(concepts + 1.0 * draw(CLASSES, CONCEPT_DIM))
+    names = unit(concepts + 0.6 * draw(CLASSES, CONCEPT_DIM))
     return EmbeddingSet(
         train_embeddings=train_embeddings,
         train_labels=train_labels,

@@ -133,6 +133,7 @@ def benchmark(
 
     asked = {(*_name(embedding_sets[file]), *run) for file, runs in wanted.items() for run in runs}
     shown = [record for record in records if _identity(record) in asked]
+    shown.sort(key=lambda record: methods.index(record["method"]))
     for table in benchmark_tables(shown, terminal.plus_minus):
         terminal.result(table)
         terminal.result("")

@@ -71,6 +71,12 @@ def test_records_and_table(run, embeddings_file, tmp_path):
     assert rest == [""]
 
 
+def test_methods_stand_in_the_order_asked_for(run, embeddings_file):
+    arguments = ("--methods", "nearest_mean,zero_shot", "--shots", 1, "--seeds", 1)
+    lines = run("benchmark", embeddings_file, *arguments).stdout.splitlines()
+    assert [line.split()[0] for line in lines[3:5]] == ["nearest_mean", "zero_shot"]
+
+
 def test_average_over_files(run, embeddings_file, tmp_path):
     other = write_other(tmp_path / "other.safetensors")
     result = run("benchmark", embeddings_file, other, *QUICK, "--output", tmp_path / "r.json")
