@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 # Keras writes this file by itself at its first import, so it says nothing of the user's wishes.
 _WRITTEN_BY_KERAS = {
     "floatx": "float32",
@@ -25,8 +27,13 @@ def load_keras() -> None:
     choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-    import keras
-
+    try:
+        import keras
+    except (ImportError, ValueError) as error:
+        raise click.ClickException(
+            f"Keras cannot be loaded ({error}); set KERAS_BACKEND to torch, jax or tensorflow, "
+            "whichever is installed."
+        ) from error
     if importlib.util.find_spec("tensorflow") is None:
         return
     # What it logs while it is being imported heeds no variable.

@@ -71,3 +71,19 @@ def test_a_new_user_has_torch_every_time_and_sees_no_noise(home):
     # What Keras wrote at its first import must not be taken for the user's choice.
     assert json.loads((home / "keras.json").read_text()) == KERAS_JSON
     assert chosen() == "torch"
+
+
+def test_a_backend_that_does_not_exist(tmp_path):
+    code = "from keras_cmm_cli.main import main; main()"
+    (tmp_path / "model").mkdir()
+    (tmp_path / "1.png").touch()
+    ran = subprocess.run(
+        [sys.executable, "-c", code, "predict", tmp_path / "model", tmp_path / "1.png"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": "torhc"},
+    )
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("Error: Keras cannot be loaded")
+    assert "torhc" in line
