@@ -19,7 +19,7 @@ def classifier_sections(
     classifier: CMMImageClassifier,
     embeddings: npt.NDArray[np.float32],
     labels: npt.NDArray[np.integer],
-    images: Sequence[Any],
+    images: Any,
 ) -> dict[str, Any]:
     """Returns the arguments of `ReportContent` that show a classifier on test images.
 
@@ -53,7 +53,7 @@ def _gallery(
     class_names: Sequence[str],
     probabilities: npt.NDArray[np.floating],
     labels: npt.NDArray[np.integer],
-    images: Sequence[Any],
+    images: Any,
 ) -> list[Any]:
     """Picks right and wrong test images evenly from what there is, whatever their order."""
     import numpy as np
@@ -70,7 +70,7 @@ def _gallery(
     for row in rows:
         best = np.argsort(-probabilities[row], kind="stable")[:_GUESSES]
         guesses = [(class_names[column], float(probabilities[row, column])) for column in best]
-        pictures.append(GalleryPicture(images[row], class_names[labels[row]], guesses))
+        pictures.append(GalleryPicture(images[row], class_names[int(labels[row])], guesses))
     return pictures
 
 

@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
+from keras_cmm.models.shuffled_batches import ShuffledBatches
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     from keras_cmm.models.cmm_image_classifier import CMMImageClassifier
 
-__all__ = ["CMMClassifier", "CMMImageClassifier", "TrainingRecipe", "find_duplicate_groups"]
+__all__ = [
+    "CMMClassifier",
+    "CMMImageClassifier",
+    "ShuffledBatches",
+    "TrainingRecipe",
+    "find_duplicate_groups",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -236,20 +236,21 @@ class CMMClassifier(keras.Model):
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 
-    def similarities(self, inputs: Any) -> Any:
+    def similarities(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the cosines of the mapped images to the prototypes.
 
         Args:
             inputs: image embeddings of shape `(batch, dim)`.
+            training: bool or `None`. Passed on to the mapping.
 
         Returns:
             Tensor of shape `(batch, num_classes)`.
         """
-        return self.prototypes(self.mapping(inputs))
+        return self.prototypes(self.mapping(inputs, training=training))
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the fused logits, `(batch, num_classes)`, of image embeddings."""
-        similarities = self.similarities(inputs)
+        similarities = self.similarities(inputs, training=training)
         logits = self.logit_scale * (self.text_prototypes(inputs) + self.alpha * similarities)
         # `compute_loss` needs the similarities again. JAX's arrays take no attribute; there XLA
         # merges the second computation with this one.
@@ -269,10 +270,9 @@ class CMMClassifier(keras.Model):
         loss = super().compute_loss(x, y, y_pred, sample_weight, training)
         similarities = getattr(y_pred, "_cmm_similarities", None)
         if similarities is None:
-            similarities = self.similarities(x)
+            similarities = self.similarities(x, training=training)
         triplet = self.triplet_loss(y, similarities, sample_weight=sample_weight)
-        penalties = self.losses
-        cross_entropy = loss - ops.sum(penalties) if penalties else loss
+        cross_entropy = loss - sum(self.losses)
         self._loss_parts.update_state(cross_entropy, triplet, ops.shape(y_pred)[0])
         return loss + self.triplet_weight * triplet
 

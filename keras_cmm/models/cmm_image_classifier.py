@@ -26,6 +26,7 @@ from keras_cmm.clip import (
 from keras_cmm.errors import InputError
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.image_inputs import class_ids, is_dataset, iterate_images
+from keras_cmm.models.shuffled_batches import ShuffledBatches
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
@@ -135,7 +136,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             self.compile()
 
     @classmethod
-    def from_preset(  # type: ignore[override]
+    def from_preset(
         cls,
         preset: str | os.PathLike[str],
         class_names: Sequence[str] | None = None,
@@ -288,23 +289,18 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             return self.fit_embeddings(
                 embeddings, labels, batch_size, epochs, validation_data, seed=seed, **kwargs
             )
-        images, labels = [], []
-        for image, label in iterate_images(x, y):
-            images.append(self.embedder.preprocessor.pixels(image))
-            labels.append(label)
-        data = _AugmentedBatches(
+        images = list(iterate_images(x, y))
+        labels = self._class_ids([label for _, label in images])
+        batches = _AugmentedBatches(
             self.embedder,
-            np.stack(images),
-            self._class_ids(labels),
             augmentation,
+            np.stack([self.embedder.preprocessor.pixels(image) for image, _ in images]),
+            labels,
             batch_size or TrainingRecipe().batch_size,
             seed,
             kwargs.pop("sample_weight", None),
         )
-        epochs = self._start_training(len(labels), batch_size, epochs)
-        return self.head.fit(
-            data, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
-        )
+        return self._fit_head(batches, len(labels), batch_size, epochs, validation_data, **kwargs)
 
     def fit_embeddings(
         self,
@@ -330,26 +326,27 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         Returns:
             Keras's `History`.
         """
-        labels = self._class_ids(y)
-        if validation_data is not None:
+        embeddings, labels = np.asarray(embeddings, dtype="float32"), self._class_ids(y)
+        weights = kwargs.pop("sample_weight", None)
+        weights = None if weights is None else np.asarray(weights)
+        rows = np.random.default_rng(seed).permutation(len(labels))
+        held_out = int(len(rows) * kwargs.pop("validation_split", 0.0))
+        if held_out and validation_data is None:
+            # Drawn: at the end, where Keras takes it, class-sorted data has its last classes.
+            validation_data = (embeddings[rows[:held_out]], labels[rows[:held_out]])
+            rows = rows[held_out:]
+        elif validation_data is not None:
             validation_data = (validation_data[0], self._class_ids(validation_data[1]))
-        epochs = self._start_training(len(labels), batch_size, epochs)
-        keras.utils.set_random_seed(seed)
-        # Keras takes `validation_split` off the end, where class-sorted data has its last classes.
-        order = np.random.default_rng(seed).permutation(len(labels))
-        if kwargs.get("sample_weight") is not None:
-            kwargs["sample_weight"] = np.asarray(kwargs["sample_weight"])[order]
-        return self.head.fit(
-            np.asarray(embeddings, dtype="float32")[order],
-            labels[order],
-            batch_size=batch_size or TrainingRecipe().batch_size,
-            epochs=epochs,
-            validation_data=validation_data,
-            shuffle=True,
-            **kwargs,
+        batches = ShuffledBatches(
+            embeddings[rows],
+            labels[rows],
+            batch_size or TrainingRecipe().batch_size,
+            seed,
+            None if weights is None else weights[rows],
         )
+        return self._fit_head(batches, len(rows), batch_size, epochs, validation_data, **kwargs)
 
-    def evaluate(  # type: ignore[override]
+    def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> dict[str, float]:
         """Measures loss and metrics on images.
@@ -369,7 +366,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         batch_size = batch_size or TrainingRecipe().batch_size
         return self.head.evaluate(embeddings, labels, batch_size=batch_size, **kwargs)
 
-    def predict(  # type: ignore[override]
+    def predict(
         self, x: Any, batch_size: int | None = None, **kwargs: Any
     ) -> npt.NDArray[np.float32]:
         """Returns the fused logits of images.
@@ -495,6 +492,20 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             raise InputError("the data set must yield (images, labels). Received: images alone")
         return embeddings, self._class_ids(labels)
 
+    def _fit_head(
+        self,
+        batches: ShuffledBatches,
+        samples: int,
+        batch_size: int | None,
+        epochs: int | None,
+        validation_data: Any,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        epochs = self._start_training(samples, batch_size, epochs)
+        return self.head.fit(
+            batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
+        )
+
     def _start_training(self, samples: int, batch_size: int | None, epochs: int | None) -> int:
         """Returns the number of epochs, for which an optimizer left to us is made anew."""
         recipe = TrainingRecipe() if batch_size is None else TrainingRecipe(batch_size=batch_size)
@@ -515,53 +526,30 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self._head_is_compiled = True
 
 
-class _AugmentedBatches(keras.utils.PyDataset):
-    """Embeddings of newly augmented images, in a new order every epoch."""
+class _AugmentedBatches(ShuffledBatches):
+    """Embeddings of newly augmented images."""
 
     def __init__(
-        self,
-        embedder: ImageEmbedder,
-        pixels: npt.NDArray[np.uint8],
-        labels: npt.NDArray[np.int64],
-        augmentation: Callable[[Any], Any],
-        batch_size: int,
-        seed: int,
-        sample_weight: Any,
+        self, embedder: ImageEmbedder, augmentation: Callable[[Any], Any], *args: Any, **kwargs: Any
     ) -> None:
-        super().__init__()
+        super().__init__(*args, **kwargs)
         self._embedder = embedder
-        self._pixels = pixels
-        self._labels = labels
         self._augmentation = augmentation
-        self._batch_size = batch_size
-        self._generator = np.random.default_rng(seed)
-        self._sample_weight = None if sample_weight is None else np.asarray(sample_weight)
-        self.on_epoch_end()
 
-    def __len__(self) -> int:
-        return -(-len(self._labels) // self._batch_size)
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+    def _inputs(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         size = self._embedder.batch_size
-        embeddings = np.concatenate(
+        return np.concatenate(
             [self._embed(rows[start : start + size]) for start in range(0, len(rows), size)]
         )
-        if self._sample_weight is None:
-            return embeddings, self._labels[rows]
-        return embeddings, self._labels[rows], self._sample_weight[rows]
 
     def _embed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        pixels = self._pixels[rows].astype("float32")
+        pixels = self._x[rows].astype("float32")
         if isinstance(self._augmentation, keras.Layer):
             augmented = self._augmentation(pixels, training=True)
         else:
             augmented = self._augmentation(pixels)
         augmented = np.clip(ops.convert_to_numpy(augmented), 0.0, 255.0)
         return self._embedder.embed_pixels(augmented)
-
-    def on_epoch_end(self) -> None:
-        self._order = self._generator.permutation(len(self._labels))
 
 
 def _checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
