@@ -27,19 +27,19 @@ def load_keras() -> None:
     choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-    try:
-        import keras
-    except (ImportError, ValueError) as error:
-        raise click.ClickException(
-            f"Keras cannot be loaded ({error}); set KERAS_BACKEND to torch, jax or tensorflow, "
-            "whichever is installed."
-        ) from error
-    if importlib.util.find_spec("tensorflow") is None:
-        return
-    # What it logs while it is being imported heeds no variable.
+    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
+    # What TensorFlow logs while it is being imported heeds no variable.
     with _no_stderr():
-        import tensorflow
-    if keras.backend.backend() != "tensorflow":
+        try:
+            import keras
+        except (ImportError, ValueError) as error:
+            raise click.ClickException(
+                f"Keras cannot be loaded ({error}); set KERAS_BACKEND to torch, jax or tensorflow, "
+                "whichever is installed."
+            ) from error
+        if has_tensorflow:
+            import tensorflow
+    if has_tensorflow and keras.backend.backend() != "tensorflow":
         tensorflow.config.set_visible_devices([], "GPU")
 
 
