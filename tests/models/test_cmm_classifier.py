@@ -1,0 +1,417 @@
+"""The classifier against its formulas, written out in numpy."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_cmm.layers import CrossModalMapping
+from keras_cmm.losses import CrossModalTripletLoss
+from keras_cmm.models import CMMClassifier
+
+pytestmark = pytest.mark.backend_neutral
+
+CLASSES, DIM, ROWS = 4, 6, 24
+RNG = np.random.default_rng(0)
+TEXTS = RNG.normal(size=(CLASSES, DIM)).astype("float32")
+LABELS = np.arange(ROWS, dtype="int32") % CLASSES
+IMAGES = (TEXTS[LABELS] + RNG.normal(size=(ROWS, DIM))).astype("float32")
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def trained_weights(model, seed=1):
+    """Move the weights away from where they start, so that every one shows."""
+    rng = np.random.default_rng(seed)
+    model.mapping.kernel.assign(0.3 * rng.normal(size=(DIM, DIM)))
+    model.prototypes.embeddings.assign(TEXTS + 0.3 * rng.normal(size=(CLASSES, DIM)))
+
+
+def make_model(trained=True, **options):
+    model = CMMClassifier.from_text_embeddings(TEXTS, **options)
+    if trained:
+        trained_weights(model)
+    return model
+
+
+def naive_similarities(model, images=IMAGES):
+    kernel = ops.convert_to_numpy(model.mapping.trainable_weights[0])
+    mapped = unit(images + images @ kernel)
+    return mapped @ unit(ops.convert_to_numpy(model.prototypes.embeddings)).T
+
+
+def naive_logits(model, images=IMAGES):
+    frozen = unit(images) @ unit(TEXTS).T
+    return model.logit_scale * (frozen + model.alpha * naive_similarities(model, images))
+
+
+def naive_cross_entropies(logits, labels=LABELS):
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return -log_probabilities[np.arange(len(labels)), labels]
+
+
+def naive_triplets(similarities, labels=LABELS, margin=0.1):
+    own = similarities[np.arange(len(labels)), labels]
+    others = np.where(np.eye(CLASSES, dtype=bool)[labels], -np.inf, similarities)
+    return np.maximum(0, margin - own + others.max(axis=-1))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("logit_scale", [1.0, 100.0])
+def test_fused_logits(alpha, logit_scale):
+    model = make_model(alpha=alpha, logit_scale=logit_scale)
+    logits = model.predict(IMAGES, verbose=0)
+    assert logits.dtype == np.float32
+    assert logits.shape == model.compute_output_shape(IMAGES.shape) == (ROWS, CLASSES)
+    np.testing.assert_allclose(logits, naive_logits(model), rtol=1e-4, atol=1e-4 * logit_scale)
+
+
+def test_a_new_classifier_predicts_as_zero_shot_clip_does():
+    logits = make_model(trained=False, alpha=0.5).predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(logits, 150 * unit(IMAGES) @ unit(TEXTS).T, rtol=1e-4, atol=1e-3)
+
+
+def test_similarities():
+    model = make_model()
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.similarities(IMAGES)), naive_similarities(model), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "float16", "mixed_bfloat16", "mixed_float16"])
+def test_half_precision(policy):
+    model = make_model(dtype=policy)
+    assert model.mapping.compute_dtype == policy.removeprefix("mixed_")
+    logits = model.predict(IMAGES, verbose=0)
+    assert logits.dtype == np.float32
+    # Half of the logits come from the frozen branch, which is float32 whatever the policy.
+    np.testing.assert_allclose(logits, naive_logits(model), atol=1.5)
+    zero_shot = make_model(dtype=policy, alpha=0.0).predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(zero_shot, 100 * unit(IMAGES) @ unit(TEXTS).T, atol=1e-3)
+    model.compile()
+    history = model.fit(IMAGES, LABELS, epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+
+
+def evaluate(model, y=LABELS, **arguments):
+    # One batch of 16 and one of 8: means must weigh them by their sizes.
+    return model.evaluate(IMAGES, y, batch_size=16, return_dict=True, verbose=0, **arguments)
+
+
+@pytest.mark.parametrize("triplet_weight", [0.0, 1.0, 5.0])
+def test_the_objective_and_its_parts(triplet_weight):
+    model = make_model(
+        logit_scale=5.0,
+        triplet_weight=triplet_weight,
+        triplet_loss=CrossModalTripletLoss(margin=0.4),
+    )
+    model.compile()
+    cross_entropy = naive_cross_entropies(naive_logits(model)).mean()
+    triplet = naive_triplets(naive_similarities(model), margin=0.4).mean()
+    results = evaluate(model)
+    assert set(results) == {"loss", "cross_entropy", "triplet", "accuracy"}
+    assert results["cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
+    assert results["triplet"] == pytest.approx(triplet, rel=1e-4)
+    assert results["loss"] == pytest.approx(cross_entropy + triplet_weight * triplet, rel=1e-4)
+    hits = naive_logits(model).argmax(axis=-1) == LABELS
+    assert results["accuracy"] == pytest.approx(hits.mean())
+
+
+def test_sample_weights_weigh_both_parts():
+    model = make_model(logit_scale=5.0)
+    model.compile()
+    weights = np.linspace(0, 2, ROWS).astype("float32")
+    results = evaluate(model, sample_weight=weights)
+    cross_entropies = naive_cross_entropies(naive_logits(model))
+    triplets = naive_triplets(naive_similarities(model))
+    assert results["cross_entropy"] == pytest.approx((weights * cross_entropies).mean(), rel=1e-4)
+    assert results["triplet"] == pytest.approx((weights * triplets).mean(), rel=1e-4)
+
+
+def test_class_weights_equal_sample_weights():
+    class_weight = {0: 0.0, 1: 1.0, 2: 3.0, 3: 0.5}
+    sample_weight = np.array([class_weight[label] for label in LABELS])
+    kernels = []
+    for weights in ({"class_weight": class_weight}, {"sample_weight": sample_weight}):
+        model = make_model()
+        model.compile()
+        model.fit(IMAGES, LABELS, batch_size=8, epochs=2, shuffle=False, verbose=0, **weights)
+        kernels.append(ops.convert_to_numpy(model.mapping.kernel))
+    np.testing.assert_allclose(kernels[0], kernels[1], atol=1e-6)
+
+
+def test_one_hot_labels():
+    model = make_model()
+    model.compile()
+    by_ids = evaluate(model)
+    model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    assert evaluate(model, np.eye(CLASSES)[LABELS]) == pytest.approx(by_ids, rel=1e-4)
+
+
+def test_labels_in_a_column():
+    column, flat = make_model(), make_model()
+    column.compile()
+    flat.compile()
+    assert evaluate(column, LABELS[:, None]) == pytest.approx(evaluate(flat), rel=1e-5)
+
+
+def test_a_penalty_counts_in_the_loss_and_not_in_its_parts():
+    regularizer = keras.regularizers.L2(0.1)
+    model = make_model(mapping=CrossModalMapping(kernel_regularizer=regularizer, name="mapping"))
+    model.compile()
+    plain = make_model()
+    plain.compile()
+    penalty = 0.1 * float((ops.convert_to_numpy(model.mapping.kernel) ** 2).sum())
+    results, expected = evaluate(model), evaluate(plain)
+    assert results["loss"] == pytest.approx(expected["loss"] + penalty, rel=1e-4)
+    assert results["cross_entropy"] == pytest.approx(expected["cross_entropy"], rel=1e-4)
+    assert results["triplet"] == pytest.approx(expected["triplet"], rel=1e-4)
+
+
+def gradient(function, number, *arguments, delta=1e-6):
+    """Return the gradient by argument `number`, by central differences."""
+    result = np.zeros_like(arguments[number])
+    for index in np.ndindex(result.shape):
+        sides = []
+        for sign in (1, -1):
+            moved = [argument.copy() for argument in arguments]
+            moved[number][index] += sign * delta
+            sides.append(function(*moved))
+        result[index] = (sides[0] - sides[1]) / (2 * delta)
+    return result
+
+
+def naive_descent(steps, learning_rate, triplet_weight, train_prototypes):
+    """Return kernel and prototypes after full-batch gradient descent."""
+    kernel = np.zeros((DIM, DIM))
+    prototypes = TEXTS.astype("float64")
+    images = IMAGES.astype("float64")
+
+    def objective(kernel, prototypes):
+        similarities = unit(images + images @ kernel) @ unit(prototypes).T
+        logits = 5.0 * (unit(images) @ unit(TEXTS.astype("float64")).T + similarities)
+        triplet = naive_triplets(similarities, margin=0.4).mean()
+        return naive_cross_entropies(logits).mean() + triplet_weight * triplet
+
+    for _ in range(steps):
+        kernel_step = gradient(objective, 0, kernel, prototypes)
+        prototypes_step = gradient(objective, 1, kernel, prototypes)
+        kernel = kernel - learning_rate * kernel_step
+        if train_prototypes:
+            prototypes = prototypes - learning_rate * prototypes_step
+    return kernel, prototypes
+
+
+@pytest.mark.parametrize("triplet_weight", [0.0, 2.0])
+@pytest.mark.parametrize("train_prototypes", [True, False])
+def test_fit_descends_the_objective(triplet_weight, train_prototypes):
+    model = make_model(
+        trained=False,
+        logit_scale=5.0,
+        triplet_loss=CrossModalTripletLoss(margin=0.4),
+        triplet_weight=triplet_weight,
+        train_prototypes=train_prototypes,
+    )
+    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    model.fit(IMAGES, LABELS, batch_size=ROWS, epochs=3, shuffle=False, verbose=0)
+    kernel, prototypes = naive_descent(3, 0.1, triplet_weight, train_prototypes)
+    np.testing.assert_allclose(ops.convert_to_numpy(model.mapping.kernel), kernel, atol=1e-4)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.prototypes.embeddings), prototypes, atol=1e-4
+    )
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.text_prototypes.embeddings), TEXTS)
+
+
+def test_history():
+    model = make_model(trained=False)
+    model.compile()
+    history = model.fit(
+        IMAGES, LABELS, epochs=3, batch_size=8, validation_data=(IMAGES, LABELS), verbose=0
+    ).history
+    names = {"loss", "cross_entropy", "triplet", "accuracy"}
+    assert set(history) == names | {f"val_{name}" for name in names}
+    np.testing.assert_allclose(
+        history["loss"], np.add(history["cross_entropy"], history["triplet"]), rtol=1e-4
+    )
+    assert history["val_loss"][-1] < history["val_loss"][0]
+
+
+def test_compile_defaults():
+    model = make_model()
+    model.compile()
+    assert isinstance(model.optimizer, keras.optimizers.AdamW)
+    assert float(ops.convert_to_numpy(model.optimizer.learning_rate)) == pytest.approx(1e-3)
+    assert model.optimizer.weight_decay == 0.01
+    assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)
+
+
+def test_compile_takes_what_keras_takes():
+    model = make_model()
+    model.compile("sgd", metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2, name="top_2")])
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+    assert set(evaluate(model)) == {"loss", "cross_entropy", "triplet", "top_2"}
+    model = make_model()
+    model.compile(metrics=None)
+    assert set(evaluate(model)) == {"loss", "cross_entropy", "triplet"}
+
+
+def test_callbacks_see_the_parts():
+    model = make_model(trained=False)
+    model.compile()
+    stop = keras.callbacks.EarlyStopping(monitor="triplet", min_delta=1e9, patience=2, mode="min")
+    history = model.fit(IMAGES, LABELS, epochs=10, callbacks=[stop], verbose=0).history
+    assert len(history["triplet"]) == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"alpha": 0.5, "logit_scale": 20.0, "triplet_weight": 2.0, "train_prototypes": False},
+        {"triplet_loss": CrossModalTripletLoss(0.3, duplicate_groups=[[0, 2]]), "name": "head"},
+        {"mapping": CrossModalMapping(rank=2), "dtype": "mixed_bfloat16"},
+    ],
+    ids=["defaults", "numbers", "triplet_loss", "mapping"],
+)
+def test_serialization(options):
+    model = CMMClassifier(CLASSES, **options)
+    config = keras.saving.serialize_keras_object(model)
+    restored = keras.saving.deserialize_keras_object(config)
+    assert restored.get_config() == model.get_config()
+    assert restored.mapping.rank == (2 if "mapping" in options else None)
+    for name in set(options) - {"mapping", "triplet_loss", "dtype"}:
+        assert getattr(restored, name) == options[name]
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_save_and_load(tmp_path, rank):
+    model = CMMClassifier.from_text_embeddings(TEXTS, mapping=CrossModalMapping(rank=rank))
+    model.compile()
+    model.fit(IMAGES, LABELS, epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        restored.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
+    )
+    # The optimizer is restored too: both go on alike.
+    for either in (model, restored):
+        either.fit(IMAGES, LABELS, epochs=2, shuffle=False, verbose=0)
+    np.testing.assert_allclose(
+        restored.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0), rtol=1e-5, atol=1e-4
+    )
+    assert evaluate(restored) == pytest.approx(evaluate(model), rel=1e-4)
+
+
+def test_save_and_load_without_compile(tmp_path):
+    model = make_model()
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(
+        restored.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
+    )
+
+
+def test_weights_of_their_own_file(tmp_path):
+    model = make_model()
+    model.save_weights(tmp_path / "head.weights.h5")
+    restored = CMMClassifier(CLASSES)
+    restored.build((None, DIM))
+    restored.load_weights(tmp_path / "head.weights.h5")
+    np.testing.assert_array_equal(
+        restored.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
+    )
+
+
+class MeanOutput(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return ops.mean(y_pred, axis=-1)
+
+
+def test_a_mapping_with_dropout_drops_in_training_alone():
+    mapping = keras.Sequential([CrossModalMapping(), keras.layers.Dropout(0.5)])
+    loss = MeanOutput()
+    model = CMMClassifier.from_text_embeddings(TEXTS, mapping=mapping, triplet_loss=loss)
+    # A rate of 0, so that only dropout makes a difference.
+    model.compile(optimizer=keras.optimizers.SGD(0.0), loss=loss)
+    trained = model.fit(IMAGES, LABELS, batch_size=ROWS, verbose=0).history
+    evaluated = model.evaluate(IMAGES, LABELS, batch_size=ROWS, return_dict=True, verbose=0)
+    assert evaluated["cross_entropy"] == pytest.approx(naive_logits(model).mean(), rel=1e-3)
+    assert evaluated["triplet"] == pytest.approx(naive_similarities(model).mean(), rel=1e-3)
+    for name in ("cross_entropy", "triplet"):
+        assert abs(trained[name][0] - evaluated[name]) > 1e-3 * abs(evaluated[name])
+
+
+def test_duplicate_texts_are_found():
+    texts = TEXTS[[0, 1, 0, 3]]
+    model = CMMClassifier.from_text_embeddings(texts)
+    assert model.triplet_loss.duplicate_groups == [[0, 2]]
+    model = CMMClassifier.from_text_embeddings(texts, triplet_loss=CrossModalTripletLoss(0.3))
+    assert model.triplet_loss.duplicate_groups == [[0, 2]]
+    assert model.triplet_loss.margin == 0.3
+
+
+@pytest.mark.parametrize("groups", [[], [[1, 3]]])
+def test_given_groups_stay(groups):
+    loss = CrossModalTripletLoss(duplicate_groups=groups)
+    model = CMMClassifier.from_text_embeddings(TEXTS[[0, 1, 0, 3]], triplet_loss=loss)
+    assert model.triplet_loss.duplicate_groups == groups
+
+
+def test_a_triplet_loss_of_ones_own():
+    model = CMMClassifier.from_text_embeddings(TEXTS, triplet_loss=MeanOutput())
+    model.compile()
+    assert evaluate(model)["triplet"] == pytest.approx(naive_similarities(model).mean(), rel=1e-4)
+
+
+def test_assign_text_embeddings_after_training():
+    model = make_model()
+    model.compile()
+    model.fit(IMAGES, LABELS, verbose=0)
+    kernel = ops.convert_to_numpy(model.mapping.kernel).copy()
+    texts = TEXTS[[1, 1, 2, 3]]
+    model.assign_text_embeddings(texts)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.mapping.kernel), kernel)
+    for layer in (model.text_prototypes, model.prototypes):
+        np.testing.assert_array_equal(ops.convert_to_numpy(layer.embeddings), texts)
+    # Training and evaluation know the new groups, even where they were traced with the old ones.
+    similarities = naive_similarities(model)
+    similarities = np.where(
+        (LABELS[:, None] < 2) & (np.arange(CLASSES) < 2) & (np.arange(CLASSES) != LABELS[:, None]),
+        -np.inf,
+        similarities,
+    )
+    expected = naive_triplets(similarities).mean()
+    assert evaluate(model)["triplet"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
+    model.assign_text_embeddings(TEXTS)
+    assert model.triplet_loss.duplicate_groups is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_classes": 1}, "`num_classes` must be an int >= 2. Received: num_classes=1"),
+        ({"num_classes": 2.0}, "`num_classes` must be an int >= 2. Received: num_classes=2.0"),
+        ({"alpha": -1}, "`alpha` must be a float >= 0. Received: alpha=-1"),
+        ({"alpha": float("nan")}, "`alpha` must be a float >= 0. Received: alpha=nan"),
+        ({"logit_scale": 0}, "`logit_scale` must be a float > 0. Received: logit_scale=0"),
+        ({"triplet_weight": -2}, "`triplet_weight` must be a float >= 0. Received: tripl.*=-2"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CMMClassifier(**{"num_classes": CLASSES} | arguments)
+
+
+@pytest.mark.parametrize("shape", [(DIM,), (CLASSES + 1, DIM), (CLASSES, DIM - 1)])
+def test_bad_text_embeddings(shape):
+    with pytest.raises(ValueError, match="`text_embeddings` must have shape"):
+        make_model().assign_text_embeddings(np.ones(shape))
+
+
+def test_a_mapping_must_keep_the_width():
+    mapping = CrossModalMapping(units=3, residual=False)
+    with pytest.raises(ValueError, match="`mapping` must keep the width"):
+        CMMClassifier.from_text_embeddings(TEXTS, mapping=mapping)

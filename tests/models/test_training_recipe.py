@@ -1,0 +1,45 @@
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_cmm.models import TrainingRecipe
+
+pytestmark = pytest.mark.backend_neutral
+
+
+@pytest.mark.parametrize(
+    ("rows", "steps", "epochs"),
+    [(1, 1, 100), (256, 1, 100), (257, 2, 50), (513, 3, 34), (1024, 4, 30), (4000, 16, 30)],
+)
+def test_at_least_the_least_number_of_steps(rows, steps, epochs):
+    recipe = TrainingRecipe()
+    assert recipe.steps_per_epoch(rows) == steps
+    assert recipe.epochs_for(rows) == epochs
+    assert epochs * steps >= recipe.min_steps
+    assert epochs == recipe.epochs or (epochs - 1) * steps < recipe.min_steps
+
+
+def test_every_field_counts():
+    recipe = TrainingRecipe(
+        learning_rate=0.1, weight_decay=0.2, epochs=5, min_steps=7, batch_size=10
+    )
+    assert recipe.steps_per_epoch(25) == 3
+    assert (recipe.epochs_for(25), recipe.epochs_for(5)) == (5, 7)
+    assert recipe.optimizer_for(25).weight_decay == 0.2
+
+
+@pytest.mark.parametrize("epochs", [None, 2])
+def test_the_learning_rate_falls_along_a_cosine(epochs):
+    recipe = TrainingRecipe(learning_rate=0.1, epochs=4, min_steps=1, batch_size=10)
+    optimizer = recipe.optimizer_for(25, epochs)
+    steps = 3 * (epochs or 4)
+    variable = keras.Variable(np.zeros(1))
+    optimizer.build([variable])
+    for step in range(steps + 1):
+        rate = float(ops.convert_to_numpy(optimizer.learning_rate))
+        expected = 0.1 * 0.5 * (1 + math.cos(math.pi * step / steps))
+        assert rate == pytest.approx(expected, abs=1e-7)
+        optimizer.apply([ops.ones(1)], [variable])
