@@ -37,6 +37,8 @@ def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list
         for other in order[place + 1 :]:
             if projection[other] - projection[row] > tolerance:
                 break
+            if group_of[other] == group_of[row]:
+                continue
             if np.linalg.norm(unit[row] - unit[other]) <= tolerance:
                 group_of[group_of == group_of[other]] = group_of[row]
     groups: dict[int, list[int]] = {}

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,13 +48,12 @@ def test_none(tolerance):
     assert find_duplicate_groups(np.eye(4), tolerance) == []
 
 
-def test_many_classes_take_no_quadratic_time():
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(4000, 64)).astype("float32")
+def test_one_pair_among_many_classes():
+    rows = np.random.default_rng(0).normal(size=(4000, 64)).astype("float32")
     rows[3999] = rows[7]
-    seconds = []
-    for number in (1000, 4000):
-        start = time.perf_counter()
-        groups = find_duplicate_groups(rows[-number:])
-        seconds.append(time.perf_counter() - start)
-    assert groups == [[7, 3999]]
+    assert find_duplicate_groups(rows) == [[7, 3999]]
+
+
+def test_all_classes_alike():
+    # As an untrained text encoder's embeddings can be.
+    assert find_duplicate_groups(np.ones((1000, 8))) == [list(range(1000))]
