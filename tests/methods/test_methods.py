@@ -11,6 +11,7 @@ import pytest
 
 from keras_cmm.errors import InputError
 from keras_cmm.methods import (
+    CMM,
     METHODS,
     FewShotTask,
     LinearProbe,
@@ -23,7 +24,7 @@ from keras_cmm.methods import tip_adapter as tip_adapter_module
 
 CLASSES, DIM, SCALE = 5, 8, 20.0
 EMPTY_CLASS = 3
-PEERS = [ZeroShot, NearestMean, LinearProbe, TipAdapter, TipAdapterF]
+ALL = [CMM, ZeroShot, NearestMean, LinearProbe, TipAdapter, TipAdapterF]
 
 
 def unit(rows):
@@ -269,7 +270,11 @@ def test_tip_adapter_f_does_not_touch_the_global_generator():
     np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
 
 
-@pytest.mark.parametrize("method", PEERS)
+def test_the_order_of_the_methods():
+    assert list(METHODS.values()) == ALL
+
+
+@pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize("validation", [True, False])
 def test_every_method_keeps_the_interface(method, validation):
     task = make_task(validation=validation)
@@ -285,7 +290,7 @@ def test_every_method_keeps_the_interface(method, validation):
     assert selection.startswith(("fixed", "few-shot validation: "))
 
 
-@pytest.mark.parametrize("method", PEERS)
+@pytest.mark.parametrize("method", ALL)
 def test_fit_does_not_change_the_task(method):
     task = make_task(validation=True)
     copies = {

@@ -1,0 +1,188 @@
+"""CMM against its recipe, written out in numpy."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from keras_cmm.errors import InputError
+from keras_cmm.methods import CMM, FewShotTask
+from keras_cmm.methods.shuffled_batches import ShuffledBatches
+from keras_cmm.models import TrainingRecipe
+
+pytestmark = pytest.mark.backend_neutral
+
+CLASSES, DIM, SCALE = 5, 6, 10.0
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def make_task(rows_per_class=(3, 2, 3, 0, 3), seed=1):
+    """Return a task in which class 3 has no row."""
+    rng = np.random.default_rng(0)
+    texts = unit(rng.normal(size=(CLASSES, DIM)))
+    labels = rng.permutation(np.repeat(np.arange(CLASSES), rows_per_class))
+    rows = unit(texts[labels] + 0.5 * rng.normal(size=(len(labels), DIM)))
+    return FewShotTask(
+        embeddings=rows.astype("float32"),
+        labels=labels,
+        text_embeddings=texts.astype("float32"),
+        logit_scale=SCALE,
+        shots=3,
+        seed=seed,
+    )
+
+
+QUERIES = unit(np.random.default_rng(1).normal(size=(7, DIM))).astype("float32")
+
+
+def naive_similarities(rows, kernel, prototypes):
+    return unit(rows + rows @ kernel) @ unit(prototypes).T
+
+
+def naive_logits(task, rows, kernel, prototypes, alpha):
+    similarities = naive_similarities(rows, kernel, prototypes)
+    return SCALE * (rows @ task.text_embeddings.astype("float64").T + alpha * similarities)
+
+
+def naive_objective(task, kernel, prototypes, alpha, margin, triplet_weight):
+    rows = task.embeddings.astype("float64")
+    similarities = naive_similarities(rows, kernel, prototypes)
+    logits = naive_logits(task, rows, kernel, prototypes, alpha)
+    total = 0.0
+    for logit, similarity, label in zip(logits, similarities, task.labels, strict=True):
+        cross_entropy = math.log(sum(math.exp(v) for v in logit)) - logit[label]
+        negative = max(similarity[c] for c in range(CLASSES) if c != label)
+        triplet = max(0.0, margin - similarity[label] + negative)
+        total += cross_entropy + triplet_weight * triplet
+    return total / len(task.labels)
+
+
+def naive_gradient(function, point, delta=1e-6):
+    gradient = np.zeros_like(point)
+    for index in np.ndindex(point.shape):
+        offset = np.zeros_like(point)
+        offset[index] = delta
+        gradient[index] = (function(point + offset) - function(point - offset)) / (2 * delta)
+    return gradient
+
+
+def naive_training(task, recipe, text, alpha, margin, triplet_weight):
+    """Return kernel and prototypes after full-batch AdamW with a cosine schedule."""
+    weights = [np.zeros((DIM, DIM)), task.text_embeddings.astype("float64")]
+    trained = [0, 1] if text == "trained" else [0]
+    first, second = ([np.zeros_like(weight) for weight in weights] for _ in range(2))
+    for step in range(recipe.epochs):
+
+        def objective(value, number, current=tuple(weights)):
+            pair = [value if n == number else current[n] for n in range(2)]
+            return naive_objective(task, *pair, alpha, margin, triplet_weight)
+
+        gradients = [
+            naive_gradient(lambda value, n=n, f=objective: f(value, n), weights[n]) for n in trained
+        ]
+        rate = recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * step / recipe.epochs))
+        for n, gradient in zip(trained, gradients, strict=True):
+            first[n] = 0.9 * first[n] + 0.1 * gradient
+            second[n] = 0.999 * second[n] + 0.001 * gradient**2
+            mean = first[n] / (1 - 0.9 ** (step + 1))
+            spread = np.sqrt(second[n] / (1 - 0.999 ** (step + 1)))
+            decayed = weights[n] * (1 - rate * recipe.weight_decay)
+            weights[n] = decayed - rate * mean / (spread + 1e-7)
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("text", "alpha", "margin", "triplet_weight"),
+    [("trained", 1.0, 0.1, 1.0), ("frozen", 0.5, 0.4, 2.0), ("trained", 2.0, 0.4, 0.0)],
+)
+def test_the_recipe(text, alpha, margin, triplet_weight):
+    task = make_task()
+    recipe = TrainingRecipe(learning_rate=0.02, weight_decay=0.1, epochs=6, min_steps=1)
+    method = CMM(recipe, margin, triplet_weight, alpha, text).fit(task)
+    weights = naive_training(task, recipe, text, alpha, margin, triplet_weight)
+    expected = naive_logits(task, QUERIES.astype("float64"), *weights, alpha)
+    np.testing.assert_allclose(method.predict_logits(QUERIES), expected, atol=2e-2)
+    start = naive_logits(task, QUERIES, np.zeros((DIM, DIM)), task.text_embeddings, alpha)
+    assert np.abs(expected - start).max() > 0.2
+
+
+def test_the_record_names_every_value():
+    recipe = TrainingRecipe(learning_rate=0.01, weight_decay=0.2, epochs=3, min_steps=8)
+    method = CMM(recipe, margin=0.3, triplet_weight=0.5, alpha=2.0, text="frozen")
+    assert method.fit(make_task()).hyperparameters_ == {
+        "learning_rate": 0.01,
+        "weight_decay": 0.2,
+        "epochs": 8,
+        "batch_size": 256,
+        "margin": 0.3,
+        "triplet_weight": 0.5,
+        "alpha": 2.0,
+        "text": "frozen",
+        "logit_scale": SCALE,
+        "selection": "fixed",
+    }
+
+
+def test_only_the_seed_decides_the_order():
+    def fit(seed):
+        recipe = TrainingRecipe(learning_rate=0.02, epochs=2, min_steps=1, batch_size=4)
+        return CMM(recipe).fit(make_task(seed=seed)).predict_logits(QUERIES)
+
+    first = fit(1)
+    np.random.random()  # noqa: NPY002
+    np.testing.assert_array_equal(fit(1), first)
+    assert np.abs(fit(2) - first).max() > 1e-4
+
+
+def test_batches_are_a_new_permutation_every_epoch():
+    task = make_task()
+    batches = ShuffledBatches(task, batch_size=4)
+    again = ShuffledBatches(task, batch_size=4)
+    epochs = []
+    for _ in range(3):
+        pairs = [(x, y) for x, y in batches]
+        assert [len(y) for _, y in pairs] == [4, 4, 3]
+        rows = np.concatenate([x for x, _ in pairs])
+        for x, y in zip(rows, np.concatenate([y for _, y in pairs]), strict=True):
+            assert task.labels[(task.embeddings == x).all(axis=1)].tolist() == [y]
+        np.testing.assert_array_equal(rows, np.concatenate([x for x, _ in again]))
+        epochs.append(rows)
+        batches.on_epoch_end()
+        again.on_epoch_end()
+    assert (epochs[0] != epochs[1]).any()
+    assert (epochs[1] != epochs[2]).any()
+    other = ShuffledBatches(replace(task, seed=2), batch_size=4)
+    assert (np.concatenate([x for x, _ in other]) != epochs[0]).any()
+
+
+def test_training_does_not_touch_the_global_generator():
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    CMM(TrainingRecipe(epochs=1, min_steps=1)).fit(make_task())
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+def test_classes_of_one_text_are_no_negatives_of_each_other():
+    task = make_task()
+    texts = task.text_embeddings.copy()
+    texts[4] = texts[0]
+    method = CMM(TrainingRecipe(epochs=1)).fit(replace(task, text_embeddings=texts))
+    assert method.model_.triplet_loss.duplicate_groups == [[0, 4]]
+
+
+def test_a_support_set_of_one_row():
+    logits = CMM().fit(make_task((0, 1, 0, 0, 0))).predict_logits(QUERIES)
+    assert np.isfinite(logits).all()
+
+
+def test_an_empty_support_set_is_refused():
+    with pytest.raises(InputError, match="at least one support row; without any, use `zero_shot`"):
+        CMM().fit(make_task((0, 0, 0, 0, 0)))
+
+
+def test_bad_text():
+    with pytest.raises(InputError, match=r'`text` must be "trained" or "frozen". .*: \'tuned\''):
+        CMM(text="tuned")
