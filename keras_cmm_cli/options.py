@@ -27,6 +27,10 @@ seed_option = click.option(
     "--seed", type=int, default=1, show_default=True, help="Seed of everything random."
 )
 
+report_option = click.option(
+    "--report", type=click.Path(path_type=Path), help="HTML file for a report to look at."
+)
+
 
 class Shots(click.ParamType):
     """A number of images a class, or all of them."""

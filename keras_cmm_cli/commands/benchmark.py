@@ -11,8 +11,9 @@ import click
 
 from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.options import CommaSeparated, Shots
+from keras_cmm_cli.options import CommaSeparated, Shots, report_option
 from keras_cmm_cli.outputs import check_new_file, write_json
+from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ Example:
     help="Seeds of the few-shot draws and of the training.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="JSON file for the records.")
+@report_option
 @click.option("--resume", is_flag=True, help="Keep the records in --output, run what is missing.")
-@click.option("--overwrite", is_flag=True, help="Replace the file --output if it exists.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the files --output and --report if they exist."
+)
 @with_terminal
 def benchmark(
     terminal: Terminal,
@@ -63,6 +67,7 @@ def benchmark(
     shots: list[int | Literal["all"]],
     seeds: list[int],
     output: Path | None,
+    report: Path | None,
     resume: bool,
     overwrite: bool,
 ) -> None:
@@ -79,6 +84,8 @@ def benchmark(
     A file that cannot be used is reported and the others are run; the exit code is then 2.
     """
     records = _start_records(output, resume, overwrite)
+    if report is not None:
+        check_new_file(report, overwrite or resume)
 
     with terminal.status("loading Keras"):
         load_keras()
@@ -139,8 +146,18 @@ def benchmark(
         terminal.result("")
     if output is not None:
         terminal.note(f"{output}: {len(records)} records.")
+    if report is not None and shown:
+        _report(report, shown)
+        terminal.note(f"{report}: the report.")
     if failed:
         raise click.exceptions.Exit(2)
+
+
+def _report(path: Path, records: list[Record]) -> None:
+    from keras_cmm.report import ReportContent, write_report
+
+    content = ReportContent("Few-shot benchmark", records=records, command=command_line())
+    write_report(path, content)
 
 
 def _start_records(output: Path | None, resume: bool, overwrite: bool) -> list[Record]:
@@ -149,12 +166,13 @@ def _start_records(output: Path | None, resume: bool, overwrite: bool) -> list[R
         raise click.UsageError("--resume needs --output and excludes --overwrite.")
     if output is None:
         return []
-    if not resume and not overwrite and output.is_file():
+    holds_something = output.is_file() and output.stat().st_size > 0
+    if holds_something and not resume and not overwrite:
         raise click.ClickException(
             f"{output}: exists; give --resume to go on with it or --overwrite to replace it."
         )
     check_new_file(output, overwrite=True)
-    return _read_records(output) if resume and output.exists() else []
+    return _read_records(output) if resume and holds_something else []
 
 
 def _read_records(path: Path) -> list[Record]:

@@ -14,7 +14,7 @@ from keras_cmm_cli.model_folder import describe_run, write_model
 from keras_cmm_cli.options import CommaSeparated
 from keras_cmm_cli.outputs import new_folder, write_json
 from keras_cmm_cli.reporting import classifier_sections
-from keras_cmm_cli.run_file import command_line
+from keras_cmm_cli.run_file import command_line, image_records
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], overwrite: bool) ->
     _check_output(output, overwrite)
     load_keras()
     from keras_cmm import CMMImageClassifier, TrainingRecipe
-    from keras_cmm.data import DemoSet, sample_few_shot
+    from keras_cmm.data import DemoSet, ImageList, sample_few_shot
     from keras_cmm.evaluation import run_benchmark, top_1
     from keras_cmm.report import ReportContent, write_report
 
@@ -96,7 +96,6 @@ def demo(terminal: Terminal, output: Path, shots: list[int], overwrite: bool) ->
         verbose=0,
     ).history
     run = describe_run(classifier, sample, recipe, PRESET, history, seed)
-    run["images"] = [{"name": pictures.train_keys[row]} for row in sample.indices]
     accuracy = top_1(classifier.predict_embeddings(data.test_embeddings), data.test_labels)
 
     content = ReportContent(
@@ -116,9 +115,11 @@ def demo(terminal: Terminal, output: Path, shots: list[int], overwrite: bool) ->
         ),
     )
     with new_folder(output) as folder:
+        pictures.export(folder / "pictures")
+        images = ImageList.from_folder(folder / "pictures" / "train")
+        run["images"] = image_records(images.take(sample.indices))
         (folder / "model").mkdir()
         write_model(folder / "model", classifier, sample, run)
-        pictures.export(folder / "pictures")
         data.write(folder / "embeddings.safetensors")
         write_json(folder / "results.json", records)
         write_report(folder / "report.html", content)

@@ -11,15 +11,17 @@ import click
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import (
     embed_images,
+    embed_list,
     images_options,
     list_images,
     strict_option,
     warn_of_short_classes,
 )
 from keras_cmm_cli.model_folder import INDICES_FILE, describe_run, write_model
-from keras_cmm_cli.options import DTYPES, Shots, preset_option, seed_option
-from keras_cmm_cli.outputs import check_new_folder, new_folder
+from keras_cmm_cli.options import DTYPES, Shots, preset_option, report_option, seed_option
+from keras_cmm_cli.outputs import check_new_file, check_new_folder, new_folder
 from keras_cmm_cli.prompts import prompt_options, read_prompts
+from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import image_records
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
@@ -65,7 +67,12 @@ Example:
 @click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the backbone.")
 @seed_option
 @strict_option
-@click.option("--overwrite", is_flag=True, help="Replace the model that --output holds.")
+@report_option
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace the model that --output holds, and the file --report.",
+)
 @with_terminal
 def fit(
     terminal: Terminal,
@@ -82,6 +89,7 @@ def fit(
     dtype: str | None,
     seed: int,
     strict: bool,
+    report: Path | None,
     overwrite: bool,
 ) -> None:
     """Train a classifier on IMAGES_DIR, which has one folder of images a class.
@@ -91,8 +99,12 @@ def fit(
     left out with a warning, and another of its class takes its place.
 
     The output folder holds the model, the few-shot draw, the record of the run and a model card.
+
+    With --report the images that were not drawn are the test images of the report.
     """
     check_new_folder(output, overwrite)
+    if report is not None:
+        check_new_file(report, overwrite)
     with terminal.status("loading Keras"):
         load_keras()
     from keras_cmm.data import FewShotSample
@@ -125,10 +137,42 @@ def fit(
     run["images"] = image_records(support)
     with new_folder(output) as folder:
         write_model(folder, classifier, sample, run)
+    if report is not None:
+        rest = [row for row in range(len(images)) if row not in set(sample.indices.tolist())]
+        _report(terminal, report, classifier, images.take(rest), run)
     terminal.result(
         f"{output}: {len(images.class_names)} classes, {len(support)} training images, "
         f"{epochs} epochs, top-1 on the training images {100 * history['accuracy'][-1]:.1f}%"
     )
+
+
+def _report(
+    terminal: Terminal,
+    path: Path,
+    classifier: CMMImageClassifier,
+    images: ImageList,
+    run: dict[str, Any],
+) -> None:
+    """Writes the report, on images that the classifier was not trained on, where there are any."""
+    from keras_cmm.report import ReportContent, write_report
+
+    sections: dict[str, Any] = {}
+    summary = "All images were drawn for training, so there is none to test on."
+    if len(images):
+        embeddings, images = embed_list(terminal, classifier.embedder, images, strict=False)
+        sections = classifier_sections(classifier, embeddings, images.labels, images.paths)
+        summary = f"Tested on the {len(images)} images that were not drawn for training."
+    content = ReportContent(
+        f"Few-shot classifier of {len(classifier.class_names)} classes",
+        summary=summary,
+        classifier_name="the classifier",
+        command=run["command"],
+        versions=run["versions"],
+        hyperparameters=run["hyperparameters"],
+        **sections,
+    )
+    write_report(path, content)
+    terminal.note(f"{path}: the report.")
 
 
 def _draw(

@@ -252,3 +252,20 @@ def test_tables_of_different_backbones_are_not_averaged():
     ]
     headings = [str(table.renderables[0]) for table in benchmark_tables(records)]
     assert headings == ["a (x, protocol p)", "a (y, protocol p)"]
+
+
+def test_report(run, refused, embeddings_file, tmp_path):
+    report = tmp_path / "report.html"
+    assert run("benchmark", embeddings_file, *QUICK, "--report", report).exit_code == 0
+    page = report.read_text()
+    assert "Nearest mean" in page
+    assert "keras-cmm" in page
+    assert "exists" in refused("benchmark", embeddings_file, *QUICK, "--report", report)
+    assert report.read_text() == page
+
+
+def test_an_empty_output_file_is_as_good_as_none(run, embeddings_file, tmp_path):
+    output = tmp_path / "results.json"
+    output.touch()  # as `mktemp` makes it
+    assert run("benchmark", embeddings_file, *QUICK, "--output", output).exit_code == 0
+    assert len(read(output)) == 5

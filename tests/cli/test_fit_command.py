@@ -259,3 +259,24 @@ def test_a_failed_save_leaves_nothing(refuse, shared_photos, monkeypatch):
 
     monkeypatch.setattr(CMMImageClassifier, "save_to_preset", fail)
     assert "No space left on device" in refuse(shared_photos, "--shots", 1, "--epochs", 1)
+
+
+def test_report_on_the_images_that_were_not_drawn(shared_photos, fit, tmp_path):
+    result, _ = fit(shared_photos, "--shots", 2, "--report", tmp_path / "report.html")
+    assert result.exit_code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "Tested on the 12 images that were not drawn for training." in page
+    assert "green tea" in page
+
+
+def test_report_without_test_images(shared_photos, fit, tmp_path):
+    result, _ = fit(shared_photos, "--shots", "all", "--report", tmp_path / "report.html")
+    assert result.exit_code == 0
+    assert "there is none to test on" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_is_not_replaced_unasked(shared_photos, refuse, tmp_path):
+    report = tmp_path / "report.html"
+    report.write_text("mine")
+    assert "exists; give --overwrite" in refuse(shared_photos, "--report", report)
+    assert report.read_text() == "mine"
