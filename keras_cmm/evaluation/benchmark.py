@@ -91,13 +91,14 @@ def run_benchmark(
 
     Test rows are used by `predict_logits` alone, after `fit`. Zero-shot gives one record a data
     set, with shots 0 and seed 0. Where all classes of a data set have fewer train rows than `shots`
-    the run would repeat a smaller one under another name: it is left out, with a warning.
+    the run would repeat a smaller one under another name: it is left out, with a warning. So is a
+    run that its method refuses, such as a linear probe where all support rows are of one class.
 
     Args:
         embedding_sets: The data sets.
         methods: Keys of `keras_cmm.methods.METHODS`.
         shots: Numbers of rows a class, 1 or more, or "all".
-        seeds: Seeds of the draws and of the training.
+        seeds: Seeds of the draws and of the training, from 0 to 2**32 - 1.
         on_record: Called with each record as soon as there is one.
 
     Returns:
@@ -105,8 +106,8 @@ def run_benchmark(
         fit_seconds, predict_seconds, hyperparameters, versions}.
 
     Raises:
-        InputError: If a method is unknown, `shots` or a seed cannot be used, or two data sets have
-            the same name, protocol and backbone.
+        InputError: If a method is unknown, `shots` or a seed cannot be used, two data sets have
+            the same name, protocol and backbone, or the methods refuse every run.
 
     Example:
         >>> import numpy as np
@@ -120,20 +121,35 @@ def run_benchmark(
         >>> [(record["method"], record["shots"], record["top1"]) for record in records]
         [('zero_shot', 0, 100.0), ('nearest_mean', 1, 100.0)]
     """
-    _check_arguments(embedding_sets, methods, shots)
+    _check_arguments(embedding_sets, methods, shots, seeds)
     versions = _versions()
-    records = []
+    records: list[dict[str, Any]] = []
+    refusal = None
     for embedding_set in embedding_sets:
         for task, method in _runs(embedding_set, methods, shots, seeds):
-            record = _run(embedding_set, task, method) | {"versions": versions}
+            try:
+                record = _run(embedding_set, task, method) | {"versions": versions}
+            except InputError as error:
+                refusal = error
+                warnings.warn(
+                    f"{embedding_set.dataset}: {method}, {task.shots} shots, seed {task.seed} left "
+                    f"out. {error}",
+                    stacklevel=2,
+                )
+                continue
             records.append(record)
             if on_record is not None:
                 on_record(record)
+    if refusal is not None and not records:
+        raise refusal
     return records
 
 
 def _check_arguments(
-    embedding_sets: Sequence[EmbeddingSet], methods: Sequence[str], shots: Sequence[Shots]
+    embedding_sets: Sequence[EmbeddingSet],
+    methods: Sequence[str],
+    shots: Sequence[Shots],
+    seeds: Sequence[int],
 ) -> None:
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
@@ -141,6 +157,9 @@ def _check_arguments(
     bad = [number for number in shots if number != "all" and number < 1]
     if bad:
         raise InputError(f'`shots` must be 1 or more, or "all". Received: {bad[0]}')
+    bad = [seed for seed in seeds if not 0 <= seed < 2**32]
+    if bad:
+        raise InputError(f"`seeds` must lie from 0 to 2**32 - 1. Received: {bad[0]}")
     names = [(data.dataset, data.protocol, data.backbone) for data in embedding_sets]
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:

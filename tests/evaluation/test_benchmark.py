@@ -184,6 +184,24 @@ def test_some_small_classes_are_no_reason_to_leave_shots_out():
     assert [record["shots"] for record in records] == [8]
 
 
+def test_a_method_that_refuses_a_run_stops_no_other():
+    one_class = make_data((8, 0, 0, 0), dataset="one class")
+    methods = ["linear_probe", "nearest_mean"]
+    message = "one class: linear_probe, 2 shots, seed 3 left out. .* two classes or more"
+    with pytest.warns(UserWarning, match=message):
+        records = run_benchmark([one_class, make_data()], methods, [2], [3])
+    assert [(record["dataset"], record["method"]) for record in records] == [
+        ("one class", "nearest_mean"),
+        ("generated", "linear_probe"),
+        ("generated", "nearest_mean"),
+    ]
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(InputError, match="two classes or more"),
+    ):
+        run_benchmark([one_class], ["linear_probe"], [2], [3])
+
+
 def test_all_is_recorded_as_a_number_and_runs_once():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -197,6 +215,9 @@ def test_bad_arguments():
         run_benchmark([data], ["svm"], [1], [1])
     with pytest.raises(InputError, match="Received: 0"):
         run_benchmark([data], ["nearest_mean"], [0], [1])
+    for seed in (-1, 2**32):
+        with pytest.raises(InputError, match=f"Received: {seed}"):
+            run_benchmark([data], ["nearest_mean"], [1], [1, seed])
     with pytest.raises(InputError, match="could not be told apart"):
         run_benchmark([data, data], ["nearest_mean"], [1], [1])
 
@@ -223,5 +244,6 @@ def test_reference_values():
     dtd, imagenet = (EmbeddingSet.read(folder / f"{n}.safetensors") for n in ("dtd", "imagenet"))
     zero_shot = run_benchmark([dtd, imagenet], ["zero_shot"], [], [])
     assert [record["top1"] for record in zero_shot] == pytest.approx([43.32, 65.90], abs=0.1)
-    rows = summarize(run_benchmark([dtd], ["tip_adapter_f"], [4], [1, 2, 3]))
-    assert rows[0]["mean"] == pytest.approx(55.4, abs=1.5)
+    rows = summarize(run_benchmark([dtd], ["cmm", "tip_adapter_f"], [4], [1, 2, 3]))
+    means = {row["method"]: row["mean"] for row in rows}
+    assert means == pytest.approx({"cmm": 57.9, "tip_adapter_f": 55.4}, abs=1.5)
