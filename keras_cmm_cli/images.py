@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,41 @@ def embed_images(
     """
     with terminal.progress("embedding images") as progress:
         return embedder.embed(images, on_error="raise" if strict else "skip", progress=progress)
+
+
+def find_broken(terminal: Terminal, images: ImageList, strict: bool) -> list[int]:
+    """Opens every image; warns of those that cannot be read, or refuses them.
+
+    Args:
+        terminal: Where the progress is shown.
+        images: The images.
+        strict: Refuse an image that cannot be read, instead of warning.
+
+    Returns:
+        The numbers of the images that cannot be read.
+    """
+    from keras_cmm.clip import read_image
+    from keras_cmm.errors import InputError
+
+    def reason(path: Path) -> InputError | None:
+        try:
+            read_image(path)
+        except InputError as error:
+            return error
+        return None
+
+    broken = []
+    with terminal.progress("checking images") as progress, ThreadPoolExecutor() as pool:
+        for row, error in enumerate(pool.map(reason, images.paths)):
+            progress(row + 1, len(images))
+            if error is None:
+                continue
+            if strict:
+                pool.shutdown(cancel_futures=True)
+                raise error
+            warnings.warn(f"left out: {error}", stacklevel=2)
+            broken.append(row)
+    return broken
 
 
 def embed_list(

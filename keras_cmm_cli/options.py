@@ -11,7 +11,7 @@ preset_option = click.option(
     "--preset",
     required=True,
     help="CLIP to build on: a keras-hub name such as clip_vit_base_patch16, kaggle://..., hf://... "
-    "or a preset folder.",
+    "or a preset folder; or emoji_clip_tiny, which comes with the package.",
 )
 batch_size_option = click.option(
     "--batch-size",
@@ -27,6 +27,12 @@ seed_option = click.option(
     "--seed", type=int, default=1, show_default=True, help="Seed of everything random."
 )
 
+unused_seed_option = click.option(
+    "--seed",
+    type=int,
+    expose_value=False,
+    help="Taken as by every command; nothing is random in this one.",
+)
 report_option = click.option(
     "--report", type=click.Path(path_type=Path), help="HTML file for a report to look at."
 )

@@ -31,10 +31,11 @@ def classifier_sections(
     """
     import numpy as np
     from keras import ops
+    from scipy.special import softmax
 
     from keras_cmm.report import ClassifierResult, MappedEmbeddings
 
-    probabilities = _softmax(classifier.predict_embeddings(embeddings))
+    probabilities = softmax(classifier.predict_embeddings(embeddings), axis=1)
     head = classifier.head
     return {
         "classifier": ClassifierResult(classifier.class_names, labels, probabilities),
@@ -72,10 +73,3 @@ def _gallery(
         guesses = [(class_names[column], float(probabilities[row, column])) for column in best]
         pictures.append(GalleryPicture(images[row], class_names[int(labels[row])], guesses))
     return pictures
-
-
-def _softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    import numpy as np
-
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -26,7 +26,9 @@ class ImagePreprocessor:
     """CLIP's own image pipeline: shorter side to size with PIL, centre crop, scale, normalise.
 
     keras-hub's image converter resizes without antialias, up to 0.125 of a normalised unit away on
-    average from what CLIP was trained and published with. This follows the original instead.
+    average from what CLIP was trained and published with. For RGB images this gives the same bits
+    as the PIL image processor of transformers. Beyond it, files are turned upright by their EXIF
+    orientation and transparent parts put on white, see `read_image`.
 
     Args:
         image_size: int, pixels. Height and width of the result.
@@ -44,6 +46,7 @@ class ImagePreprocessor:
         (32, 32, 3)
 
     References:
+        https://github.com/huggingface/transformers, `CLIPImageProcessorPil`;
         https://github.com/openai/CLIP, clip/clip.py, `_transform`.
     """
 

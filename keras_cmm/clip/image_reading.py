@@ -22,9 +22,9 @@ def read_image(image: Any) -> Image.Image:
     animated image the first frame counts; 16-bit values are scaled to 8 bits.
 
     Args:
-        image: a path, a `PIL.Image.Image`, or an array or tensor of one image: integers in
-            [0, 255] or floats in [0, 255], shape `(height, width, channels)` with 1, 3 or 4
-            channels, or `(height, width)`. A float tensor of shape `(channels, height, width)` is
+        image: a path, a `PIL.Image.Image`, or an array or tensor of one image: integers or floats
+            in [0, 255], shape `(height, width, channels)` with 1, 3 or 4 channels, or
+            `(height, width)`. A float tensor of shape `(channels, height, width)` is
             taken as torchvision makes it, with values in [0, 1].
 
     Returns:
@@ -99,6 +99,11 @@ def _to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "f" and 0 < high <= 1:
+        raise InputError(
+            "float values of an image must lie in [0, 255], and these look like [0, 1]; multiply "
+            f"them by 255. Received: {low:g} to {high:g}"
+        )
     if not (low >= 0 and high <= 255):  # also refuses NaN
         raise InputError(
             "values of an image must lie in [0, 255]; pass raw images, not normalised ones. "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -64,6 +67,7 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
     preset = preset_path(source)
     import keras_hub
 
+    hide_gpus_from_tensorflow()
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset, dtype=dtype)
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
@@ -80,6 +84,18 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
             f"the preset {os.fspath(source)!r} is a {type(backbone).__name__}, not a CLIPBackbone."
         )
     return CLIPModel(backbone, tokenizer, converter)
+
+
+def hide_gpus_from_tensorflow() -> None:
+    """Keeps TensorFlow off the GPUs where it is not the backend.
+
+    keras-hub uses it for texts on every backend, and it would take all of a GPU's memory.
+    """
+    if keras.backend.backend() == "tensorflow" or "tensorflow" not in sys.modules:
+        return
+    # It may be in use already, and then there is nothing to hide any more.
+    with contextlib.suppress(RuntimeError):
+        sys.modules["tensorflow"].config.set_visible_devices([], "GPU")
 
 
 def logit_scale(backbone: Any) -> float:

@@ -13,6 +13,7 @@ import keras_hub
 import numpy as np
 import numpy.typing as npt
 from keras import ops
+from scipy.special import softmax
 
 from keras_cmm.clip import (
     CLIPModel,
@@ -178,7 +179,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 f"Received: {', '.join(kwargs)}"
             )
         path = preset_path(preset)
-        if Path(path).exists() and not _is_saved_classifier(Path(path)):
+        is_handle = "://" in path
+        if not is_handle and not _is_saved_classifier(Path(path)):
             raise InputError(
                 f"{os.fspath(preset)}: is no saved CMM classifier; give `class_names` to make one "
                 "on this preset, or the folder of a saved classifier."
@@ -213,7 +215,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         Args:
             optimizer: a Keras optimizer, or `"auto"` for `TrainingRecipe`: AdamW whose learning
                 rate falls along a cosine over the epochs of `fit`.
-            loss: as of `CMMClassifier.compile`.
+            loss: a loss of `(class ids, logits)`, or `"auto"` for cross-entropy. Labels reach it
+                as class ids, however they were given to `fit`.
             metrics: as of `CMMClassifier.compile`.
             **kwargs: the other arguments of `keras.Model.compile`.
         """
@@ -274,7 +277,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 augmented, through the backbone: tens of times slower.
             seed: int. Seed of the order of the samples.
             **kwargs: the other arguments of `keras.Model.fit`, such as `callbacks`, `verbose`,
-                `class_weight` and `sample_weight`.
+                `class_weight` and `sample_weight`. Callbacks see the head as their model.
 
         Returns:
             Keras's `History`, with `loss`, `cross_entropy`, `triplet` and the metrics.
@@ -282,12 +285,17 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         Raises:
             InputError: if an image or label cannot be used.
         """
+        _refuse_shuffle(kwargs)
         if validation_data is not None:
             validation_data = self._embed_labelled(*_unpacked(validation_data))
         if augmentation is None:
             embeddings, labels = self._embed_labelled(x, y)
             return self.fit_embeddings(
                 embeddings, labels, batch_size, epochs, validation_data, seed=seed, **kwargs
+            )
+        if kwargs.pop("validation_split", 0.0):
+            raise ValueError(
+                "`validation_split` cannot be used with `augmentation`; give `validation_data`."
             )
         images = list(iterate_images(x, y))
         labels = self._class_ids([label for _, label in images])
@@ -326,6 +334,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         Returns:
             Keras's `History`.
         """
+        _refuse_shuffle(kwargs)
         embeddings, labels = np.asarray(embeddings, dtype="float32"), self._class_ids(y)
         weights = kwargs.pop("sample_weight", None)
         weights = None if weights is None else np.asarray(weights)
@@ -413,11 +422,23 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         Raises:
             ValueError: if `top_k` is below 1.
         """
+        return self.classify_embeddings(self.embed(x), top_k)
+
+    def classify_embeddings(
+        self, embeddings: npt.NDArray[np.floating], top_k: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """Names the most probable classes of embeddings that `embed` returned.
+
+        Args:
+            embeddings: `(images, dim)`, rows of unit length.
+            top_k: int, at least 1. How many classes.
+
+        Returns:
+            As `classify`.
+        """
         if top_k < 1:
             raise ValueError(f"`top_k` must be an int >= 1. Received: {top_k=}")
-        logits = self.predict(x)
-        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        probabilities = softmax(self.predict_embeddings(embeddings), axis=1)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
         return [
             [(self.class_names[column], float(row[column])) for column in columns]
@@ -569,7 +590,16 @@ def _is_saved_classifier(folder: Path) -> bool:
     return task.is_file() and CMMImageClassifier.__name__ in task.read_text(encoding="utf-8")
 
 
+def _refuse_shuffle(arguments: Mapping[str, Any]) -> None:
+    if "shuffle" in arguments:
+        raise ValueError("samples are always shuffled, by `seed`; leave out `shuffle`.")
+
+
 def _unpacked(data: Any) -> tuple[Any, Any]:
-    if isinstance(data, tuple) and len(data) == 2:
-        return data
-    return data, None
+    if not isinstance(data, tuple):
+        return data, None
+    if len(data) != 2:
+        raise InputError(
+            f"`validation_data` must be (images, labels) or a data set. Received: {len(data)} parts"
+        )
+    return data

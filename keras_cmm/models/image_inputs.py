@@ -73,6 +73,8 @@ def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
             )
         return np.array([ids[name] for name in array.ravel()], dtype="int64")
     if array.ndim == 2 and array.shape[1] == len(class_names) > 1:
+        if not ((array == 0) | (array == 1)).all() or (array.sum(axis=1) != 1).any():
+            raise InputError("labels must be one-hot or class ids. Received: soft labels")
         return array.argmax(axis=1)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

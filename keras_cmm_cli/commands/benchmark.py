@@ -53,6 +53,7 @@ Example:
     show_default=True,
     help="Seeds of the few-shot draws and of the training.",
 )
+@click.option("--seed", type=int, help="One seed, instead of --seeds.")
 @click.option("--output", type=click.Path(path_type=Path), help="JSON file for the records.")
 @report_option
 @click.option("--resume", is_flag=True, help="Keep the records in --output, run what is missing.")
@@ -66,6 +67,7 @@ def benchmark(
     methods: list[str],
     shots: list[int | Literal["all"]],
     seeds: list[int],
+    seed: int | None,
     output: Path | None,
     report: Path | None,
     resume: bool,
@@ -81,8 +83,11 @@ def benchmark(
     --output each run's record is saved as soon as there is
     one, so that an interruption loses nothing: go on with --resume.
 
+    A number of shots that no class of a file has is left out there, with a warning.
+
     A file that cannot be used is reported and the others are run; the exit code is then 2.
     """
+    seeds = seeds if seed is None else [seed]
     records = _start_records(output, resume, overwrite)
     if report is not None:
         check_new_file(report, overwrite or resume)
@@ -101,7 +106,7 @@ def benchmark(
     embedding_sets = _read(terminal, files)
     failed = len(embedding_sets) < len(files)
     if not embedding_sets:
-        raise click.ClickException("there is no embeddings file to run on.")
+        raise click.exceptions.Exit(2)
     if output is not None:
         write_json(output, records)  # What cannot be written should be known before the work.
 

@@ -11,10 +11,10 @@ from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.model_folder import describe_run, write_model
-from keras_cmm_cli.options import CommaSeparated
+from keras_cmm_cli.options import CommaSeparated, seed_option
 from keras_cmm_cli.outputs import new_folder, write_json
 from keras_cmm_cli.reporting import classifier_sections
-from keras_cmm_cli.run_file import command_line, image_records
+from keras_cmm_cli.run_file import command_line, image_records, read_run
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PRESET = "emoji_clip_tiny"
 TEMPLATES = ("{}", "an emoji of {}", "an emoji of a {}.")
 METHODS = ("zero_shot", "nearest_mean", "tip_adapter_f", "cmm")
-SEEDS = (1, 2, 3)
+NUM_SEEDS = 3
 # By these a folder is known as a demo's, which may be replaced.
 _FILES = ("embeddings.safetensors", "model", "pictures", "report.html", "results.json")
 
@@ -48,14 +48,15 @@ Example:
     show_default=True,
     help="Numbers of training pictures a class.",
 )
+@seed_option
 @click.option("--overwrite", is_flag=True, help="Replace the demo that --output holds.")
 @with_terminal
-def demo(terminal: Terminal, output: Path, shots: list[int], overwrite: bool) -> None:
+def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrite: bool) -> None:
     """See it work: train and compare on the pictures that come with the package, offline.
 
     Emoji of people in roles and activities, from a vendor that the bundled CLIP never saw, are
     classified by zero-shot CLIP, nearest mean, Tip-Adapter-F and CMM at several numbers of shots,
-    over seeds 1, 2 and 3. Then a classifier is trained on the most shots.
+    over three seeds from --seed on. Then a classifier is trained on the most shots.
 
     The output folder holds the pictures, their embeddings (for `keras-cmm benchmark`), the records
     in results.json, the classifier in model/ and report.html.
@@ -78,16 +79,17 @@ def demo(terminal: Terminal, output: Path, shots: list[int], overwrite: bool) ->
     data = _embed(terminal, classifier, pictures)
 
     records: list[dict[str, Any]] = []
-    total = 1 + len(SEEDS) * len(shots) * (len(METHODS) - 1)
+    seeds = range(seed, seed + NUM_SEEDS)
+    total = 1 + len(seeds) * len(shots) * (len(METHODS) - 1)
     with terminal.progress("comparing methods") as progress:
 
         def keep(record: dict[str, Any]) -> None:
             records.append(record)
             progress(len(records), total)
 
-        run_benchmark([data], METHODS, shots, SEEDS, on_record=keep)
+        run_benchmark([data], METHODS, shots, seeds, on_record=keep)
 
-    seed, recipe = SEEDS[0], TrainingRecipe()
+    recipe = TrainingRecipe()
     sample = sample_few_shot(pictures.train_labels, max(shots), seed=seed, keys=pictures.train_keys)
     history = classifier.fit_embeddings(
         data.train_embeddings[sample.indices],
@@ -149,6 +151,8 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise click.ClickException(
             f"{output}: holds something else ({others[0]!r}); give the name of a new folder."
         )
+    if any(output.iterdir()) and read_run(output / "model") is None:
+        raise click.ClickException(f"{output}: is no demo; give the name of a new folder.")
     if any(output.iterdir()) and not overwrite:
         raise click.ClickException(f"{output}: holds a demo; give --overwrite to replace it.")
 

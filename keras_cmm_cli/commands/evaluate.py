@@ -18,7 +18,7 @@ from keras_cmm_cli.images import (
     load_classifier,
     strict_option,
 )
-from keras_cmm_cli.options import batch_size_option, model_argument
+from keras_cmm_cli.options import batch_size_option, model_argument, unused_seed_option
 from keras_cmm_cli.run_file import file_hash, read_run
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
@@ -49,6 +49,7 @@ Example:
     show_default=True,
 )
 @batch_size_option
+@unused_seed_option
 @strict_option
 @with_terminal
 def evaluate(

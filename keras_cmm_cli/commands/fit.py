@@ -12,6 +12,7 @@ from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import (
     embed_images,
     embed_list,
+    find_broken,
     images_options,
     list_images,
     strict_option,
@@ -67,6 +68,12 @@ Example:
 @click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the backbone.")
 @seed_option
 @strict_option
+@click.option(
+    "--check/--no-check",
+    default=True,
+    show_default=True,
+    help="Open every image first, so that damaged ones are named though they are not drawn.",
+)
 @report_option
 @click.option(
     "--overwrite",
@@ -89,14 +96,15 @@ def fit(
     dtype: str | None,
     seed: int,
     strict: bool,
+    check: bool,
     report: Path | None,
     overwrite: bool,
 ) -> None:
     """Train a classifier on IMAGES_DIR, which has one folder of images a class.
 
     The CLIP backbone stays as it is; every image is embedded once and the head is trained on the
-    embeddings. Images that were not drawn are not opened. One that is drawn and cannot be read is
-    left out with a warning, and another of its class takes its place.
+    embeddings. An image that cannot be read is left out with a warning, and another of its class
+    takes its place.
 
     The output folder holds the model, the few-shot draw, the record of the run and a model card.
 
@@ -112,6 +120,7 @@ def fit(
     images = list_images(images_dir, table)
     prompts = read_prompts(templates, descriptions, images.class_names)
     sample = None
+    broken: list[int] = []
     if indices is not None:
         sample = FewShotSample.load(indices, labels=images.labels, keys=images.keys())
 
@@ -123,7 +132,11 @@ def fit(
             preset, class_names=images.class_names, dtype=dtype, **prompts
         )
     if sample is None:
-        sample, embeddings = _draw(terminal, classifier.embedder, images, shots, seed, strict)
+        if check:
+            broken = find_broken(terminal, images, strict)
+        sample, embeddings = _draw(
+            terminal, classifier.embedder, images, shots, seed, strict, broken
+        )
     else:
         embeddings = embed_images(
             terminal, classifier.embedder, images.take(sample.indices).paths, strict=True
@@ -138,7 +151,8 @@ def fit(
     with new_folder(output) as folder:
         write_model(folder, classifier, sample, run)
     if report is not None:
-        rest = [row for row in range(len(images)) if row not in set(sample.indices.tolist())]
+        drawn = {*sample.indices.tolist(), *broken}
+        rest = [row for row in range(len(images)) if row not in drawn]
         _report(terminal, report, classifier, images.take(rest), run)
     terminal.result(
         f"{output}: {len(images.class_names)} classes, {len(support)} training images, "
@@ -182,14 +196,17 @@ def _draw(
     shots: int | Literal["all"],
     seed: int,
     strict: bool,
+    broken: list[int],
 ) -> tuple[FewShotSample, npt.NDArray[np.float32]]:
-    """Draws few-shot images and embeds them, drawing others for those that cannot be read."""
+    """Draws few-shot images and embeds them, drawing others for those that cannot be read.
+
+    `broken` are the numbers of images that are known not to be readable.
+    """
     import numpy as np
 
     from keras_cmm.data import sample_few_shot
 
     embedded: dict[int, npt.NDArray[np.float32]] = {}
-    broken: list[int] = []
     while True:
         with warnings.catch_warnings():
             # It knows class ids only; the names follow when the draw is final.
@@ -203,7 +220,7 @@ def _draw(
         embeddings, kept = embed_images(terminal, embedder, images.take(new).paths, strict)
         good = [new[position] for position in kept.tolist()]
         embedded.update(zip(good, embeddings, strict=True))
-        broken += set(new).difference(good)
+        broken = [*broken, *set(new).difference(good)]
     empty = set(range(len(images.class_names))).difference(images.labels[sample.indices].tolist())
     if empty:
         raise click.ClickException(

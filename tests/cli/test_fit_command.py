@@ -156,13 +156,14 @@ def test_short_classes_are_named(photos, fit):
     assert len(read_run(folder)["images"]) == 10
 
 
-def test_a_truncated_image_is_replaced_by_another(photos, fit):
+@pytest.mark.parametrize("check", ["--check", "--no-check"])
+def test_a_truncated_image_is_replaced_by_another(photos, fit, check):
     _, before = fit(photos, "--shots", 2, output="before")
     drawn = [image["name"] for image in read_run(before)["images"]]
     # Broken under the name that was drawn: a PNG by name, half a JPEG in truth.
     broken = photos / drawn[0]
     truncate_as_jpeg(broken).rename(broken)
-    result, folder = fit(photos, "--shots", 2)
+    result, folder = fit(photos, "--shots", 2, check)
     assert result.exit_code == 0
     (warning,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
     assert str(broken) in warning
@@ -173,6 +174,20 @@ def test_a_truncated_image_is_replaced_by_another(photos, fit):
     # The saved draw is of the images that were used.
     result, repeated = fit(photos, "--indices", folder / "few_shot_indices.json", output="again")
     assert [image["name"] for image in read_run(repeated)["images"]] == again
+
+
+def test_a_truncated_image_is_named_though_it_was_not_drawn(photos, fit, refuse):
+    _, before = fit(photos, "--shots", 2, output="before")
+    drawn = [image["name"] for image in read_run(before)["images"]]
+    name = next(f"green tea/{i}.png" for i in range(6) if f"green tea/{i}.png" not in drawn)
+    broken = truncate_as_jpeg(photos / name)
+    result, folder = fit(photos, "--shots", 2)
+    assert result.stderr.count("Warning: ") == 1
+    assert str(broken) in result.stderr
+    assert [image["name"] for image in read_run(folder)["images"]] == drawn
+    result, _ = fit(photos, "--shots", 2, "--no-check", output="unchecked")
+    assert "Warning: " not in result.stderr
+    assert str(broken) in refuse(photos, "--shots", 2, "--strict", output="strict")
 
 
 def test_a_truncated_image_with_all_shots(photos, fit, refuse):

@@ -22,7 +22,7 @@ def test_no_arguments_is_help(run):
 def test_help(run, name):
     text = run(name, "--help").stdout
     assert f"\n    keras-cmm {name} " in text.partition("Example")[2]
-    for option in ("--verbose", "--quiet", "--help"):
+    for option in ("--seed", "--verbose", "--quiet", "--help"):
         assert option in text
 
 

@@ -92,6 +92,7 @@ def test_torch_tensors_as_torchvision_makes_them():
         (np.zeros((4, 4, 3), bool), "dtype bool"),
         (np.full((4, 4, 3), -1.0), "Received: -1 to -1"),
         (np.full((4, 4, 3), 256), "Received: 256 to 256"),
+        (np.full((4, 4, 3), 0.5), "multiply them by 255"),
         (np.full((4, 4, 3), np.nan), "Received: nan"),
         (object(), "Received: shape"),
     ],

@@ -155,11 +155,15 @@ def test_validation_data_class_weight_and_callbacks(model):
     assert len(history["loss"]) == 2
 
 
-def test_zero_sample_weight_is_as_if_left_out(tiny_preset):
+def test_sample_weights_stay_with_their_samples(tiny_preset):
+    """Wrong labels of weight zero must teach nothing, in whatever order the samples come."""
     x, y = make_images()
-    weighted = CMMImageClassifier.from_preset(tiny_preset, NAMES)
-    history = weighted.fit(x, y, epochs=2, sample_weight=np.zeros(len(y)), verbose=0).history
-    assert history["loss"] == [0.0, 0.0]
+    noisy_x, noisy_y = [*x, *x], np.concatenate([y, (y + 1) % 3])
+    weights = np.concatenate([np.ones(len(y)), np.zeros(len(y))])
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    model.compile(optimizer=keras.optimizers.Adam(0.05))
+    model.fit(noisy_x, noisy_y, epochs=60, sample_weight=weights, verbose=0)
+    assert model.evaluate(x, y, verbose=0)["accuracy"] > 0.9
 
 
 def test_validation_split_has_every_class(model, monkeypatch):
@@ -390,6 +394,18 @@ def test_what_is_no_saved_classifier(tiny_preset, tmp_path):
         CMMImageClassifier.from_preset(tiny_preset)
     with pytest.raises(InputError, match=r"has no config\.json"):
         CMMImageClassifier.from_preset(tmp_path)
+    with pytest.raises(InputError, match="is no saved CMM classifier"):
+        CMMImageClassifier.from_preset("no_such_preset")
+
+
+def test_arguments_of_fit_that_make_no_sense(model):
+    x, y = make_images()
+    with pytest.raises(ValueError, match="always shuffled"):
+        model.fit(x, y, shuffle=True)
+    with pytest.raises(InputError, match="Received: 3 parts"):
+        model.fit(x, y, validation_data=(x, y, np.ones(12)))
+    with pytest.raises(ValueError, match="cannot be used with `augmentation`"):
+        model.fit(x, y, validation_split=0.5, augmentation=keras.layers.RandomFlip())
 
 
 def test_labels_are_asked_for(model):

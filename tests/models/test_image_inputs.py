@@ -106,6 +106,7 @@ def test_class_ids(labels):
         ([0, 3], "values 0 to 3"),
         ([-1, 0], "values -1 to 0"),
         ([0.5, 1.0], "class ids from 0 to 2"),
+        (np.full((2, 3), 1 / 3), "soft labels"),
         (np.eye(4), r"shape \(4, 4\)"),
     ],
 )
