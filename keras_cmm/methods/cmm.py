@@ -11,8 +11,7 @@ from keras_cmm.errors import InputError
 from keras_cmm.losses import CrossModalTripletLoss
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
-from keras_cmm.methods.shuffled_batches import ShuffledBatches
-from keras_cmm.models import CMMClassifier, TrainingRecipe
+from keras_cmm.models import CMMClassifier, ShuffledBatches, TrainingRecipe
 
 # Bounds the memory of a (batch, classes) matrix of logits, and is large enough to be fast.
 _PREDICTION_BATCH = 4096
@@ -93,7 +92,7 @@ class CMM(FewShotMethod):
             train_prototypes=self.text == "trained",
         )
         self.model_.compile(optimizer=self.recipe.optimizer_for(rows, epochs), metrics=None)
-        batches = ShuffledBatches(task, self.recipe.batch_size)
+        batches = ShuffledBatches(task.embeddings, task.labels, self.recipe.batch_size, task.seed)
         self.model_.fit(batches, epochs=epochs, shuffle=False, verbose=0)
         self.hyperparameters_ = {
             "learning_rate": self.recipe.learning_rate,

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from keras import ops
 
 from keras_cmm.methods.few_shot_task import FewShotTask
-from keras_cmm.methods.shuffled_batches import ShuffledBatches
 from keras_cmm.methods.tip_adapter import DEFAULT_ALPHA, DEFAULT_BETA, TipAdapter
+from keras_cmm.models import ShuffledBatches
 
 
 class TipAdapterF(TipAdapter):
@@ -75,7 +75,7 @@ class TipAdapterF(TipAdapter):
         return self
 
     def _cache_keys(self, task: FewShotTask) -> npt.NDArray[np.float32]:
-        batches = ShuffledBatches(task, self.batch_size)
+        batches = ShuffledBatches(task.embeddings, task.labels, self.batch_size, task.seed)
         model = _CacheModel(task)
         model.compile(
             optimizer=_PyTorchAdamW(

@@ -335,7 +335,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             Keras's `History`.
         """
         _refuse_shuffle(kwargs)
-        embeddings, labels = np.asarray(embeddings, dtype="float32"), self._class_ids(y)
+        embeddings = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
+        labels = self._class_ids(y)
         weights = kwargs.pop("sample_weight", None)
         weights = None if weights is None else np.asarray(weights)
         rows = np.random.default_rng(seed).permutation(len(labels))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from keras import ops
 
 
 def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list[int]]:
@@ -25,23 +27,34 @@ def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list
         >>> find_duplicate_groups([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
         [[0, 2]]
     """
-    unit = np.asarray(embeddings, dtype="float64")
+    unit = np.asarray(ops.convert_to_numpy(embeddings), dtype="float64")
     unit = unit / np.maximum(np.linalg.norm(unit, axis=-1, keepdims=True), 1e-12)
-    # Comparing all pairs is quadratic. Equal rows have equal projections on any direction, so
-    # after sorting by one projection only neighbours within the tolerance can be equal.
-    direction = np.random.default_rng(0).standard_normal(unit.shape[-1])
-    projection = unit @ (direction / np.linalg.norm(direction))
-    order = np.argsort(projection, kind="stable")
+    pairs = _close_pairs(unit, tolerance)
     group_of = np.arange(len(unit))
-    for place, row in enumerate(order):
-        for other in order[place + 1 :]:
-            if projection[other] - projection[row] > tolerance:
-                break
-            if group_of[other] == group_of[row]:
-                continue
-            if np.linalg.norm(unit[row] - unit[other]) <= tolerance:
-                group_of[group_of == group_of[other]] = group_of[row]
+    for first, second in pairs.tolist():
+        if group_of[first] != group_of[second]:
+            group_of[group_of == group_of[second]] = group_of[first]
     groups: dict[int, list[int]] = {}
     for class_id, group in enumerate(group_of.tolist()):
         groups.setdefault(group, []).append(class_id)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def _close_pairs(unit: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.int64]:
+    """Returns the pairs of rows within `tolerance` of each other, shape `(pairs, 2)`."""
+    # Comparing all pairs is quadratic. Rows that are close have close projections on any direction:
+    # after sorting by one, only near neighbours can be, and few of these pass on the others.
+    directions = np.random.default_rng(0).standard_normal((unit.shape[-1], 8))
+    projections = unit @ (directions / np.linalg.norm(directions, axis=0))
+    order = np.argsort(projections[:, 0], kind="stable")
+    projections = projections[order]
+    found = [np.empty((0, 2), dtype="int64")]
+    for step in range(1, len(unit)):
+        apart = np.abs(projections[step:] - projections[:-step])
+        if not (apart[:, 0] <= tolerance).any():
+            break
+        rows = np.flatnonzero((apart <= tolerance).all(axis=1))
+        first, second = order[rows], order[rows + step]
+        is_close = np.linalg.norm(unit[first] - unit[second], axis=-1) <= tolerance
+        found.append(np.stack([first[is_close], second[is_close]], axis=1))
+    return np.concatenate(found)

@@ -8,7 +8,6 @@ import pytest
 
 from keras_cmm.errors import InputError
 from keras_cmm.methods import CMM, FewShotTask
-from keras_cmm.methods.shuffled_batches import ShuffledBatches
 from keras_cmm.models import TrainingRecipe
 
 pytestmark = pytest.mark.backend_neutral
@@ -136,27 +135,6 @@ def test_only_the_seed_decides_the_order():
     np.random.random()  # noqa: NPY002
     np.testing.assert_array_equal(fit(1), first)
     assert np.abs(fit(2) - first).max() > 1e-4
-
-
-def test_batches_are_a_new_permutation_every_epoch():
-    task = make_task()
-    batches = ShuffledBatches(task, batch_size=4)
-    again = ShuffledBatches(task, batch_size=4)
-    epochs = []
-    for _ in range(3):
-        pairs = [(x, y) for x, y in batches]
-        assert [len(y) for _, y in pairs] == [4, 4, 3]
-        rows = np.concatenate([x for x, _ in pairs])
-        for x, y in zip(rows, np.concatenate([y for _, y in pairs]), strict=True):
-            assert task.labels[(task.embeddings == x).all(axis=1)].tolist() == [y]
-        np.testing.assert_array_equal(rows, np.concatenate([x for x, _ in again]))
-        epochs.append(rows)
-        batches.on_epoch_end()
-        again.on_epoch_end()
-    assert (epochs[0] != epochs[1]).any()
-    assert (epochs[1] != epochs[2]).any()
-    other = ShuffledBatches(replace(task, seed=2), batch_size=4)
-    assert (np.concatenate([x for x, _ in other]) != epochs[0]).any()
 
 
 def test_training_does_not_touch_the_global_generator():
