@@ -23,8 +23,9 @@ class ClassPrototypes(keras.layers.Layer):
 
     Args:
         num_classes: int, at least 1. The number of prototypes.
-        embeddings_initializer: initializer of the prototypes. They are normalised at each use, so
-            only their directions matter.
+        embeddings_initializer: initializer of the prototypes.
+        normalize: bool. Scale the prototypes to unit length at each use, so that only their
+            directions matter. `False` saves this where they are frozen and of unit length.
         **kwargs: the arguments of `keras.layers.Layer`, among them `trainable`.
 
     Input shape:
@@ -37,11 +38,12 @@ class ClassPrototypes(keras.layers.Layer):
         ValueError: if `num_classes` is not an int >= 1.
 
     Example:
+        >>> import keras
         >>> import numpy as np
         >>> from keras_cmm.layers import ClassPrototypes
         >>> prototypes = ClassPrototypes.from_embeddings([[1.0, 0.0], [0.0, 2.0]], trainable=False)
         >>> similarities = prototypes(np.array([[3.0, 4.0]], dtype="float32"))
-        >>> print(np.round(np.asarray(similarities), 3))
+        >>> print(np.round(keras.ops.convert_to_numpy(similarities), 3))
         [[0.6 0.8]]
 
     References:
@@ -53,6 +55,7 @@ class ClassPrototypes(keras.layers.Layer):
         self,
         num_classes: int,
         embeddings_initializer: Any = "glorot_uniform",
+        normalize: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -60,6 +63,7 @@ class ClassPrototypes(keras.layers.Layer):
             raise ValueError(f"`num_classes` must be an int >= 1. Received: {num_classes=}")
         self.num_classes = num_classes
         self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.normalize = normalize
         self.supports_masking = True
 
     @classmethod
@@ -103,7 +107,9 @@ class ClassPrototypes(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Returns the cosine of `inputs`, `(..., dim)`, to each prototype."""
-        prototypes = unit_length(self.embeddings)
+        prototypes = ops.cast(self.embeddings, "float32")
+        if self.normalize:
+            prototypes = unit_length(prototypes)
         similarities = ops.matmul(unit_length(inputs), ops.transpose(prototypes))
         return ops.cast(similarities, self.compute_dtype)
 
@@ -118,6 +124,7 @@ class ClassPrototypes(keras.layers.Layer):
             {
                 "num_classes": self.num_classes,
                 "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
+                "normalize": self.normalize,
             }
         )
         return config

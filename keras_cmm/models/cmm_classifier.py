@@ -81,7 +81,7 @@ class CMMClassifier(keras.Model):
         # The frozen branch and the norms want the inputs as they are, not rounded to a half
         # precision compute dtype; the mapping casts for itself.
         super().__init__(autocast=False, **kwargs)
-        if not isinstance(num_classes, int) or num_classes < 2:
+        if not isinstance(num_classes, int | np.integer) or num_classes < 2:
             raise ValueError(f"`num_classes` must be an int >= 2. Received: {num_classes=}")
         if not alpha >= 0:
             raise ValueError(f"`alpha` must be a float >= 0. Received: {alpha=}")
@@ -89,7 +89,7 @@ class CMMClassifier(keras.Model):
             raise ValueError(f"`logit_scale` must be a float > 0. Received: {logit_scale=}")
         if not triplet_weight >= 0:
             raise ValueError(f"`triplet_weight` must be a float >= 0. Received: {triplet_weight=}")
-        self.num_classes = num_classes
+        self.num_classes = int(num_classes)
         self.alpha = alpha
         self.logit_scale = logit_scale
         self.triplet_weight = triplet_weight
@@ -98,16 +98,23 @@ class CMMClassifier(keras.Model):
         # === Layers ===
         self.mapping = mapping or CrossModalMapping(dtype=self.dtype_policy, name="mapping")
         self.text_prototypes = ClassPrototypes(
-            num_classes, trainable=False, dtype="float32", name="text_prototypes"
+            self.num_classes,
+            normalize=False,
+            trainable=False,
+            dtype="float32",
+            name="text_prototypes",
         )
         self.prototypes = ClassPrototypes(
-            num_classes, trainable=train_prototypes, dtype="float32", name="prototypes"
+            self.num_classes, trainable=train_prototypes, dtype="float32", name="prototypes"
         )
         self.triplet_loss = triplet_loss or CrossModalTripletLoss()
         self._finds_duplicate_groups = (
             isinstance(self.triplet_loss, CrossModalTripletLoss)
             and self.triplet_loss.duplicate_groups is None
         )
+        if self._finds_duplicate_groups:
+            # A copy: the groups of this classifier are not those of another with the same loss.
+            self.triplet_loss = self.triplet_loss.from_config(self.triplet_loss.get_config())
         self._loss_parts = _LossParts()
 
     @classmethod
@@ -167,7 +174,8 @@ class CMMClassifier(keras.Model):
         self._check_text_embeddings_shape(text_embeddings.shape)
         if not self.built:
             self.build((None, dim))
-        self.text_prototypes.embeddings.assign(text_embeddings)
+        lengths = np.linalg.norm(text_embeddings, axis=-1, keepdims=True)
+        self.text_prototypes.embeddings.assign(text_embeddings / np.maximum(lengths, 1e-6))
         self.prototypes.embeddings.assign(text_embeddings)
         if self._finds_duplicate_groups:
             self.triplet_loss.duplicate_groups = find_duplicate_groups(text_embeddings) or None
@@ -251,7 +259,8 @@ class CMMClassifier(keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the fused logits, `(batch, num_classes)`, of image embeddings."""
         similarities = self.similarities(inputs, training=training)
-        logits = self.logit_scale * (self.text_prototypes(inputs) + self.alpha * similarities)
+        clip_logits = self.logit_scale * self.text_prototypes(inputs)
+        logits = clip_logits + (self.logit_scale * self.alpha) * similarities
         # `compute_loss` needs the similarities again. JAX's arrays take no attribute; there XLA
         # merges the second computation with this one.
         with contextlib.suppress(AttributeError):
@@ -308,7 +317,7 @@ class CMMClassifier(keras.Model):
 
 
 def _as_text_embeddings(text_embeddings: Any) -> Any:
-    text_embeddings = np.asarray(text_embeddings, dtype="float32")
+    text_embeddings = np.asarray(ops.convert_to_numpy(text_embeddings), dtype="float32")
     if text_embeddings.ndim != 2:
         raise ValueError(
             "`text_embeddings` must have shape (classes, dim). "

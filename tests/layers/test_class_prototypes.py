@@ -43,6 +43,16 @@ def test_cosines(shape):
     )
 
 
+def test_prototypes_of_unit_length_need_no_normalisation():
+    unit = EMBEDDINGS / np.linalg.norm(EMBEDDINGS, axis=-1, keepdims=True)
+    rows = random_rows(5, DIM)
+    expected = ops.convert_to_numpy(ClassPrototypes.from_embeddings(EMBEDDINGS)(rows))
+    output = ClassPrototypes.from_embeddings(unit, normalize=False)(rows)
+    np.testing.assert_allclose(ops.convert_to_numpy(output), expected, atol=1e-6)
+    double = ClassPrototypes.from_embeddings(2 * unit, normalize=False)(rows)
+    np.testing.assert_allclose(ops.convert_to_numpy(double), 2 * expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "policy", ["float32", "bfloat16", "float16", "mixed_bfloat16", "mixed_float16"]
 )
@@ -128,7 +138,7 @@ def test_initializer():
     "options",
     [
         {},
-        {"embeddings_initializer": "he_normal", "name": "texts"},
+        {"embeddings_initializer": "he_normal", "normalize": False, "name": "texts"},
         {"dtype": "mixed_bfloat16", "trainable": False},
     ],
     ids=str,
@@ -139,6 +149,7 @@ def test_serialization(options):
     assert restored.get_config() == layer.get_config()
     assert restored.num_classes == CLASSES
     assert restored.trainable is options.get("trainable", True)
+    assert restored.normalize is options.get("normalize", True)
 
 
 @pytest.mark.parametrize("trainable", [True, False])
