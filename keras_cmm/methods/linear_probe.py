@@ -105,6 +105,8 @@ def _fit(regression: Any, task: FewShotTask) -> Any:
     with warnings.catch_warnings():
         # The cap on iterations is part of the method and stands in the record.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # At one shot scikit-learn suspects a regression.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return regression.fit(task.embeddings, task.labels)
 
 
@@ -114,7 +116,7 @@ def _search_inverse_penalty(tuning: FewShotTask) -> Any:
     best, best_accuracy = regression, -1.0
     for inverse_penalty in _INVERSE_PENALTIES:
         _fit(regression.set_params(C=inverse_penalty), tuning)
-        accuracy = regression.score(tuning.val_embeddings, tuning.val_labels)
+        accuracy = np.mean(regression.predict(tuning.val_embeddings) == tuning.val_labels)
         if accuracy > best_accuracy:
             best, best_accuracy = copy.deepcopy(regression), accuracy
     return best

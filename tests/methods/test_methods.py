@@ -152,6 +152,16 @@ def test_linear_probe_with_two_classes_is_the_same_softmax():
     assert hits.mean() >= 0.75
 
 
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_linear_probe_at_one_shot_of_many_classes_does_not_warn(has_validation):
+    """scikit-learn takes so many classes for a regression; warnings are errors here."""
+    rng = np.random.default_rng(0)
+    rows = unit(rng.normal(size=(40, DIM)))
+    validation = (rows, np.arange(40)) if has_validation else (None, None)
+    task = FewShotTask(rows, np.arange(40), rows, SCALE, 1, 1, *validation)
+    assert (LinearProbe().fit(task).predict_logits(rows).argmax(axis=1) == np.arange(40)).all()
+
+
 def test_linear_probe_never_predicts_an_absent_class():
     logits = LinearProbe().fit(make_task()).predict_logits(QUERIES)
     assert (logits[:, EMPTY_CLASS] == -1e4).all()
