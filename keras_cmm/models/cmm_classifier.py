@@ -262,7 +262,7 @@ class CMMClassifier(keras.Model):
         clip_logits = self.logit_scale * self.text_prototypes(inputs)
         logits = clip_logits + (self.logit_scale * self.alpha) * similarities
         # `compute_loss` needs the similarities again. JAX's arrays take no attribute; there XLA
-        # merges the second computation with this one.
+        # merges the second computation with this one, unless the mapping is random (dropout).
         with contextlib.suppress(AttributeError):
             logits._cmm_similarities = similarities
         return logits
