@@ -6,6 +6,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+# `--doctest-modules` would import both as one module of the name `conftest`.
+collect_ignore = ["conftest.py", "cli/conftest.py"]
+
 
 @pytest.fixture(scope="session")
 def tiny_preset(tmp_path_factory):
