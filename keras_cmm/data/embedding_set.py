@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from keras_cmm.data._files import replacing
+from keras_cmm._files import replacing
 from keras_cmm.errors import InputError
 
 FORMAT = "keras-cmm-embeddings/1"

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.data._files import replacing
+from keras_cmm._files import replacing
 from keras_cmm.errors import InputError
 
 FORMAT = "keras-cmm-indices/1"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_cmm.data._files import replacing
+from keras_cmm._files import replacing
 from keras_cmm.report import _accuracy, _classifier, _gap, _palette
 from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.mapped_embeddings import MappedEmbeddings

@@ -1,0 +1,73 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from keras_cmm.errors import InputError
+
+TEMPORARY_FILES = ".keras-cmm-*.tmp"
+"""Pattern of the names of files that are being written, or that a killed process left behind."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file that takes the place of `path` when the block ends without an error.
+
+    Args:
+        path: The file to write; its folder must exist.
+
+    Yields:
+        The temporary file, in the same folder, open for binary writing.
+
+    Raises:
+        InputError: If `path` cannot be written.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the name of a file to write.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first.")
+    try:
+        with replacing_durably(path) as file:
+            yield file
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+@contextmanager
+def replacing_durably(path: Path) -> Iterator[BinaryIO]:
+    """As `replacing`, but lets an `OSError` pass. What it wrote survives a loss of power.
+
+    Args:
+        path: The file to write; its folder must exist.
+
+    Yields:
+        The temporary file, in the same folder, open for binary writing.
+    """
+    temporary = path.parent / TEMPORARY_FILES.replace("*", uuid.uuid4().hex)
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk; only POSIX has a way to."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # Some network file systems cannot do this for folders.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
