@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from keras_cmm.errors import InputError
 
 _BACKGROUND = "white"
 
+# Of the others that Pillow knows some have no signature, so that any damaged file could pass for
+# one (TGA), run a program (EPS) or are no pictures (HDF5).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+
+_MAX_BYTES = 2**30
+
+# What lies in folders of images under an image's name, by the start of the file.
+_OTHER_KINDS = {
+    b"<svg": "an SVG drawing; draw it to PNG first",
+    b"<!doctype html": "a web page, perhaps of a download that failed",
+    b"<html": "a web page, perhaps of a download that failed",
+    b"version https://git-lfs": "a Git LFS pointer; run `git lfs pull` for the image itself",
+    b"%pdf": "a PDF document",
+    b"ftypheic": "an HEIC photo; convert it to JPEG first",
+}
+
 
 def read_image(image: Any) -> Image.Image:
     """Returns an image as an RGB picture.
 
-    Files are turned upright by their EXIF orientation. Transparent parts are put on white. Of an
+    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF or JPEG 2000, whatever their names say.
+    They are turned upright by their EXIF orientation. Transparent parts are put on white. Of an
     animated image the first frame counts; 16-bit values are scaled to 8 bits.
 
+    A file that is cut off is refused, not filled up with grey, and so is one of more pixels than
+    `PIL.Image.MAX_IMAGE_PIXELS` (89,478,485 unless you raise it) or more than 1 GiB. A file with
+    wrong bits in it is found out where its format has a checksum, as PNG has and JPEG has not.
+
     Args:
-        image: a path, a `PIL.Image.Image`, or an array or tensor of one image: integers or floats
-            in [0, 255], shape `(height, width, channels)` with 1, 3 or 4 channels, or
-            `(height, width)`. A float tensor of shape `(channels, height, width)` is
-            taken as torchvision makes it, with values in [0, 1].
+        image: a path, the `bytes` of an image file, an object with `read_bytes()` that is not on
+            disk under its own name (such as `StoredImage` or `zipfile.Path`), a `PIL.Image.Image`,
+            or an array or tensor of one image: integers or floats in [0, 255], shape
+            `(height, width, channels)` with 1, 3 or 4 channels, or `(height, width)`. A float
+            tensor of shape `(channels, height, width)` is taken as torchvision makes it, with
+            values in [0, 1].
 
     Returns:
         A `PIL.Image.Image` of mode RGB.
@@ -38,41 +64,147 @@ def read_image(image: Any) -> Image.Image:
         >>> read_image(np.zeros((4, 6, 1), dtype="uint8")).size
         (6, 4)
     """
-    if isinstance(image, str | os.PathLike):
-        return _read_file(Path(image))
+    data = file_bytes(image)
+    if data is not None:
+        return _decode(data, image_name(image))
     if isinstance(image, Image.Image):
         return _to_rgb(ImageOps.exif_transpose(image))
     return _to_rgb(Image.fromarray(_to_uint8(_to_numpy(image))))
 
 
-def _read_file(path: Path) -> Image.Image:
+def file_bytes(image: Any) -> bytes | None:
+    """Returns the bytes of the file that an image comes from, for `read_image` or for hashing.
+
+    Args:
+        image: what `read_image` takes.
+
+    Returns:
+        The bytes of the encoded image, or `None` for a PIL image, array or tensor.
+
+    Raises:
+        InputError: If it is no file, or one that cannot be read or is larger than 1 GiB.
+
+    Example:
+        >>> file_bytes(b"GIF89a")
+        b'GIF89a'
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | os.PathLike):
+        return _read_path(Path(image), image_name(image))
+    if not hasattr(image, "read_bytes"):
+        return None
     try:
-        with Image.open(path) as image:
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+        return image.read_bytes()
+    except InputError:
+        raise
+    # An archive or data set can fail in its own way.
+    except Exception as error:
+        raise InputError(f"{image_name(image)}: cannot be read ({error}).") from error
+
+
+def image_name(image: Any) -> str:
+    """Returns what messages call an image: its path, on one line whatever characters it has.
+
+    Args:
+        image: what `read_image` takes.
+
+    Returns:
+        The name of a file, or the type of what has none.
+
+    Example:
+        >>> image_name("photos/cat.jpg")
+        'photos/cat.jpg'
+    """
+    if isinstance(image, str | os.PathLike) or hasattr(image, "read_bytes"):
+        name = str(image)
+        return name if name.isprintable() else repr(name)[1:-1]
+    return type(image).__name__
+
+
+def _read_path(path: Path, name: str) -> bytes:
+    try:
+        status = path.stat()
+        # Opening a FIFO would wait for somebody to write to it, and a device may never end.
+        if not stat.S_ISREG(status.st_mode):
+            kind = "folder" if stat.S_ISDIR(status.st_mode) else "device or pipe"
+            raise InputError(f"{name}: is a {kind}, not an image file.")
+        if status.st_size > _MAX_BYTES:
+            raise InputError(f"{name}: is larger than 1 GiB, too large for an image.")
+        return path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
+        what = "is a link to a file that does not exist" if path.is_symlink() else "no such file"
+        raise InputError(f"{name}: {what}.") from None
+    except InputError:
+        raise
+    # ValueError: a NUL character in the name.
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{name}: cannot be read ({reason}).") from error
+
+
+def _decode(data: bytes, name: str) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
+            _check_pixels(image)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
+    except UnidentifiedImageError:
+        reason = _what_else(data)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        reason = (
+            f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller, or raise "
+            "PIL.Image.MAX_IMAGE_PIXELS"
+        )
     # Pillow's decoders raise nearly anything on a damaged file.
     except Exception as error:
-        reason = str(error) or type(error).__name__
-        if str(path) in reason:
-            reason = "damaged, or of no known image format"
-        raise InputError(f"{path}: cannot be read as an image ({reason}).") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+    raise InputError(f"{name}: cannot be read as an image ({reason}).")
+
+
+def _check_pixels(image: Image.Image) -> None:
+    """Refuses what Pillow only warns of, once, without saying which file it is."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise Image.DecompressionBombError
+
+
+def _what_else(data: bytes) -> str:
+    """Says what a file is that is of none of the formats."""
+    if not data:
+        return "the file is empty"
+    if not data.strip(b"\0"):
+        return "it holds zeros only"
+    start = data[:1024].lower()
+    kinds = [kind for sign, kind in _OTHER_KINDS.items() if sign in start]
+    return f"it is {kinds[0]}" if kinds else "damaged, or of no known image format"
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16") or image.mode == "I":
+    if image.mode.startswith("I"):
         # 16-bit greyscale; Pillow's own conversion clips at 255 instead of scaling.
         values = np.asarray(image).astype("int64")
-        return Image.fromarray((values.clip(0, 65535) // 257).astype("uint8")).convert("RGB")
+        if values.min() < 0 or values.max() > 65535:
+            raise InputError(
+                "values of a greyscale image must lie in [0, 65535]. "
+                f"Received: {values.min()} to {values.max()}"
+            )
+        return Image.fromarray((values // 257).astype("uint8")).convert("RGB")
+    if image.mode == "F":
+        return Image.fromarray(_to_uint8(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image).convert(
             "RGB"
         )
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_numpy(image: Any) -> npt.NDArray[Any]:
