@@ -13,6 +13,10 @@ import numpy as np
 from keras import ops
 
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.hub_files import fetch_from_hub, is_hub_id
+from keras_cmm.clip.hugging_face_checkpoint import load_hugging_face
+from keras_cmm.clip.open_clip_checkpoint import CONFIG_FILE, load_open_clip, load_state_dict
+from keras_cmm.clip.weight_files import read_json
 from keras_cmm.errors import InputError
 
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -21,16 +25,17 @@ BUNDLED_PRESETS = {"emoji_clip_tiny": _ASSETS / "emoji_clip_tiny"}
 
 
 def preset_path(source: str | os.PathLike[str]) -> str:
-    """Returns what keras-hub should load for `source`: the folder of a bundled preset, or itself.
+    """Returns where `source` is: the folder of a bundled preset or of a model's files, or itself.
 
     Args:
-        source: a bundled or keras-hub preset name, a `kaggle://` or `hf://` handle, or a folder.
+        source: what `load` takes. Of a model on the Hugging Face hub that is no keras-hub preset
+            the files are fetched.
 
     Returns:
-        A path, name or handle.
+        A path, a keras-hub name or a handle.
 
     Raises:
-        InputError: If it is a folder that holds no preset.
+        InputError: If it is a folder that holds no model, or a model that cannot be fetched.
 
     Example:
         >>> preset_path("clip_vit_base_patch16")
@@ -39,24 +44,37 @@ def preset_path(source: str | os.PathLike[str]) -> str:
     name = os.fspath(source)
     if name in BUNDLED_PRESETS:
         return str(BUNDLED_PRESETS[name])
-    if Path(name).is_dir() and not Path(name, "config.json").is_file():
-        raise InputError(f"{name}: is no keras-hub preset, it has no config.json.")
+    if is_hub_id(name):
+        return fetch_from_hub(name)
+    path = Path(name)
+    if path.is_dir() and not any((path / file).is_file() for file in ("config.json", CONFIG_FILE)):
+        raise InputError(
+            f"{name}: holds no model; expected a keras-hub preset or a Hugging Face model, with "
+            f"config.json, or an OpenCLIP model, with {CONFIG_FILE}."
+        )
     return name
 
 
 def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
-    """Loads a CLIP model from a preset.
+    """Loads a CLIP model from a preset or a checkpoint.
 
     Args:
-        source: a preset bundled with this package (`"emoji_clip_tiny"`), a keras-hub preset name
-            (`"clip_vit_base_patch16"`), a `kaggle://` or `hf://` handle, or a preset folder.
+        source: one of
+            - a preset bundled with this package (`"emoji_clip_tiny"`), a keras-hub preset name
+              (`"clip_vit_base_patch16"`), a `kaggle://` or `hf://` handle, or a preset folder, of
+              a CLIP, SigLIP or MetaCLIP 2 model;
+            - a CLIP model of transformers: its folder, or its name on the Hugging Face hub
+              (`"openai/clip-vit-base-patch32"`);
+            - a CLIP model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on
+              the hub (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`);
+            - a file with the state dict of one of OpenAI's models.
         dtype: dtype or dtype policy of the backbone, such as `"bfloat16"`. `None` keeps Keras's.
 
     Returns:
         Backbone, tokenizer and image converter.
 
     Raises:
-        InputError: If there is no such preset, it cannot be fetched, or it is not of a CLIP model.
+        InputError: If there is no such model, it cannot be fetched or read, or it is no CLIP.
 
     Example:
         >>> from keras_cmm import clip
@@ -64,10 +82,27 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
         >>> model.backbone.projection_dim  # doctest: +SKIP
         192
     """
-    preset = preset_path(source)
+    name = preset_path(source)
+    path = Path(name)
+    hide_gpus_from_tensorflow()
+    if path.is_file():
+        return load_state_dict(path, dtype)
+    if path.is_dir() and _model_type(path) == "clip":
+        return load_hugging_face(path, dtype)
+    if path.is_dir() and (path / CONFIG_FILE).is_file():
+        return load_open_clip(path, dtype)
+    return _load_preset(name, os.fspath(source), dtype)
+
+
+def _model_type(folder: Path) -> str | None:
+    """Returns what transformers calls the model in a folder; None where it is not transformers'."""
+    path = folder / "config.json"
+    return read_json(path).get("model_type") if path.is_file() else None
+
+
+def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     import keras_hub
 
-    hide_gpus_from_tensorflow()
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset, dtype=dtype)
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
@@ -75,13 +110,13 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
     # What goes wrong is keras-hub's, kagglehub's or the network's, each with errors of its own.
     except Exception as error:
         raise InputError(
-            f"the preset {os.fspath(source)!r} cannot be loaded ({_reason(error)}); give a bundled "
-            f"preset ({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be downloaded, or "
-            "a preset folder."
+            f"the preset {source!r} cannot be loaded ({_reason(error)}); give a bundled preset "
+            f"({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be downloaded, or the "
+            "folder of a preset or a CLIP checkpoint."
         ) from error
     if not isinstance(backbone, keras_hub.models.CLIPBackbone):
         raise InputError(
-            f"the preset {os.fspath(source)!r} is a {type(backbone).__name__}, not a CLIPBackbone."
+            f"the preset {source!r} is a {type(backbone).__name__}, not a CLIPBackbone."
         )
     return CLIPModel(backbone, tokenizer, converter)
 
