@@ -1,19 +1,31 @@
-"""Data: embeddings files, image lists, the demo's pictures and few-shot samples.
+"""Data: embeddings files, images and their classes, the demo's pictures and few-shot samples.
 
-Needs numpy, Pillow and safetensors only.
+Needs numpy, Pillow and safetensors only; what a source needs beyond, it imports when it is used.
 """
 
+from keras_cmm.data.archive_source import ArchiveSource
+from keras_cmm.data.coop_split import read_coop_split
 from keras_cmm.data.demo_set import DemoSet
 from keras_cmm.data.embedding_set import EmbeddingSet
 from keras_cmm.data.few_shot import row_keys, sample_few_shot
 from keras_cmm.data.few_shot_sample import FewShotSample
+from keras_cmm.data.hf_source import HFSource
 from keras_cmm.data.image_list import ImageList
+from keras_cmm.data.image_source import ImageSource
+from keras_cmm.data.stored_image import StoredImage
+from keras_cmm.data.tfds_source import TFDSSource
 
 __all__ = [
+    "ArchiveSource",
     "DemoSet",
     "EmbeddingSet",
     "FewShotSample",
+    "HFSource",
     "ImageList",
+    "ImageSource",
+    "StoredImage",
+    "TFDSSource",
+    "read_coop_split",
     "row_keys",
     "sample_few_shot",
 ]

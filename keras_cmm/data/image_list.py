@@ -2,22 +2,25 @@
 
 import csv
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TextIO
+from typing import Any, Literal, Self, TextIO
 
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.data._class_names import listed, number_classes, renumber_classes
+from keras_cmm.data._folders import images_below, is_image_name, visible_entries
+from keras_cmm.data.coop_split import read_coop_split
 from keras_cmm.errors import InputError
-
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, eq=False)
 class ImageList:
-    """Labelled image files, from a folder or a CSV file. The images themselves are not opened.
+    """Labelled image files: a folder, a CSV or Parquet list or a split file of CoOp.
+
+    It is an `ImageSource`. The images themselves are not opened.
 
     Args:
         paths: One file an image.
@@ -48,13 +51,23 @@ class ImageList:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def __iter__(self) -> Iterator[tuple[str, Path, int]]:
+        return zip(self.keys(), self.paths, self.labels.tolist(), strict=True)
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """The images to read: `paths`."""
+        return self.paths
+
     @classmethod
     def from_folder(cls, root: str | Path, class_names: Sequence[str] | None = None) -> Self:
         """Lists the images of a folder that has one sub-folder for each class.
 
         Images are found at any depth inside a class folder, by suffix (.jpg .jpeg .png .bmp .webp
-        .gif .tif .tiff, in any case). Hidden files and folders and other files are ignored. Classes
-        and images are sorted by name. A class folder without images is left out with a warning.
+        .gif .tif .tiff, in any case). Hidden files and folders and other files are ignored; what
+        only has the name of an image, such as a link to nothing, is listed, for whoever reads it to
+        report. Classes and images are sorted by name. A class folder without images is left out
+        with a warning.
 
         Args:
             root: The folder.
@@ -74,18 +87,18 @@ class ImageList:
         if not root.is_dir():
             raise InputError(f"{root}: is a file; expected a folder with one sub-folder a class.")
         try:
-            folders, files = _visible(root)
-            found = {folder.name: _images(folder, root) for folder in folders}
+            folders, files = visible_entries(root)
+            found = {folder.name: images_below(folder, outside=[root]) for folder in folders}
         except OSError as error:
             raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
         empty = [name for name, images in found.items() if not images]
         if len(empty) == len(found):
-            loose = any(_is_image(file) for file in files)
+            loose = any(is_image_name(file) for file in files)
             what = "images lie directly in it" if loose else "there are no images in it"
             raise InputError(f"{root}: {what}; each class needs its own sub-folder of images.")
         if empty:
             warnings.warn(
-                f"{root}: class folders without images are left out: {_listed(empty)}.",
+                f"{root}: class folders without images are left out: {listed(empty)}.",
                 stacklevel=2,
             )
         rows = [(path, name) for name, images in found.items() for path in images]
@@ -143,6 +156,95 @@ class ImageList:
             raise InputError(f"{path}: lists no images; expected one line for each image.")
         return cls._from_rows(root, rows, class_names, source=path)
 
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | Path,
+        root: str | Path | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> Self:
+        """Lists the images named in a Parquet file with the columns `path` and `label`.
+
+        A Parquet file that holds the images themselves is read by `HFSource.from_parquet`.
+
+        Args:
+            path: The file. Labels are class names, or numbers that are taken as names.
+            root: The folder that relative paths start from. Defaults to the Parquet file's folder.
+            class_names: Names and order of the classes of a trained model; not all of them need an
+                image. Defaults to the labels, sorted.
+
+        Returns:
+            The images in the order of the file.
+
+        Raises:
+            InputError: As `from_csv` does, and if pyarrow is not installed.
+        """
+        path = Path(path)
+        root = path.parent if root is None else Path(root)
+        rows = list(_parquet_rows(path, root))
+        if not rows:
+            raise InputError(f"{path}: lists no images; expected one row for each image.")
+        return cls._from_rows(root, rows, class_names, source=path)
+
+    @classmethod
+    def from_coop(
+        cls,
+        split_file: str | Path,
+        root: str | Path,
+        split: Literal["train", "val", "test"],
+        class_names: Sequence[str] | None = None,
+    ) -> Self:
+        """Lists one split of a data set that is laid out as CoOp's DATASETS.md says.
+
+        Args:
+            split_file: A file such as "split_zhou_OxfordPets.json".
+            root: The folder of images that its paths start from, such as "oxford_pets/images".
+            split: The split.
+            class_names: Names and order of the classes of a trained model. Defaults to the names
+                in the file, by their ids there.
+
+        Returns:
+            The images in the order of the file.
+
+        Raises:
+            InputError: If the file cannot be read as such a file, an image is missing, or a class
+                is not in `class_names`.
+
+        Example:
+            >>> import json, tempfile
+            >>> from pathlib import Path
+            >>> rows = [["a.jpg", 0, "cat"], ["b.jpg", 1, "dog"]]
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     for name in ("a.jpg", "b.jpg"):
+            ...         Path(folder, name).touch()
+            ...     _ = Path(folder, "split.json").write_text(
+            ...         json.dumps({"train": rows, "val": [], "test": []})
+            ...     )
+            ...     images = ImageList.from_coop(f"{folder}/split.json", folder, "train")
+            >>> images.class_names, images.keys()
+            (('cat', 'dog'), ['a.jpg', 'b.jpg'])
+
+        References:
+            https://github.com/KaiyangZhou/CoOp, DATASETS.md.
+        """
+        root = Path(root)
+        if split not in ("train", "val", "test"):
+            raise ValueError(f'`split` must be "train", "val" or "test". Received: {split=}')
+        names, splits = read_coop_split(split_file)
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder; give the one that holds the images.")
+        rows = splits[split]
+        missing = [name for name, _ in rows if not _is_file(root / name)]
+        if missing:
+            more = f" and {len(missing) - 1} more of {len(rows)}" if len(missing) > 1 else ""
+            raise InputError(
+                f"{root / missing[0]}: is listed in {split_file}, but there is no such file{more}; "
+                "complete the download, or give the folder that the listed paths start from."
+            )
+        labels = [label for _, label in rows]
+        known, ids = renumber_classes(split_file, labels, names, class_names)
+        return cls(tuple(root / name for name, _ in rows), ids, known, root)
+
     def keys(self) -> list[str]:
         """Identities of the images for `sample_few_shot`.
 
@@ -176,66 +278,14 @@ class ImageList:
         class_names: Sequence[str] | None,
         source: Path,
     ) -> Self:
-        found = {name for _, name in rows}
-        if class_names is None:
-            if len(found) < 2:
-                raise InputError(
-                    f"{source}: has one class only, {_listed(found)}; expected 2 classes or more."
-                )
-            names = tuple(sorted(found))
-        else:
-            names = tuple(class_names)
-            if len(set(names)) != len(names):
-                raise InputError("`class_names` has the same name twice; names must differ.")
-            unknown = found.difference(names)
-            if unknown:
-                raise InputError(
-                    f"{source}: has classes that are not among the {len(names)} known ones: "
-                    f"{_listed(sorted(unknown))}; rename or remove them (known: {_listed(names)})."
-                )
-        ids = {name: index for index, name in enumerate(names)}
-        labels = np.array([ids[name] for _, name in rows], dtype=np.int32)
+        names, labels = number_classes(source, [name for _, name in rows], class_names)
         return cls(tuple(path for path, _ in rows), labels, names, root)
-
-
-def _visible(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Returns the sub-folders and the other entries that are not hidden, each sorted by name."""
-    folders: list[Path] = []
-    others: list[Path] = []
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if not entry.name.startswith("."):
-            (folders if entry.is_dir() else others).append(entry)
-    return folders, others
-
-
-def _images(folder: Path, root: Path) -> list[Path]:
-    """Finds the images of one class, following links but entering no real folder twice."""
-    images: list[Path] = []
-    seen = {root.resolve()}
-    waiting = [folder]
-    while waiting:
-        current = waiting.pop()
-        real = current.resolve()
-        if real in seen:
-            continue
-        seen.add(real)
-        folders, files = _visible(current)
-        images += [file for file in files if _is_image(file)]
-        waiting += reversed(folders)
-    return sorted(images, key=lambda image: image.as_posix())
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and path.is_file()
 
 
 def _csv_rows(path: Path, root: Path, file: TextIO) -> Iterator[tuple[Path, str]]:
     lines = csv.reader(file, strict=True)
     header = next(lines, [])
-    if sorted(header) != ["label", "path"]:
-        raise InputError(
-            f"{path}: has the columns {_listed(header) or '(none)'}; expected exactly path,label."
-        )
+    _check_columns(path, header)
     for values in lines:
         if not values:
             continue
@@ -243,12 +293,44 @@ def _csv_rows(path: Path, root: Path, file: TextIO) -> Iterator[tuple[Path, str]
         if len(values) != 2:
             raise InputError(f"{line}: has {len(values)} values; expected a path and a label.")
         row = dict(zip(header, values, strict=True))
-        name, label = row["path"], row["label"].strip()
-        if not name or not label:
-            raise InputError(f"{line}: has an empty path or label; fill it in or remove the line.")
-        if not _is_file(root / name):
-            raise InputError(f"{line}: there is no image file {name!r} in {root}.")
-        yield root / name, label
+        yield _checked_row(line, root, row["path"], row["label"])
+
+
+def _parquet_rows(path: Path, root: Path) -> Iterator[tuple[Path, str]]:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError(
+            f"{path}: needs pyarrow to be read; run `pip install 'keras-cmm[parquet]'`."
+        ) from error
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            columns = file.schema_arrow.names
+            _check_columns(path, columns)
+            table = file.read().to_pydict()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except pyarrow.ArrowException as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: is not a valid Parquet file ({reason}).") from error
+    for number, (name, label) in enumerate(zip(table["path"], table["label"], strict=True)):
+        yield _checked_row(f"{path}, row {number}", root, name, label)
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    if sorted(columns) != ["label", "path"]:
+        raise InputError(
+            f"{path}: has the columns {listed(columns) or '(none)'}; expected exactly path,label."
+        )
+
+
+def _checked_row(where: str, root: Path, name: Any, label: Any) -> tuple[Path, str]:
+    label = "" if label is None else str(label).strip()
+    if not name or not isinstance(name, str) or not label:
+        raise InputError(f"{where}: has an empty path or label; fill it in or remove the line.")
+    if not _is_file(root / name):
+        raise InputError(f"{where}: there is no image file {name!r} in {root}.")
+    return root / name, label
 
 
 def _is_file(path: Path) -> bool:
@@ -256,9 +338,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # such as a name that is too long
         return False
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(repr(name) for name in names[:5]) + more

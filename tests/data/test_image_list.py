@@ -1,4 +1,6 @@
+import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +112,30 @@ def test_link_loops_end(tmp_path):
         (tmp_path / name).symlink_to(tmp_path / target, target_is_directory=True)
     (tmp_path / "dog" / "itself.png").symlink_to(tmp_path / "dog" / "itself.png")
     images = ImageList.from_folder(tmp_path)
-    assert images.keys() == ["cat/1.png", "cat/sibling/1.png", "dog/1.png", "dog/sibling/1.png"]
+    keys = images.keys()
+    assert [key for key in keys if not key.endswith("itself.png")] == [
+        "cat/1.png",
+        "cat/sibling/1.png",
+        "dog/1.png",
+        "dog/sibling/1.png",
+    ]
+    # It has the name of an image; whoever reads it says what it is.
+    assert "dog/itself.png" in keys
+
+
+def test_what_only_has_the_name_of_an_image_is_listed(tmp_path):
+    make(tmp_path, "cat/1.png", "cat/album.png/2.png", "dog/1.png")
+    (tmp_path / "cat" / "empty.png").mkdir()
+    (tmp_path / "cat" / "nowhere.png").symlink_to("none.png")
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    assert ImageList.from_folder(tmp_path).keys() == [
+        "cat/1.png",
+        "cat/album.png/2.png",
+        "cat/empty.png",
+        "cat/nowhere.png",
+        "cat/pipe.png",
+        "dog/1.png",
+    ]
 
 
 def test_linked_class_folders_are_followed(tmp_path):
@@ -204,6 +229,96 @@ def test_csv_with_the_classes_of_a_model(tmp_path):
     path = table(tmp_path, "path,label\n1.png,cat\n")
     assert ImageList.from_csv(path, class_names=("dog", "cat")).labels.tolist() == [1]
     assert "'cat'" in refusal(ImageList.from_csv, path, class_names=("dog", "emu"))
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    def write(**columns):
+        parquet.write_table(pyarrow.table(columns), tmp_path / "labels.parquet")
+        return tmp_path / "labels.parquet"
+
+    return write
+
+
+def test_parquet(tmp_path, parquet):
+    make(tmp_path, "b, 1.png", "é.png", "sub/c.png")
+    paths, labels = ["b, 1.png", "é.png", "sub/c.png"], [" dog ", "çat", "dog"]
+    images = ImageList.from_parquet(parquet(label=labels, path=paths))
+    assert images.class_names == ("dog", "çat")
+    assert images.labels.tolist() == [0, 1, 0]
+    assert images.keys() == paths
+    table = tmp_path / "tables" / "labels.parquet"
+    table.parent.mkdir()
+    parquet(path=paths, label=[3, 1, 3]).rename(table)
+    images = ImageList.from_parquet(str(table), root=tmp_path, class_names=["1", "2", "3"])
+    assert images.labels.tolist() == [2, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"path": ["1.png"], "class": ["cat"]}, ["'path', 'class'", "path,label"]),
+        ({"path": ["1.png", "no.png"], "label": ["a", "b"]}, ["row 1", "'no.png'"]),
+        ({"path": ["1.png", None], "label": ["a", "b"]}, ["row 1", "empty"]),
+        ({"path": ["1.png", "2.png"], "label": ["a", None]}, ["row 1", "empty"]),
+        ({"path": [1, 2], "label": ["a", "b"]}, ["row 0", "empty"]),
+        ({"path": ["1.png", "2.png"], "label": ["a", "a"]}, ["one class only"]),
+    ],
+)
+def test_parquet_refusals(tmp_path, parquet, columns, words):
+    make(tmp_path, "1.png", "2.png")
+    path = parquet(**columns)
+    message = refusal(ImageList.from_parquet, path)
+    for word in [*words, str(path)]:
+        assert word in message
+
+
+def test_parquet_that_cannot_be_read(tmp_path, parquet, monkeypatch):
+    assert "cannot be read" in refusal(ImageList.from_parquet, tmp_path / "none.parquet")
+    path = parquet(path=[], label=[])
+    assert "lists no images" in refusal(ImageList.from_parquet, path)
+    path.write_bytes(path.read_bytes()[:-8])
+    assert "not a valid Parquet" in refusal(ImageList.from_parquet, path)
+    path.write_text("path,label")
+    assert "not a valid Parquet" in refusal(ImageList.from_parquet, path)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    assert "pip install 'keras-cmm[parquet]'" in refusal(ImageList.from_parquet, path)
+
+
+def coop_file(root, train, test=()):
+    path = Path(root, "split_zhou_Pets.json")
+    path.write_text(json.dumps({"train": train, "val": [], "test": list(test)}))
+    return path
+
+
+def test_coop(tmp_path):
+    make(tmp_path / "images", "sub/b.jpg", "a.jpg", "c.jpg")
+    train = [["sub/b.jpg", 1, "cat"], ["a.jpg", 0, "dog"]]
+    path = coop_file(tmp_path, train, [["c.jpg", 2, "emu"]])
+    images = ImageList.from_coop(str(path), tmp_path / "images", "train")
+    # Names by id, of all splits, and rows in the file's order.
+    assert images.class_names == ("dog", "cat", "emu")
+    assert images.labels.tolist() == [1, 0]
+    assert images.labels.dtype == np.int32
+    assert images.keys() == ["sub/b.jpg", "a.jpg"]
+    test = ImageList.from_coop(path, tmp_path / "images", "test", class_names=["emu", "cat"])
+    assert (test.class_names, test.labels.tolist()) == (("emu", "cat"), [0])
+    assert len(ImageList.from_coop(path, tmp_path / "images", "val")) == 0
+    with pytest.raises(ValueError, match="split='valid'"):
+        ImageList.from_coop(path, tmp_path / "images", "valid")
+
+
+def test_coop_with_missing_images(tmp_path):
+    make(tmp_path, "a.jpg")
+    path = coop_file(tmp_path, [["a.jpg", 0, "dog"], ["b.jpg", 1, "cat"], ["c.jpg", 1, "cat"]])
+    message = refusal(ImageList.from_coop, path, tmp_path, "train")
+    assert message.startswith(f"{tmp_path / 'b.jpg'}: is listed in {path}")
+    assert "1 more of 3" in message
+    assert "complete the download" in message
+    assert "no such folder" in refusal(ImageList.from_coop, path, tmp_path / "none", "train")
 
 
 def test_take(tmp_path):
