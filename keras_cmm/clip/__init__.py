@@ -1,10 +1,11 @@
 """CLIP: loading models, reading images, embedding images and texts, prompts."""
 
+from keras_cmm.clip.backbones import logit_scale, prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.image_embedder import EmbeddedImages, ImageEmbedder
 from keras_cmm.clip.image_preprocessor import ImagePreprocessor
 from keras_cmm.clip.image_reading import read_image
-from keras_cmm.clip.loading import BUNDLED_PRESETS, load, logit_scale, preset_path
+from keras_cmm.clip.loading import BUNDLED_PRESETS, load, preset_path
 from keras_cmm.clip.prompts import PROMPT_TEMPLATES, build_prompts, read_descriptions
 from keras_cmm.clip.text_embedder import TextEmbedder
 
@@ -19,6 +20,7 @@ __all__ = [
     "build_prompts",
     "load",
     "logit_scale",
+    "prepare_backbone",
     "preset_path",
     "read_descriptions",
     "read_image",

@@ -9,10 +9,11 @@ class CLIPModel(NamedTuple):
     """A CLIP backbone with the tokenizer and the image converter it was trained with.
 
     Args:
-        backbone: a `keras_hub.models.CLIPBackbone`.
-        tokenizer: a `keras_hub.models.CLIPTokenizer`.
-        image_converter: a `keras_hub.layers.CLIPImageConverter`; only its settings are used, see
-            `ImagePreprocessor`.
+        backbone: a `CLIPBackbone`, `SigLIPBackbone` or `MetaCLIP2Backbone` of keras-hub, see
+            `prepare_backbone`.
+        tokenizer: the keras-hub tokenizer of the backbone, such as `CLIPTokenizer`.
+        image_converter: the keras-hub image converter of the backbone; only its settings are used,
+            see `ImagePreprocessor`.
     """
 
     backbone: Any

@@ -25,6 +25,8 @@ _INTERPOLATIONS = {
 class ImagePreprocessor:
     """CLIP's own image pipeline: shorter side to size with PIL, centre crop, scale, normalise.
 
+    SigLIP's has no crop.
+
     keras-hub's image converter resizes without antialias, up to 0.125 of a normalised unit away on
     average from what CLIP was trained and published with. For RGB images this gives the same bits
     as the PIL image processor of transformers. Beyond it, files are turned upright by their EXIF
@@ -35,6 +37,8 @@ class ImagePreprocessor:
         mean: three floats, the channel means of values in [0, 1].
         std: three floats, the channel standard deviations of values in [0, 1].
         interpolation: `"bicubic"`, `"bilinear"`, `"lanczos3"` or `"nearest"`.
+        crop: bool. Whether the aspect ratio is kept and what is over cut off; otherwise the image
+            is squeezed into the square.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -56,6 +60,7 @@ class ImagePreprocessor:
         mean: Sequence[float] = OPENAI_MEAN,
         std: Sequence[float] = OPENAI_STD,
         interpolation: str = "bicubic",
+        crop: bool = True,
     ) -> None:
         if not isinstance(image_size, int) or image_size < 1:
             raise ValueError(f"`image_size` must be an int >= 1. Received: {image_size=}")
@@ -68,10 +73,11 @@ class ImagePreprocessor:
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.interpolation = interpolation
+        self.crop = crop
 
     @classmethod
     def from_image_converter(cls, converter: Any) -> ImagePreprocessor:
-        """Takes size, mean, standard deviation and interpolation from a keras-hub converter.
+        """Takes size, mean, standard deviation, interpolation and crop from a keras-hub converter.
 
         Args:
             converter: a `keras_hub.layers.ImageConverter` with a square `image_size`.
@@ -80,8 +86,13 @@ class ImagePreprocessor:
             The preprocessor with the same settings.
 
         Raises:
-            ValueError: if the converter has no square image size.
+            ValueError: if the converter has no square image size, or pads images.
         """
+        if converter.pad_to_aspect_ratio:
+            raise ValueError(
+                "the image converter pads images, which CLIP's preprocessing does not. "
+                f"Received: {converter.pad_to_aspect_ratio=}"
+            )
         size = converter.image_size
         if size is None or size[0] != size[1]:
             raise ValueError(
@@ -92,7 +103,13 @@ class ImagePreprocessor:
         offset = np.broadcast_to(0.0 if converter.offset is None else converter.offset, 3)
         std = 1.0 / (255.0 * scale.astype("float64"))
         mean = -offset.astype("float64") * std
-        return cls(int(size[0]), mean.tolist(), std.tolist(), converter.interpolation)
+        return cls(
+            int(size[0]),
+            mean.tolist(),
+            std.tolist(),
+            converter.interpolation,
+            converter.crop_to_aspect_ratio,
+        )
 
     def pixels(self, image: Any) -> npt.NDArray[np.uint8]:
         """Resizes and crops an image.
@@ -111,6 +128,8 @@ class ImagePreprocessor:
         shorter, longer = min(width, height), max(width, height)
         scaled = int(size * longer / shorter)
         target = (size, scaled) if width <= height else (scaled, size)
+        if not self.crop:
+            target = (size, size)
         if picture.size != target:
             picture = picture.resize(target, _INTERPOLATIONS[self.interpolation])
         left, top = (picture.width - size) // 2, (picture.height - size) // 2

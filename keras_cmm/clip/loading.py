@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
-from keras import ops
 
+from keras_cmm.clip.backbones import prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.hub_files import fetch_from_hub, is_hub_id
 from keras_cmm.clip.hugging_face_checkpoint import load_hugging_face
@@ -86,12 +85,14 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
     path = Path(name)
     hide_gpus_from_tensorflow()
     if path.is_file():
-        return load_state_dict(path, dtype)
-    if path.is_dir() and _model_type(path) == "clip":
-        return load_hugging_face(path, dtype)
-    if path.is_dir() and (path / CONFIG_FILE).is_file():
-        return load_open_clip(path, dtype)
-    return _load_preset(name, os.fspath(source), dtype)
+        model = load_state_dict(path, dtype)
+    elif path.is_dir() and _model_type(path) == "clip":
+        model = load_hugging_face(path, dtype)
+    elif path.is_dir() and (path / CONFIG_FILE).is_file():
+        model = load_open_clip(path, dtype)
+    else:
+        model = _load_preset(name, os.fspath(source), dtype)
+    return model._replace(backbone=prepare_backbone(model.backbone))
 
 
 def _model_type(folder: Path) -> str | None:
@@ -114,10 +115,6 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
             f"({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be downloaded, or the "
             "folder of a preset or a CLIP checkpoint."
         ) from error
-    if not isinstance(backbone, keras_hub.models.CLIPBackbone):
-        raise InputError(
-            f"the preset {source!r} is a {type(backbone).__name__}, not a CLIPBackbone."
-        )
     return CLIPModel(backbone, tokenizer, converter)
 
 
@@ -131,18 +128,6 @@ def hide_gpus_from_tensorflow() -> None:
     # It may be in use already, and then there is nothing to hide any more.
     with contextlib.suppress(RuntimeError):
         sys.modules["tensorflow"].config.set_visible_devices([], "GPU")
-
-
-def logit_scale(backbone: Any) -> float:
-    """Returns what a CLIP backbone multiplies cosine similarities by, about 100 for OpenAI's.
-
-    Args:
-        backbone: a `keras_hub.models.CLIPBackbone`.
-
-    Returns:
-        The scale; the backbone stores its logarithm.
-    """
-    return float(np.exp(ops.convert_to_numpy(backbone.clip_head.logit_scale)))
 
 
 def _reason(error: Exception) -> str:

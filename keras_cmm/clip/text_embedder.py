@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_cmm.clip._inference import inference_mode, normalized, unit_rows
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.tokenization import tokenize
 
 
 class TextEmbedder:
@@ -40,15 +41,11 @@ class TextEmbedder:
             texts: any texts; one that is too long is cut, and keeps its end token.
 
         Returns:
-            int32 array of shape `(texts, max_sequence_length)`.
+            int32 array of shape `(texts, max_sequence_length)`, for CLIP the tokens of
+            transformers' `CLIPTokenizer`.
         """
-        tokenizer = self.clip_model.tokenizer
         length = self.clip_model.backbone.text_encoder.max_sequence_length
-        ids = np.full((len(texts), length), tokenizer.pad_token_id, dtype="int32")
-        for row, tokens in enumerate(tokenizer(list(texts)) if len(texts) else ()):
-            kept = [tokenizer.start_token_id, *tokens[: length - 2], tokenizer.end_token_id]
-            ids[row, : len(kept)] = kept
-        return ids
+        return tokenize(self.clip_model.tokenizer, texts, length)
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embeds texts.
@@ -59,10 +56,14 @@ class TextEmbedder:
         Returns:
             float32 array of shape `(texts, dim)`, rows of unit length.
         """
+        import keras_hub
+
         backbone = self.clip_model.backbone
         ids = self.token_ids(texts)
-        # Attention is causal, so what comes after the last end token changes nothing.
-        used = int((ids.argmax(axis=1) + 1).max(initial=1))
+        used = ids.shape[1]
+        if isinstance(self.clip_model.tokenizer, keras_hub.models.CLIPTokenizer):
+            # Attention is causal, so what comes after the end token, the highest, changes nothing.
+            used = int((ids.argmax(axis=1) + 1).max(initial=1))
         batches = []
         for start in range(0, len(ids), self.batch_size):
             batch = ops.convert_to_tensor(ids[start : start + self.batch_size, :used])

@@ -54,6 +54,8 @@ def converter(**changes):
         "scale": [1 / (255 * s) for s in OPENAI_STD],
         "offset": [-m / s for m, s in zip(OPENAI_MEAN, OPENAI_STD, strict=True)],
         "interpolation": "bicubic",
+        "crop_to_aspect_ratio": True,
+        "pad_to_aspect_ratio": False,
     }
     return SimpleNamespace(**settings | changes)
 

@@ -392,7 +392,7 @@ def test_bad_class_names(tiny_preset, names, message):
 def test_what_is_no_saved_classifier(tiny_preset, tmp_path):
     with pytest.raises(InputError, match="is no saved CMM classifier"):
         CMMImageClassifier.from_preset(tiny_preset)
-    with pytest.raises(InputError, match=r"has no config\.json"):
+    with pytest.raises(InputError, match="holds no model"):
         CMMImageClassifier.from_preset(tmp_path)
     with pytest.raises(InputError, match="is no saved CMM classifier"):
         CMMImageClassifier.from_preset("no_such_preset")

@@ -1,0 +1,199 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_clip import tiny_vocabulary
+from transformers_clip import SIZES, image_embeddings, make_model, save_checkpoint, text_embeddings
+
+from keras_cmm import clip
+from keras_cmm.errors import InputError
+
+TEXTS = ["a cat", "", "the dog, and a cat!", "naïve 🐈 café", "x" * 100, "a <|endoftext|> b"]
+
+
+def pictures(count=4):
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(rng.integers(0, 256, (40 + 13 * n, 90 - 11 * n, 3), dtype="uint8"))
+        for n in range(count)
+    ]
+
+
+def check_equal(model, folder):
+    ours = clip.load(folder)
+    images = clip.ImageEmbedder(ours).embed(pictures()).embeddings
+    np.testing.assert_allclose(images, image_embeddings(model, folder, pictures()), atol=1e-5)
+    texts = clip.TextEmbedder(ours).embed(TEXTS)
+    np.testing.assert_allclose(texts, text_embeddings(model, folder, TEXTS), atol=1e-5)
+    expected_scale = model.logit_scale.exp().item()
+    assert clip.logit_scale(ours.backbone) == pytest.approx(expected_scale, rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model("ViT-B/32")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(model, tmp_path_factory):
+    """A folder of transformers. Tests must not change it."""
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"), model)
+
+
+@pytest.fixture
+def copy(checkpoint, tmp_path):
+    return shutil.copytree(checkpoint, tmp_path / "copy")
+
+
+def change_json(path, **changes):
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps(content))
+
+
+def change_section(folder, section, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    config[section] |= changes
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_embeddings_are_those_of_transformers(size, tmp_path):
+    model = make_model(size)
+    check_equal(model, save_checkpoint(tmp_path, model))
+
+
+def test_shards(model, tmp_path):
+    save_checkpoint(tmp_path, model, max_shard_size="200KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
+    check_equal(model, tmp_path)
+
+
+def test_half_precision_weights(model, checkpoint, tmp_path):
+    half = make_model("ViT-B/32").to(torch.bfloat16)
+    save_checkpoint(tmp_path, half)
+    check_equal(half.float(), tmp_path)
+
+
+def test_pickled_weights(model, copy):
+    (copy / "model.safetensors").unlink()
+    torch.save(model.state_dict(), copy / "pytorch_model.bin")
+    check_equal(model, copy)
+
+
+def test_vocabulary_and_merges_in_files_of_their_own(model, copy):
+    vocabulary, merges = tiny_vocabulary()
+    (copy / "tokenizer.json").unlink()
+    (copy / "vocab.json").write_text(json.dumps(vocabulary))
+    (copy / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+    tokens = clip.TextEmbedder(clip.load(copy)).token_ids(TEXTS)
+    (copy / "tokenizer_config.json").unlink()
+    check_equal(model, copy)
+    assert tokens.max() == vocabulary["<|endoftext|>"]
+
+
+def test_without_image_settings_they_are_openais(copy):
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        (copy / name).unlink(missing_ok=True)
+    ours = clip.ImageEmbedder(clip.load(copy)).preprocessor
+    expected = clip.ImagePreprocessor(ours.image_size)
+    np.testing.assert_array_equal(ours(pictures()[0]), expected(pictures()[0]))
+    assert ours.image_size == SIZES["ViT-B/32"].image_size
+
+
+def test_older_configs_have_a_second_copy_that_counts(model, copy):
+    config = json.loads((copy / "config.json").read_text())
+    config["text_config_dict"] = config["text_config"]
+    config["text_config"] = {"hidden_size": 8}
+    # What the number stood for in the configs of 2021: the highest id.
+    config["text_config_dict"]["eos_token_id"] = 2
+    (copy / "config.json").write_text(json.dumps(config))
+    check_equal(model, copy)
+
+
+def test_config_that_leaves_out_defaults(tmp_path):
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {"num_hidden_layers": 1, "vocab_size": len(tiny_vocabulary()[0])}
+    text |= {"eos_token_id": text["vocab_size"] - 1, "bos_token_id": text["vocab_size"] - 2}
+    vision = {"num_hidden_layers": 1}
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision)).eval()
+    save_checkpoint(tmp_path, model)
+    sections = {"text_config": text, "vision_config": vision}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip", **sections}))
+    check_equal(model, tmp_path)
+
+
+def refused(folder, message):
+    with pytest.raises(InputError, match=message) as caught:
+        clip.load(folder)
+    assert "\n" not in str(caught.value)
+    assert folder.name in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["siglip", "clip_vision_model", "bert", None])
+def test_other_model_types(copy, kind):
+    change_json(copy / "config.json", model_type=kind)
+    refused(copy, "cannot be loaded")
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "message"),
+    [
+        ("text_config", {"hidden_act": "relu"}, r"text_config\.hidden_act='relu'"),
+        ("vision_config", {"layer_norm_eps": 1e-3}, r"layer_norm_eps=0\.001"),
+        ("vision_config", {"num_channels": 1}, "1 channels"),
+        ("vision_config", {"num_attention_heads": 3}, "multiple of the heads"),
+        ("vision_config", {"num_attention_heads": None}, "whole numbers"),
+        ("vision_config", {"hidden_size": 64}, r"shape .* do not belong together"),
+        ("vision_config", {"patch_size": 16}, "do not belong together"),
+        ("vision_config", {"num_hidden_layers": 3}, r"no tensor .*layers\.2"),
+        ("vision_config", {"num_hidden_layers": 1}, "tensors that CLIP has not"),
+        ("text_config", {"vocab_size": 100}, "its model only 100"),
+        ("text_config", {"vocab_size": "all"}, "whole numbers"),
+        ("text_config", {"eos_token_id": 49407}, "eos_token_id=49407"),
+    ],
+)
+def test_configs_that_do_not_fit(copy, section, changes, message):
+    change_section(copy, section, **changes)
+    refused(copy, message)
+
+
+def test_section_that_is_no_object(copy):
+    change_json(copy / "config.json", vision_config=[1])
+    refused(copy, "vision_config is not an object")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '"text"', "\x00"])
+def test_damaged_config(copy, content):
+    (copy / "config.json").write_text(content)
+    refused(copy, "is not JSON|is not a JSON object")
+
+
+def test_missing_weights(copy):
+    (copy / "model.safetensors").unlink()
+    refused(copy, r"has no weights; expected model\.safetensors")
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, 5000])
+def test_cut_off_weights(copy, kept):
+    path = copy / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    refused(copy, "cannot be read as safetensors")
+
+
+def test_missing_shard(model, tmp_path):
+    save_checkpoint(tmp_path, model, max_shard_size="200KB")
+    min(tmp_path.glob("model-*.safetensors")).unlink()
+    refused(tmp_path, "no such file; the checkpoint is not complete")
+
+
+def test_missing_tokenizer(copy):
+    (copy / "tokenizer.json").unlink()
+    refused(copy, r"has no tokenizer; expected vocab\.json and merges\.txt, or tokenizer\.json")
+
+
+def test_dtype(checkpoint):
+    assert clip.load(checkpoint, dtype="bfloat16").backbone.compute_dtype == "bfloat16"
