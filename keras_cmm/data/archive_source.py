@@ -143,6 +143,10 @@ def _list_tar(path: Path) -> _Members:
                     _refuse, f"{path}/{info.name}: is a link or device, not an image file."
                 )
             members[info.name.removeprefix("./")] = read
+        end = archive.offset
+    # tarfile takes a damaged header, and the end of a file that is cut off, for the end of it all.
+    if _read_at(path, end, 512) != bytes(512):
+        raise tarfile.ReadError(f"it is cut off, or damaged at byte {end:,}")
     return members
 
 
@@ -205,7 +209,7 @@ def _visible_members(path: Path, members: _Members) -> _Members:
     if outside:
         warnings.warn(
             f"{path}: left out, since their paths lead out of the archive: {listed(outside)}.",
-            stacklevel=4,
+            stacklevel=3,
         )
     return visible
 
