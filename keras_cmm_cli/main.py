@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from keras_cmm_cli.commands.benchmark import benchmark
+from keras_cmm_cli.commands.convert import convert
 from keras_cmm_cli.commands.demo import demo
 from keras_cmm_cli.commands.embed import embed
 from keras_cmm_cli.commands.evaluate import evaluate
@@ -60,7 +61,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, fit, evaluate, predict, embed, benchmark):
+for _command in (demo, fit, evaluate, predict, embed, benchmark, convert):
     cli.add_command(_command)
 
 

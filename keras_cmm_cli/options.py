@@ -11,7 +11,8 @@ preset_option = click.option(
     "--preset",
     required=True,
     help="CLIP to build on: a keras-hub name such as clip_vit_base_patch16, kaggle://..., hf://... "
-    "or a preset folder; or emoji_clip_tiny, which comes with the package.",
+    "or a preset folder; a checkpoint, see convert; or emoji_clip_tiny, which comes with the "
+    "package.",
 )
 batch_size_option = click.option(
     "--batch-size",

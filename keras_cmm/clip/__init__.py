@@ -6,6 +6,7 @@ from keras_cmm.clip.image_embedder import EmbeddedImages, ImageEmbedder
 from keras_cmm.clip.image_preprocessor import ImagePreprocessor
 from keras_cmm.clip.image_reading import read_image
 from keras_cmm.clip.loading import BUNDLED_PRESETS, load, preset_path
+from keras_cmm.clip.presets import make_preprocessor, save_preset
 from keras_cmm.clip.prompts import PROMPT_TEMPLATES, build_prompts, read_descriptions
 from keras_cmm.clip.text_embedder import TextEmbedder
 
@@ -20,8 +21,10 @@ __all__ = [
     "build_prompts",
     "load",
     "logit_scale",
+    "make_preprocessor",
     "prepare_backbone",
     "preset_path",
     "read_descriptions",
     "read_image",
+    "save_preset",
 ]

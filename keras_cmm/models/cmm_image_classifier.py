@@ -22,6 +22,8 @@ from keras_cmm.clip import (
     build_prompts,
     load,
     logit_scale,
+    make_preprocessor,
+    prepare_backbone,
     preset_path,
 )
 from keras_cmm.errors import InputError
@@ -92,8 +94,15 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         head: CMMClassifier | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(backbone, self.backbone_cls):
+            raise ValueError(
+                f"`backbone` must be a {self.backbone_cls.__name__}; for another kind that "
+                "`keras_cmm.clip.load` reads, use `CMMImageClassifier.from_preset`. "
+                f"Received: a {type(backbone).__name__}"
+            )
         class_names = _checked_class_names(class_names)
         compile_now = kwargs.pop("compile", True)
+        backbone = prepare_backbone(backbone)
         backbone.trainable = False
 
         # === Layers ===
@@ -144,7 +153,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         dtype: Any = None,
         **kwargs: Any,
     ) -> CMMImageClassifier:
-        """Makes a classifier on a CLIP preset, or loads one that was saved.
+        """Makes a classifier on a CLIP preset or checkpoint, or loads one that was saved.
 
         Args:
             preset: what `keras_cmm.clip.load` takes, or a folder that `save_to_preset` wrote.
@@ -167,12 +176,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         if class_names is not None:
             model = load(preset, dtype=dtype)
-            preprocessor = keras_hub.models.CLIPPreprocessor(
-                model.tokenizer,
-                model.image_converter,
-                sequence_length=model.backbone.text_encoder.max_sequence_length,
-            )
-            return cls(model.backbone, class_names, preprocessor, **kwargs)
+            kind = _class_for(model.backbone, cls)
+            return kind(model.backbone, class_names, make_preprocessor(model), **kwargs)
         if kwargs:
             raise ValueError(
                 "a saved classifier takes no other arguments; give `class_names` for a new one. "
@@ -472,7 +477,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         # Presets leave out how a model was built. A built head waits for its saved prototypes; an
         # unbuilt one would ask for class texts, before the tokenizer has its vocabulary.
         if config.get("head") is not None and not config["head"].built:
-            config["head"].build((None, config["backbone"].projection_dim))
+            config["head"].build((None, prepare_backbone(config["backbone"]).projection_dim))
         return cls(**config)
 
     def _clip_model(self) -> CLIPModel:
@@ -584,6 +589,28 @@ def _checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
     if repeated:
         raise InputError(f"`class_names` must differ. Received twice: {repeated[0]!r}")
     return names
+
+
+# keras-hub finds the class of a saved classifier by that of its backbone.
+@keras.saving.register_keras_serializable(package="keras_cmm")
+class _SigLIPCMMImageClassifier(CMMImageClassifier):
+    """A `CMMImageClassifier` on SigLIP."""
+
+    backbone_cls = keras_hub.models.SigLIPBackbone
+    preprocessor_cls = keras_hub.models.SigLIPPreprocessor
+
+
+@keras.saving.register_keras_serializable(package="keras_cmm")
+class _MetaCLIP2CMMImageClassifier(CMMImageClassifier):
+    """A `CMMImageClassifier` on MetaCLIP 2."""
+
+    backbone_cls = keras_hub.models.MetaCLIP2Backbone
+    preprocessor_cls = keras_hub.models.MetaCLIP2CausalLMPreprocessor
+
+
+def _class_for(backbone: Any, cls: type[CMMImageClassifier]) -> type[CMMImageClassifier]:
+    kinds = (cls, _SigLIPCMMImageClassifier, _MetaCLIP2CMMImageClassifier)
+    return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))
 
 
 def _is_saved_classifier(folder: Path) -> bool:

@@ -1,0 +1,175 @@
+"""SigLIP and MetaCLIP 2 of keras-hub behind CLIP's interface, with small random models."""
+
+import io
+
+import keras
+import keras_hub
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_cmm import CMMImageClassifier, clip
+from keras_cmm.errors import InputError
+
+# keras-hub leaves the vocabulary's file open.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+SIDE = 32
+TEXTS = ["A cat, and a Dog!", "", "  Two   dogs; one cat. ", "the cat " * 40]
+
+
+@pytest.fixture(scope="module")
+def sentence_pieces():
+    """The bytes of a SentencePiece model, as both have it for their vocabulary."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(["a cat and a dog", "the cats", "two dogs one cat"] * 5),
+        model_writer=model,
+        vocab_size=40,
+        unk_id=0,
+        bos_id=1,
+        eos_id=2,
+        pad_id=-1,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return model.getvalue()
+
+
+@pytest.fixture(scope="module")
+def siglip_preset(sentence_pieces, tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    sizes = {"hidden_dim": 24, "num_layers": 2, "num_heads": 2, "intermediate_dim": 40}
+    vision = keras_hub.models.SigLIPVisionEncoder(
+        patch_size=8, image_shape=(SIDE, SIDE, 3), **sizes
+    )
+    text = keras_hub.models.SigLIPTextEncoder(
+        vocabulary_size=60, embedding_dim=24, max_sequence_length=16, **sizes
+    )
+    preprocessor = keras_hub.models.SigLIPPreprocessor(
+        keras_hub.models.SigLIPTokenizer(proto=sentence_pieces),
+        keras_hub.layers.SigLIPImageConverter(
+            image_size=(SIDE, SIDE),
+            scale=1 / 127.5,
+            offset=-1.0,
+            interpolation="bicubic",
+            crop_to_aspect_ratio=False,
+        ),
+        sequence_length=16,
+    )
+    folder = tmp_path_factory.mktemp("siglip")
+    keras_hub.models.SigLIPBackbone(vision, text).save_to_preset(str(folder))
+    preprocessor.save_to_preset(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def metaclip_preset(sentence_pieces, tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    sizes = {"hidden_dim": 24, "num_layers": 2, "num_heads": 2, "intermediate_dim": 40}
+    vision = keras_hub.models.MetaCLIP2VisionEncoder(
+        patch_size=8, image_shape=(SIDE, SIDE, 3), **sizes
+    )
+    text = keras_hub.models.MetaCLIP2TextEncoder(
+        vocabulary_size=60, embedding_dim=24, max_sequence_length=16, **sizes
+    )
+    preprocessor = keras_hub.models.MetaCLIP2CausalLMPreprocessor(
+        keras_hub.models.MetaCLIP2Tokenizer(proto=sentence_pieces),
+        keras_hub.layers.MetaCLIP2ImageConverter(
+            image_size=(SIDE, SIDE), scale=1 / 255, interpolation="bicubic"
+        ),
+        sequence_length=16,
+    )
+    folder = tmp_path_factory.mktemp("metaclip")
+    keras_hub.models.MetaCLIP2Backbone(vision, text, projection_dim=20).save_to_preset(str(folder))
+    preprocessor.save_to_preset(str(folder))
+    return folder
+
+
+@pytest.fixture(params=["siglip_preset", "metaclip_preset"])
+def preset(request):
+    return request.getfixturevalue(request.param)
+
+
+def picture(width, height):
+    rng = np.random.default_rng(width)
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype="uint8"))
+
+
+def test_tokens_are_those_of_keras_hubs_preprocessor(preset):
+    kind = type(clip.make_preprocessor(clip.load(preset)))
+    theirs = kind.from_preset(str(preset))
+    images = np.zeros((len(TEXTS), SIDE, SIDE, 3), dtype="float32")
+    expected = theirs({"images": images, "prompts": TEXTS})["token_ids"]
+    ids = clip.TextEmbedder(clip.load(preset)).token_ids(TEXTS)
+    np.testing.assert_array_equal(ids, keras.ops.convert_to_numpy(expected))
+
+
+def test_embeddings_are_the_backbones(preset):
+    model = clip.load(preset)
+    texts = clip.TextEmbedder(model, batch_size=2).embed(TEXTS)
+    ids = clip.TextEmbedder(model).token_ids(TEXTS)
+    expected = keras.ops.convert_to_numpy(model.backbone.get_text_embeddings(ids))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(texts, expected, atol=1e-5)
+    images = clip.ImageEmbedder(model).embed([picture(50, 40)]).embeddings
+    assert images.shape == (1, model.backbone.projection_dim)
+    assert np.linalg.norm(images) == pytest.approx(1)
+
+
+def test_siglip_squeezes_images(siglip_preset):
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    theirs = SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE}, resample=3)
+    ours = clip.ImageEmbedder(clip.load(siglip_preset)).preprocessor
+    for size in ((50, 40), (20, 90), (SIDE, SIDE), (1, 1)):
+        image = picture(*size)
+        expected = theirs(image, return_tensors="np")["pixel_values"][0].transpose(1, 2, 0)
+        np.testing.assert_array_equal(ours(image), expected)
+
+
+def test_logit_scale_is_the_heads(preset):
+    backbone = clip.load(preset).backbone
+    layer = next(layer for layer in backbone.layers if layer.name.endswith("_head"))
+    layer.logit_scale.assign(np.log(20.0))
+    assert clip.logit_scale(backbone) == pytest.approx(20.0)
+
+
+def test_classifier_is_saved_and_loaded(preset, tmp_path):
+    images = [picture(40, 40), picture(41, 40)]
+    classifier = CMMImageClassifier.from_preset(preset, class_names=["cat", "dog"])
+    classifier.fit(images, ["cat", "dog"], epochs=2, verbose=0)
+    classifier.save_to_preset(str(tmp_path))
+    again = CMMImageClassifier.from_preset(tmp_path)
+    np.testing.assert_allclose(again.predict(images), classifier.predict(images), atol=1e-5)
+
+
+def test_converted_preset_is_the_same_model(preset, tmp_path):
+    model = clip.load(preset)
+    clip.save_preset(model, tmp_path)
+    again = clip.load(tmp_path)
+    embeddings = [clip.TextEmbedder(each).embed(TEXTS) for each in (model, again)]
+    np.testing.assert_array_equal(*embeddings)
+
+
+def test_text_tower_ends_with_the_epsilon_of_clip(tiny_model, tiny_preset):
+    theirs = keras_hub.models.CLIPBackbone.from_preset(str(tiny_preset))
+    assert clip.prepare_backbone(theirs) is theirs
+    assert theirs.text_encoder.layer_norm.epsilon == 1e-5
+    assert tiny_model.backbone.text_encoder.layer_norm.epsilon == 1e-5
+
+
+def test_backbone_of_no_kind_of_clip():
+    backbone = keras_hub.models.ViTBackbone(
+        image_shape=(32, 32, 3), patch_size=16, num_layers=1, num_heads=1, hidden_dim=8, mlp_dim=8
+    )
+    with pytest.raises(InputError, match="Received: a ViTBackbone"):
+        clip.prepare_backbone(backbone)
+
+
+def test_constructor_names_from_preset_for_other_kinds(siglip_preset):
+    model = clip.load(siglip_preset)
+    with pytest.raises(ValueError, match=r"use `CMMImageClassifier\.from_preset`"):
+        CMMImageClassifier(model.backbone, ["cat", "dog"])
