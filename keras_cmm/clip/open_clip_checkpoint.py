@@ -10,12 +10,14 @@ from keras_cmm.clip.bpe_tokenizer import openai_tokenizer, read_tokenizer
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.image_settings import make_image_converter, read_open_clip_image_converter
 from keras_cmm.clip.openai_names import has_resnet_tower, with_transformers_names
+from keras_cmm.clip.resnet_backbone import ResNetSettings, build_resnet_backbone
 from keras_cmm.clip.vit_backbone import TowerSettings, ViTSettings, build_vit_backbone
 from keras_cmm.clip.weight_files import Weights, find_weights, read_json, read_weights
 from keras_cmm.errors import InputError
 
 CONFIG_FILE = "open_clip_config.json"
 _HEAD_DIM = 64  # OpenAI's, in every tower.
+_RESNET_STRIDE = 32  # Pixels that one position of the last feature map stands for.
 
 # What OpenCLIP takes where a config says nothing.
 _VISION_DEFAULTS = {
@@ -109,7 +111,7 @@ def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
         )
     weights = read_weights(weights_file)
     try:
-        backbone = build_vit_backbone(settings, with_transformers_names(weights), dtype)
+        backbone = _build_backbone(settings, weights, dtype)
     except InputError as error:
         raise InputError(f"{folder}: {error}") from error
     return CLIPModel(backbone, tokenizer, converter)
@@ -140,10 +142,19 @@ def load_state_dict(path: Path, dtype: Any = None) -> CLIPModel:
     weights = read_weights(path)
     try:
         settings = _settings_of_shapes(weights)
-        backbone = build_vit_backbone(settings, with_transformers_names(weights), dtype)
+        backbone = _build_backbone(settings, weights, dtype)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return CLIPModel(backbone, openai_tokenizer(), make_image_converter(settings.image_size))
+
+
+def _build_backbone(
+    settings: ViTSettings | ResNetSettings, weights: Weights, dtype: Any = None
+) -> Any:
+    renamed = with_transformers_names(weights)
+    if isinstance(settings, ResNetSettings):
+        return build_resnet_backbone(settings, renamed, dtype)
+    return build_vit_backbone(settings, renamed, dtype)
 
 
 def _section(
@@ -171,63 +182,80 @@ def _refuse_settings(path: Path, name: str, keys: set[str], section: dict[str, A
 
 def _settings_of_config(
     path: Path, config: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]
-) -> ViTSettings:
-    if isinstance(vision["layers"], list):
-        raise InputError(f"{path}: has a ResNet tower, which cannot be loaded yet.")
+) -> ViTSettings | ResNetSettings:
     image_size = vision["image_size"]
     if isinstance(image_size, list) and len(set(image_size)) == 1:
         image_size = image_size[0]
     sizes = {
         "embed_dim": config.get("embed_dim"),
         "vision_cfg.image_size": image_size,
-        **{f"vision_cfg.{key}": vision[key] for key in ("width", "layers", "head_width")},
-        "vision_cfg.patch_size": vision["patch_size"],
+        **{f"vision_cfg.{key}": vision[key] for key in ("width", "head_width")},
         **{f"text_cfg.{key}": text[key] for key in ("width", "layers", "heads")},
         **{f"text_cfg.{key}": text[key] for key in ("context_length", "vocab_size")},
     }
+    # The blocks of each stage, by which OpenCLIP too tells a ResNet.
+    is_resnet = isinstance(vision["layers"], list)
+    if is_resnet:
+        sizes |= {f"vision_cfg.layers[{stage}]": n for stage, n in enumerate(vision["layers"])}
+    else:
+        sizes |= {f"vision_cfg.{key}": vision[key] for key in ("layers", "patch_size")}
     for key, size in sizes.items():
         if not isinstance(size, int) or size < 1:
             raise InputError(f"{path}: has {key}={size!r}; expected a whole number >= 1.")
     activation = "quick_gelu" if config.get("quick_gelu") else "gelu"
-    return ViTSettings(
-        vision=TowerSettings(
-            vision["width"],
-            vision["layers"],
-            vision["width"] // vision["head_width"],
-            int(vision["width"] * vision["mlp_ratio"]),
-            activation,
-        ),
-        text=TowerSettings(
+    common: dict[str, Any] = {
+        "text": TowerSettings(
             text["width"],
             text["layers"],
             text["heads"],
             int(text["width"] * text["mlp_ratio"]),
             activation,
         ),
-        image_size=image_size,
-        patch_size=vision["patch_size"],
-        vocabulary_size=text["vocab_size"],
-        context_length=text["context_length"],
-        projection_dim=config["embed_dim"],
+        "image_size": image_size,
+        "vocabulary_size": text["vocab_size"],
+        "context_length": text["context_length"],
+        "projection_dim": config["embed_dim"],
+    }
+    width = vision["width"]
+    if is_resnet:
+        return ResNetSettings(tuple(vision["layers"]), width, vision["head_width"], **common)
+    tower = TowerSettings(
+        width,
+        vision["layers"],
+        width // vision["head_width"],
+        int(width * vision["mlp_ratio"]),
+        activation,
     )
+    return ViTSettings(tower, patch_size=vision["patch_size"], **common)
 
 
-def _settings_of_shapes(weights: Weights) -> ViTSettings:
-    if has_resnet_tower(weights):
-        raise InputError("has a ResNet tower, which cannot be loaded yet.")
+def _settings_of_shapes(weights: Weights) -> ViTSettings | ResNetSettings:
     if any(name.startswith("vision_model.") for name in weights):
         raise InputError("is of transformers; give its folder, with config and tokenizer.")
+    context_length, text_width = _shape(weights, "positional_embedding", 2)
+    common: dict[str, Any] = {
+        "text": _tower_of_shapes(weights, "transformer", text_width),
+        "vocabulary_size": _shape(weights, "token_embedding.weight", 2)[0],
+        "context_length": context_length,
+        "projection_dim": _shape(weights, "text_projection", 2)[1],
+    }
+    if has_resnet_tower(weights):
+        width = _shape(weights, "visual.layer1.0.conv1.weight", 4)[0]
+        positions, _ = _shape(weights, "visual.attnpool.positional_embedding", 2)
+        return ResNetSettings(
+            tuple(_count(weights, f"visual.layer{stage}") for stage in (1, 2, 3, 4)),
+            width,
+            _HEAD_DIM,
+            image_size=_RESNET_STRIDE * math.isqrt(positions - 1),
+            **common,
+        )
     patches = _shape(weights, "visual.conv1.weight", 4)
     positions, _ = _shape(weights, "visual.positional_embedding", 2)
-    context_length, width = _shape(weights, "positional_embedding", 2)
     return ViTSettings(
-        vision=_tower_of_shapes(weights, "visual.transformer", patches[0]),
-        text=_tower_of_shapes(weights, "transformer", width),
+        _tower_of_shapes(weights, "visual.transformer", patches[0]),
         image_size=patches[2] * math.isqrt(positions - 1),
         patch_size=patches[2],
-        vocabulary_size=_shape(weights, "token_embedding.weight", 2)[0],
-        context_length=context_length,
-        projection_dim=_shape(weights, "text_projection", 2)[1],
+        **common,
     )
 
 
@@ -237,13 +265,16 @@ def _tower_of_shapes(weights: Weights, name: str, width: int) -> TowerSettings:
             f"has a tower {width} wide, which is no multiple of the {_HEAD_DIM} of OpenAI's heads; "
             f"put the model's {CONFIG_FILE} beside it."
         )
-    blocks = {
-        key.removeprefix(f"{name}.resblocks.").partition(".")[0]
-        for key in weights
-        if key.startswith(f"{name}.resblocks.")
-    }
     dense_width, _ = _shape(weights, f"{name}.resblocks.0.mlp.c_fc.weight", 2)
-    return TowerSettings(width, len(blocks), width // _HEAD_DIM, dense_width, "quick_gelu")
+    blocks = _count(weights, f"{name}.resblocks")
+    return TowerSettings(width, blocks, width // _HEAD_DIM, dense_width, "quick_gelu")
+
+
+def _count(weights: Weights, name: str) -> int:
+    """Returns how many numbered parts a part of the model has."""
+    prefix = f"{name}."
+    parts = [key.removeprefix(prefix) for key in weights if key.startswith(prefix)]
+    return len({part.partition(".")[0] for part in parts})
 
 
 def _shape(weights: Weights, name: str, rank: int) -> tuple[int, ...]:
