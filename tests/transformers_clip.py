@@ -72,16 +72,17 @@ def make_model(size: str, seed: int = 0) -> Any:
     return model
 
 
-def save_checkpoint(folder: Path, model: Any, **kwargs: Any) -> Path:
+def save_checkpoint(
+    folder: Path, model: Any, vocabulary_and_merges: Any = None, **kwargs: Any
+) -> Path:
     """Saves the model with a tokenizer and an image processor; `kwargs` as of `save_pretrained`."""
     from transformers import CLIPTokenizer
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     model.save_pretrained(folder, **kwargs)
-    vocabulary, merges = tiny_vocabulary()
-    CLIPTokenizer(
-        vocab=vocabulary, merges=[tuple(rule.split(" ")) for rule in merges]
-    ).save_pretrained(folder)
+    vocabulary, merges = vocabulary_and_merges or tiny_vocabulary()
+    pairs = [tuple(rule.split(" ")) for rule in merges]
+    CLIPTokenizer(vocab=dict(vocabulary), merges=pairs).save_pretrained(folder)
     side = model.config.vision_config.image_size
     CLIPImageProcessorPil(
         size={"shortest_edge": side}, crop_size={"height": side, "width": side}

@@ -40,13 +40,17 @@ def read_tokenizer(folder: Path) -> Any:
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
         raise InputError(f"{path}: holds no BPE vocabulary, as CLIP's tokenizer has one.")
-    vocabulary = dict(model["vocab"])
-    for token in content.get("added_tokens") or ():
-        vocabulary.setdefault(token["content"], token["id"])
-    # Either "a b" or ["a", "b"], by the version that wrote it.
-    merges = [
-        merge if isinstance(merge, str) else " ".join(merge) for merge in model.get("merges") or ()
-    ]
+    try:
+        vocabulary = dict(model["vocab"])
+        for token in content.get("added_tokens") or ():
+            vocabulary.setdefault(token["content"], token["id"])
+        # Either "a b" or ["a", "b"], by the version that wrote it.
+        merges = [
+            merge if isinstance(merge, str) else " ".join(merge)
+            for merge in model.get("merges") or ()
+        ]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: is not of the form that transformers writes.") from error
     return make_tokenizer(vocabulary, merges, path)
 
 
