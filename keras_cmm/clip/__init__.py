@@ -2,6 +2,7 @@
 
 from keras_cmm.clip.backbones import logit_scale, prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.embedding_store import EmbeddingStore
 from keras_cmm.clip.image_embedder import EmbeddedImages, ImageEmbedder
 from keras_cmm.clip.image_preprocessor import ImagePreprocessor
 from keras_cmm.clip.image_reading import read_image
@@ -15,6 +16,7 @@ __all__ = [
     "PROMPT_TEMPLATES",
     "CLIPModel",
     "EmbeddedImages",
+    "EmbeddingStore",
     "ImageEmbedder",
     "ImagePreprocessor",
     "TextEmbedder",

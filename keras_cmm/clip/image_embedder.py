@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import warnings
 from collections import deque
@@ -9,13 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple
 
+import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_cmm.clip._embedding_buffer import EmbeddingBuffer
+from keras_cmm.clip._embedding_space import KEY_TYPE, EmbeddingSpace
 from keras_cmm.clip._inference import inference_mode, unit_rows
+from keras_cmm.clip._model_digest import ModelDigest
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.embedding_store import EmbeddingStore
 from keras_cmm.clip.image_preprocessor import ImagePreprocessor
+from keras_cmm.clip.image_reading import file_bytes, image_name, read_image
 from keras_cmm.errors import InputError
 
 
@@ -40,6 +48,8 @@ class ImageEmbedder:
     Args:
         clip_model: the model, as `keras_cmm.clip.load` returns it.
         batch_size: int. Images a forward pass.
+        store: an `EmbeddingStore` that embeddings are looked up in and written to, or `None`. It
+            may be set or exchanged at any time: `embedder.store = EmbeddingStore("folder")`.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -51,9 +61,13 @@ class ImageEmbedder:
         Radford et al., ICML 2021, arXiv:2103.00020.
     """
 
-    def __init__(self, clip_model: CLIPModel, batch_size: int = 32) -> None:
+    def __init__(
+        self, clip_model: CLIPModel, batch_size: int = 32, store: EmbeddingStore | None = None
+    ) -> None:
         self.clip_model = clip_model
         self.batch_size = batch_size
+        self.store = store
+        self._model_digest = ModelDigest(clip_model.backbone)
         self.preprocessor = ImagePreprocessor.from_image_converter(clip_model.image_converter)
 
     def embed(
@@ -74,34 +88,101 @@ class ImageEmbedder:
             The embeddings and which images they belong to.
 
         Raises:
-            InputError: If an image cannot be read and `on_error` is `"raise"`.
+            InputError: If an image cannot be read and `on_error` is `"raise"`, or the store cannot
+                be written or is damaged. What is in the store by then stays there.
+        """
+        embeddings = np.empty((0, self.clip_model.backbone.projection_dim), dtype="float32")
+        rows = [np.empty(0, dtype="int64")]
+        for part in self.embed_parts(images, on_error, progress):
+            start = len(embeddings)
+            # In place: with `np.concatenate` at the end, all would be held twice.
+            embeddings.resize((start + len(part.rows), embeddings.shape[1]), refcheck=False)
+            embeddings[start:] = part.embeddings
+            rows.append(part.rows)
+        return EmbeddedImages(embeddings, np.concatenate(rows))
+
+    def embed_parts(
+        self,
+        images: Iterable[Any],
+        on_error: Literal["raise", "skip"] = "raise",
+        progress: Callable[[int, int | None], None] | None = None,
+    ) -> Iterator[EmbeddedImages]:
+        """Embeds images as `embed` does, but yields the embeddings part by part.
+
+        Memory stays flat, however many images there are.
+
+        Args:
+            images: as of `embed`.
+            on_error: as of `embed`.
+            progress: as of `embed`.
+
+        Yields:
+            Embeddings of the next images, and which they are. Without a store a part is a batch,
+            with one it is up to `shard_size` images.
+
+        Raises:
+            InputError: As `embed`.
         """
         if on_error not in ("raise", "skip"):
             raise ValueError(f'`on_error` must be "raise" or "skip". Received: {on_error=}')
+        space = None
+        if self.store is not None:
+            dim = self.clip_model.backbone.projection_dim
+            space = self.store.space(self._description(), dim)
         total = len(images) if isinstance(images, Sized) else None
-        dim = self.clip_model.backbone.projection_dim
-        embeddings, rows = [np.empty((0, dim), dtype="float32")], []
-        batch: list[npt.NDArray[np.uint8]] = []
         done = 0
-        for row, pixels in enumerate(self._read_ahead(images)):
-            done = row + 1
-            if isinstance(pixels, InputError):
-                if on_error == "raise":
-                    raise pixels
-                warnings.warn(f"left out: {pixels}", stacklevel=2)
-                continue
-            batch.append(pixels)
-            rows.append(row)
-            if len(batch) == self.batch_size:
-                embeddings.append(self.embed_pixels(np.stack(batch)))
-                batch.clear()
-                if progress:
+
+        def readable() -> Iterator[_ReadImage]:
+            nonlocal done
+            reported = 0
+            for image in self._read_ahead(images, space):
+                done += 1
+                if not isinstance(image, InputError):
+                    yield image._replace(number=done - 1)
+                elif on_error == "raise":
+                    raise image
+                else:
+                    warnings.warn(f"left out: {image}", stacklevel=2)
+                if progress and done - reported >= self.batch_size:
+                    reported = done
                     progress(done, total)
-        if batch:
-            embeddings.append(self.embed_pixels(np.stack(batch)))
+
+        if space is None:
+            yield from self._embed_all(readable())
+        else:
+            yield from self._embed_missing(readable(), space)
         if progress:
             progress(done, total)
-        return EmbeddedImages(np.concatenate(embeddings), np.array(rows, dtype="int64"))
+
+    def _embed_all(self, images: Iterator[_ReadImage]) -> Iterator[EmbeddedImages]:
+        while batch := list(itertools.islice(images, self.batch_size)):
+            pixels = np.stack([image.pixels for image in batch if image.pixels is not None])
+            numbers = np.array([image.number for image in batch], dtype="int64")
+            yield EmbeddedImages(self.embed_pixels(pixels), numbers)
+
+    def _embed_missing(
+        self, images: Iterator[_ReadImage], space: EmbeddingSpace
+    ) -> Iterator[EmbeddedImages]:
+        buffer = EmbeddingBuffer(self.embed_pixels, self.batch_size, space)
+        try:
+            for number, key, pixels in images:
+                if buffer.add(number, key, pixels) and self.store is not None:
+                    self.store.taken += 1
+                if buffer.is_due:
+                    yield from itertools.starmap(EmbeddedImages, buffer.take())
+            buffer.embed_batch()
+            yield from itertools.starmap(EmbeddedImages, buffer.take())
+        finally:
+            # An image that cannot be read, or Ctrl-C, loses no batch that is done.
+            buffer.commit()
+
+    def _description(self) -> dict[str, Any]:
+        """Returns all that an embedding depends on besides the image."""
+        return {
+            "preprocessing": vars(self.preprocessor),
+            "backend": keras.backend.backend(),
+            **self._model_digest(),
+        }
 
     def embed_pixels(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Embeds one batch of images that are resized and cropped already.
@@ -116,14 +197,16 @@ class ImageEmbedder:
             images = ops.convert_to_tensor(self.preprocessor.normalize(pixels))
             return unit_rows(self.clip_model.backbone.get_vision_embeddings(images))
 
-    def _read_ahead(self, images: Iterable[Any]) -> Iterator[npt.NDArray[np.uint8] | InputError]:
-        """Yields the pixels of the images in their order, or why one cannot be read."""
+    def _read_ahead(
+        self, images: Iterable[Any], space: EmbeddingSpace | None
+    ) -> Iterator[_ReadImage | InputError]:
+        """Yields the images in their order, or why one cannot be read."""
         ahead = 4 * self.batch_size
-        waiting: deque[Future[npt.NDArray[np.uint8] | InputError]] = deque()
+        waiting: deque[Future[_ReadImage | InputError]] = deque()
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
             for image in images:
-                waiting.append(pool.submit(self._pixels_or_error, image))
+                waiting.append(pool.submit(self._read, image, space))
                 if len(waiting) >= ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -131,8 +214,50 @@ class ImageEmbedder:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _pixels_or_error(self, image: Any) -> npt.NDArray[np.uint8] | InputError:
+    def _read(self, image: Any, space: EmbeddingSpace | None) -> _ReadImage | InputError:
         try:
-            return self.preprocessor.pixels(image)
+            if space is None:
+                return _ReadImage(0, b"", self.preprocessor.pixels(image))
+            key, image = _identified(image)
+            known = space.find(np.frombuffer(key, KEY_TYPE))[0] >= 0
+            return _ReadImage(0, key, None if known else self.preprocessor.pixels(image))
         except InputError as error:
             return error
+
+
+class _ReadImage(NamedTuple):
+    """An image that is ready to be embedded; without pixels, where the store has it already."""
+
+    number: int
+    key: bytes
+    pixels: npt.NDArray[np.uint8] | None
+
+
+class _FileContent:
+    """The bytes of a file, for `read_image`, so that what is embedded is what was hashed."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        self._content = content
+        self._name = name
+
+    def read_bytes(self) -> bytes:
+        return self._content
+
+    def __str__(self) -> str:
+        return self._name
+
+
+def _identified(image: Any) -> tuple[bytes, Any]:
+    """Returns the key of an image in a store, and the image so that it need not be read again."""
+    content = file_bytes(image)
+    if content is not None:
+        return _key(b"file", content), _FileContent(content, image_name(image))
+    # All that follows depends on the RGB picture alone, whatever it was made from.
+    picture = read_image(image)
+    return _key(b"%d %d" % picture.size, picture.tobytes()), picture
+
+
+def _key(head: bytes, content: bytes) -> bytes:
+    digest = hashlib.sha256(head + b"\0")
+    digest.update(content)
+    return digest.digest()[: KEY_TYPE.itemsize]
