@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
     from keras_cmm import CMMImageClassifier
     from keras_cmm.clip import EmbeddedImages, ImageEmbedder
-    from keras_cmm.data import ImageList
-
-# Those of `keras_cmm.data.ImageList.from_folder`.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+    from keras_cmm.data import ImageList, ImageSource
 
 
 def images_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -32,13 +29,11 @@ def images_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--csv",
         "table",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="CSV file with the columns path,label, instead of class folders. Paths start from "
-        "IMAGES_DIR, or from the file's own folder.",
+        help="CSV or Parquet file with the columns path,label, instead of class folders. Paths "
+        "start from IMAGES_DIR, or from the file's own folder.",
     )(command)
     return click.argument(
-        "images_dir",
-        required=False,
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        "images_dir", required=False, type=click.Path(exists=True, path_type=Path)
     )(command)
 
 
@@ -49,42 +44,71 @@ strict_option = click.option(
 
 def list_images(
     images_dir: Path | None, table: Path | None, class_names: Sequence[str] | None = None
-) -> ImageList:
-    """Lists the images of a folder or CSV file.
+) -> ImageSource:
+    """Lists the images of a folder, archive or list.
 
     Args:
-        images_dir: The folder.
-        table: The CSV file, or `None` if the folder has one folder a class.
+        images_dir: The folder of images, or a zip, tar, Parquet or CSV file instead of it.
+        table: A CSV or Parquet list of files in the folder, or `None` if it has one folder a class.
         class_names: The classes of a trained model, or `None` for those that are found.
     """
     from keras_cmm.data import ImageList
 
     if table is not None:
-        return ImageList.from_csv(table, root=images_dir, class_names=class_names)
+        if images_dir is not None and not images_dir.is_dir():
+            raise click.UsageError(f"{images_dir} is no folder; with --csv give a folder or none.")
+        return _read_table(table, images_dir, class_names)
     if images_dir is None:
         raise click.UsageError("Missing argument 'IMAGES_DIR' or option '--csv'.")
+    if not images_dir.is_dir():
+        return _open_file(images_dir, class_names)
     images = ImageList.from_folder(images_dir, class_names=class_names)
-    if {"train", "test"} <= set(images.class_names) or {"train", "val"} <= set(images.class_names):
-        raise click.ClickException(
-            f"{images_dir}: its folders look like splits, not classes; give {images_dir / 'train'}."
-        )
+    _refuse_splits(images, images_dir, f"give {images_dir / 'train'}")
     return images
+
+
+def _read_table(path: Path, root: Path | None, class_names: Sequence[str] | None) -> ImageList:
+    from keras_cmm.data import ImageList
+
+    if path.suffix.lower() == ".parquet":
+        return ImageList.from_parquet(path, root=root, class_names=class_names)
+    return ImageList.from_csv(path, root=root, class_names=class_names)
+
+
+def _open_file(path: Path, class_names: Sequence[str] | None) -> ImageSource:
+    from keras_cmm.data import ArchiveSource, HFSource
+    from keras_cmm.data.image_list import is_parquet_list
+
+    suffix = path.suffix.lower()
+    if suffix == ".csv" or (suffix == ".parquet" and is_parquet_list(path)):
+        return _read_table(path, None, class_names)
+    if suffix == ".parquet":
+        return HFSource.from_parquet(path, class_names=class_names)
+    if suffix in (".zip", ".tar"):
+        images = ArchiveSource.from_file(path, class_names=class_names)
+        _refuse_splits(images, path, "pack the folder of each split by itself")
+        return images
+    raise click.ClickException(
+        f"{path}: is a file; give a folder of images, or a .zip, .tar, .csv or .parquet file."
+    )
+
+
+def _refuse_splits(images: ImageSource, path: Path, mend: str) -> None:
+    names = set(images.class_names)
+    if {"train", "test"} <= names or {"train", "val"} <= names:
+        raise click.ClickException(f"{path}: its folders look like splits, not classes; {mend}.")
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
     """Lists files as they are given, and the images at any depth in folders, sorted by path."""
+    from keras_cmm.data._folders import image_files
+
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in IMAGE_SUFFIXES
-            and file.is_file()
-            and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        )
+        inside = image_files(path)
         if not inside:
             raise click.ClickException(f"{path}: there are no images in it.")
         found += inside
@@ -106,7 +130,7 @@ def embed_images(
         return embedder.embed(images, on_error="raise" if strict else "skip", progress=progress)
 
 
-def find_broken(terminal: Terminal, images: ImageList, strict: bool) -> list[int]:
+def find_broken(terminal: Terminal, images: ImageSource, strict: bool) -> list[int]:
     """Opens every image; warns of those that cannot be read, or refuses them.
 
     Args:
@@ -120,16 +144,16 @@ def find_broken(terminal: Terminal, images: ImageList, strict: bool) -> list[int
     from keras_cmm.clip import read_image
     from keras_cmm.errors import InputError
 
-    def reason(path: Path) -> InputError | None:
+    def reason(image: Any) -> InputError | None:
         try:
-            read_image(path)
+            read_image(image)
         except InputError as error:
             return error
         return None
 
     broken = []
     with terminal.progress("checking images") as progress, ThreadPoolExecutor() as pool:
-        for row, error in enumerate(pool.map(reason, images.paths)):
+        for row, error in enumerate(pool.map(reason, images.images)):
             progress(row + 1, len(images))
             if error is None:
                 continue
@@ -142,12 +166,12 @@ def find_broken(terminal: Terminal, images: ImageList, strict: bool) -> list[int
 
 
 def embed_list(
-    terminal: Terminal, embedder: ImageEmbedder, images: ImageList, strict: bool
-) -> tuple[npt.NDArray[np.float32], ImageList]:
+    terminal: Terminal, embedder: ImageEmbedder, images: ImageSource, strict: bool
+) -> tuple[npt.NDArray[np.float32], ImageSource]:
     """Embeds listed images; returns the embeddings and the images that they belong to."""
-    embeddings, rows = embed_images(terminal, embedder, images.paths, strict)
+    embeddings, rows = embed_images(terminal, embedder, images.images, strict)
     if not len(rows):
-        raise click.ClickException(f"{images.root}: none of its images can be read.")
+        raise click.ClickException(f"none of the {len(images)} images can be read.")
     return embeddings, images.take(rows)
 
 
@@ -175,7 +199,7 @@ def load_classifier(model_dir: Path) -> CMMImageClassifier:
         ) from error
 
 
-def warn_of_short_classes(images: ImageList, short: dict[int, int], shots: object) -> None:
+def warn_of_short_classes(images: ImageSource, short: dict[int, int], shots: object) -> None:
     """Warns of classes that have fewer images than asked for."""
     if short:
         names = [f"{images.class_names[label]!r} ({count})" for label, count in short.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,5 +72,9 @@ def _gallery(
     for row in rows:
         best = np.argsort(-probabilities[row], kind="stable")[:_GUESSES]
         guesses = [(class_names[column], float(probabilities[row, column])) for column in best]
-        pictures.append(GalleryPicture(images[row], class_names[int(labels[row])], guesses))
+        picture = images[row]
+        # A file in an archive is read now, one on disk when the report is written.
+        if not isinstance(picture, Path | np.ndarray):
+            picture = picture.read_bytes()
+        pictures.append(GalleryPicture(picture, class_names[int(labels[row])], guesses))
     return pictures

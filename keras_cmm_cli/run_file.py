@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_cmm.data import ImageList
+    from keras_cmm.data import ImageSource
 
 RUN_FILE = "keras_cmm.json"
 RUN_FORMAT = "keras-cmm-run/1"
@@ -48,17 +48,16 @@ def versions() -> dict[str, str]:
     }
 
 
-def image_records(images: ImageList) -> list[dict[str, str]]:
+def image_records(images: ImageSource) -> list[dict[str, str]]:
     """Returns name, label and SHA-256 of images."""
     return [
-        {"name": name, "label": images.class_names[label], "sha256": file_hash(path)}
-        for name, label, path in zip(
-            images.keys(), images.labels.tolist(), images.paths, strict=True
-        )
+        {"name": name, "label": images.class_names[label], "sha256": file_hash(image)}
+        for name, image, label in images
     ]
 
 
-def file_hash(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_hash(image: Any) -> str:
+    """Returns the SHA-256 of the file of an image in hexadecimal."""
+    from keras_cmm.clip.image_reading import file_bytes
+
+    return hashlib.sha256(file_bytes(image) or b"").hexdigest()

@@ -105,6 +105,8 @@ class Terminal:
             for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
                 warnings.simplefilter("ignore", category)
             warnings.simplefilter("ignore", ResourceWarning)
+            # Pillow does not say which image it means; `read_image` does, where it matters.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             warnings.showwarning = self._show_warning
             yield
 

@@ -21,7 +21,7 @@ def visible_entries(folder: Path) -> tuple[list[Path], list[Path]]:
     return folders, others
 
 
-def images_below(folder: Path, outside: Iterable[Path] = ()) -> list[Path]:
+def image_files(folder: Path, outside: Iterable[Path] = ()) -> list[Path]:
     """Finds what has the name of an image, following links but entering no real folder twice.
 
     Links to nothing, pipes and folders without images that bear such a name are among them, so that

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data._class_names import listed, number_classes, renumber_classes
-from keras_cmm.data._folders import images_below, is_image_name, visible_entries
+from keras_cmm.data._folders import image_files, is_image_name, visible_entries
 from keras_cmm.data.coop_split import read_coop_split
 from keras_cmm.errors import InputError
 
@@ -88,7 +88,7 @@ class ImageList:
             raise InputError(f"{root}: is a file; expected a folder with one sub-folder a class.")
         try:
             folders, files = visible_entries(root)
-            found = {folder.name: images_below(folder, outside=[root]) for folder in folders}
+            found = {folder.name: image_files(folder, outside=[root]) for folder in folders}
         except OSError as error:
             raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
         empty = [name for name, images in found.items() if not images]
@@ -294,6 +294,26 @@ def _csv_rows(path: Path, root: Path, file: TextIO) -> Iterator[tuple[Path, str]
             raise InputError(f"{line}: has {len(values)} values; expected a path and a label.")
         row = dict(zip(header, values, strict=True))
         yield _checked_row(line, root, row["path"], row["label"])
+
+
+def is_parquet_list(path: Path) -> bool:
+    """Returns whether a Parquet file lists images, rather than holding them.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Whether it has a column `path`; also where it cannot be read, which `from_parquet` reports.
+    """
+    try:
+        import pyarrow
+        from pyarrow.parquet import read_schema
+    except ImportError:
+        return True
+    try:
+        return "path" in read_schema(path).names
+    except (OSError, pyarrow.ArrowException):
+        return True
 
 
 def _parquet_rows(path: Path, root: Path) -> Iterator[tuple[Path, str]]:

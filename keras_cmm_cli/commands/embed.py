@@ -17,7 +17,7 @@ from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
-    from keras_cmm.data import ImageList
+    from keras_cmm.data import ImageSource
 
 _SPLITS = ("train", "val", "test")
 
@@ -67,7 +67,7 @@ def embed(
     If IMAGES_DIR has the folders train and test, and perhaps val, each with one folder of images a
     class, these are the splits. Otherwise IMAGES_DIR, or the CSV file, has the classes, and
     --test-fraction of each class's images, drawn by --seed, are the test rows, the others the train
-    rows.
+    rows. IMAGES_DIR may also be a .zip or .tar archive, or a .csv or .parquet list.
     """
     check_new_file(output, overwrite)
     with terminal.status("loading Keras"):
@@ -110,9 +110,9 @@ def embed(
 
 def _splits(
     images_dir: Path | None, table: Path | None, test_fraction: float, seed: int
-) -> tuple[dict[str, ImageList], str]:
+) -> tuple[dict[str, ImageSource], str]:
     """Returns the images of each split, and the name of the protocol."""
-    if table is None and images_dir is not None:
+    if table is None and images_dir is not None and images_dir.is_dir():
         folders = {split: images_dir / split for split in _SPLITS if (images_dir / split).is_dir()}
         if {"train", "test"} <= set(folders):
             _warn_of_other_folders(images_dir)
@@ -142,7 +142,7 @@ def _warn_of_other_folders(images_dir: Path) -> None:
         )
 
 
-def _draw_test_rows(images: ImageList, fraction: float, seed: int) -> set[int]:
+def _draw_test_rows(images: ImageSource, fraction: float, seed: int) -> set[int]:
     """Draws a share of each class; a class keeps one image for training, then has one for testing.
 
     By `sample_few_shot`, so that the draw depends on the images' names and the seed alone.

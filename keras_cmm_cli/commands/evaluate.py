@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from rich.table import Table
 
-    from keras_cmm.data import ImageList
+    from keras_cmm.data import ImageSource
 
 
 @click.command(
@@ -87,7 +87,7 @@ def evaluate(
         terminal.result(classes)
 
 
-def _without_training_images(model_dir: Path, images: ImageList, held_out: bool) -> ImageList:
+def _without_training_images(model_dir: Path, images: ImageSource, held_out: bool) -> ImageSource:
     """Leaves out, or warns of, images that the model was trained on."""
     run = read_run(model_dir)
     if run is None:
@@ -97,7 +97,7 @@ def _without_training_images(model_dir: Path, images: ImageList, held_out: bool)
             )
         return images
     known = {image["sha256"] for image in run["images"]}
-    new = [row for row, path in enumerate(images.paths) if file_hash(path) not in known]
+    new = [row for row, image in enumerate(images.images) if _hash(image) not in known]
     if len(new) == len(images):
         return images
     if not held_out:
@@ -108,11 +108,20 @@ def _without_training_images(model_dir: Path, images: ImageList, held_out: bool)
         )
         return images
     if not new:
-        raise click.ClickException(f"{images.root}: the model was trained on all of its images.")
+        raise click.ClickException("the model was trained on all of the images.")
     return images.take(new)
 
 
-def _measure(logits: npt.NDArray[np.float32], images: ImageList) -> dict[str, Any]:
+def _hash(image: Any) -> str | None:
+    from keras_cmm.errors import InputError
+
+    try:
+        return file_hash(image)
+    except InputError:  # It is reported when it is to be embedded.
+        return None
+
+
+def _measure(logits: npt.NDArray[np.float32], images: ImageSource) -> dict[str, Any]:
     import numpy as np
 
     from keras_cmm.evaluation import confusion_matrix, macro_f1, per_class_accuracy, top_1, top_k

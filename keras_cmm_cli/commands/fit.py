@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from keras_cmm import CMMImageClassifier
     from keras_cmm.clip import ImageEmbedder
-    from keras_cmm.data import FewShotSample, ImageList
+    from keras_cmm.data import FewShotSample, ImageSource
 
 
 @click.command(
@@ -104,7 +104,8 @@ def fit(
 
     The CLIP backbone stays as it is; every image is embedded once and the head is trained on the
     embeddings. An image that cannot be read is left out with a warning, and another of its class
-    takes its place.
+    takes its place. IMAGES_DIR may also be a .zip or .tar archive of such folders, or a .csv or
+    .parquet list.
 
     The output folder holds the model, the few-shot draw, the record of the run and a model card.
 
@@ -126,7 +127,9 @@ def fit(
 
     from keras_cmm import CMMImageClassifier, TrainingRecipe
 
-    terminal.note(f"{images.root}: {len(images)} images of {len(images.class_names)} classes.")
+    terminal.note(
+        f"{table or images_dir}: {len(images)} images of {len(images.class_names)} classes."
+    )
     with terminal.status("loading CLIP"):
         classifier = CMMImageClassifier.from_preset(
             preset, class_names=images.class_names, dtype=dtype, **prompts
@@ -139,7 +142,7 @@ def fit(
         )
     else:
         embeddings = embed_images(
-            terminal, classifier.embedder, images.take(sample.indices).paths, strict=True
+            terminal, classifier.embedder, images.take(sample.indices).images, strict=True
         ).embeddings
     support = images.take(sample.indices)
     recipe = TrainingRecipe(**{} if batch_size is None else {"batch_size": batch_size})
@@ -164,7 +167,7 @@ def _report(
     terminal: Terminal,
     path: Path,
     classifier: CMMImageClassifier,
-    images: ImageList,
+    images: ImageSource,
     run: dict[str, Any],
 ) -> None:
     """Writes the report, on images that the classifier was not trained on, where there are any."""
@@ -174,7 +177,7 @@ def _report(
     summary = "All images were drawn for training, so there is none to test on."
     if len(images):
         embeddings, images = embed_list(terminal, classifier.embedder, images, strict=False)
-        sections = classifier_sections(classifier, embeddings, images.labels, images.paths)
+        sections = classifier_sections(classifier, embeddings, images.labels, images.images)
         summary = f"Tested on the {len(images)} images that were not drawn for training."
     content = ReportContent(
         f"Few-shot classifier of {len(classifier.class_names)} classes",
@@ -192,7 +195,7 @@ def _report(
 def _draw(
     terminal: Terminal,
     embedder: ImageEmbedder,
-    images: ImageList,
+    images: ImageSource,
     shots: int | Literal["all"],
     seed: int,
     strict: bool,
@@ -217,7 +220,7 @@ def _draw(
         new = [row for row in sample.indices.tolist() if row not in embedded]
         if not new:
             break
-        embeddings, kept = embed_images(terminal, embedder, images.take(new).paths, strict)
+        embeddings, kept = embed_images(terminal, embedder, images.take(new).images, strict)
         good = [new[position] for position in kept.tolist()]
         embedded.update(zip(good, embeddings, strict=True))
         broken = [*broken, *set(new).difference(good)]

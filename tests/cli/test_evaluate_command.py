@@ -71,7 +71,7 @@ def test_images_of_the_training_are_told(run, refused, model_dir, shared_photos,
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes((shared_photos / image["name"]).read_bytes())
     line = refused("evaluate", model_dir, tmp_path / "copies", "--held-out")
-    assert "trained on all of its images" in line
+    assert "trained on all of the images" in line
 
 
 def test_a_model_saved_from_python(run, refused, model_dir, shared_photos, tmp_path):
@@ -110,4 +110,4 @@ def test_other_classes(refused, model_dir, photos):
 def test_only_broken_images(refused, model_dir, photos):
     for path in photos.rglob("*.png"):
         truncate_as_jpeg(path)
-    assert "none of its images can be read" in refused("evaluate", model_dir, photos)
+    assert "none of the 18 images can be read" in refused("evaluate", model_dir, photos)
