@@ -123,7 +123,7 @@ def _from_transformers(path: Path, settings: Mapping[str, Any], image_size: int)
     if settings.get("do_center_crop", True):
         _check_size(path, settings.get("crop_size", edge), image_size)
     resample = settings.get("resample", 3)
-    if resample not in _RESAMPLING:
+    if not isinstance(resample, int) or resample not in _RESAMPLING:
         raise InputError(
             f"{path}: has resample={resample!r}; expected one of {sorted(_RESAMPLING)}."
         )

@@ -202,6 +202,17 @@ def _settings_of_config(
     for key, size in sizes.items():
         if not isinstance(size, int) or size < 1:
             raise InputError(f"{path}: has {key}={size!r}; expected a whole number >= 1.")
+    for name, section in (("vision_cfg", vision), ("text_cfg", text)):
+        ratio = section["mlp_ratio"]
+        if not isinstance(ratio, int | float) or ratio <= 0:
+            raise InputError(f"{path}: has {name}.mlp_ratio={ratio!r}; expected a number > 0.")
+    # Of a ResNet the heads share more features than its `width`; the encoder checks them.
+    vision_fits = is_resnet or vision["width"] % vision["head_width"] == 0
+    if not vision_fits or text["width"] % text["heads"]:
+        raise InputError(
+            f"{path}: a width must be a multiple of the head width or the heads. Received: "
+            f"{vision['width']} and {vision['head_width']}, {text['width']} and {text['heads']}"
+        )
     activation = "quick_gelu" if config.get("quick_gelu") else "gelu"
     common: dict[str, Any] = {
         "text": TowerSettings(
