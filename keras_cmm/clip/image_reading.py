@@ -18,8 +18,8 @@ from keras_cmm.errors import InputError
 _BACKGROUND = "white"
 
 # Of the others that Pillow knows some have no signature, so that any damaged file could pass for
-# one (TGA), run a program (EPS) or are no pictures (HDF5).
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
+# one (TGA), run a program (EPS), are no pictures (HDF5) or can be cut off unnoticed (JPEG 2000).
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 _MAX_BYTES = 2**30
 
@@ -37,7 +37,7 @@ _OTHER_KINDS = {
 def read_image(image: Any) -> Image.Image:
     """Returns an image as an RGB picture.
 
-    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF or JPEG 2000, whatever their names say.
+    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF, whatever their names say.
     They are turned upright by their EXIF orientation. Transparent parts are put on white. Of an
     animated image the first frame counts; 16-bit values are scaled to 8 bits.
 
