@@ -104,6 +104,8 @@ def _model_type(folder: Path) -> str | None:
 def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     import keras_hub
 
+    import keras_cmm.clip.resnet_vision_encoder  # noqa: F401 - a preset may hold one
+
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset, dtype=dtype)
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset)

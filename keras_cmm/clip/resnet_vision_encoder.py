@@ -29,6 +29,9 @@ class ResNetVisionEncoder(keras_hub.models.Backbone):
     the image projection of these models has a bias, that of `CLIPBackbone` has none, and so the
     last row of the `vision_projection` kernel is the bias.
 
+    `keras_cmm.clip.load` and `keras_cmm.CMMImageClassifier` know this class where a preset or a
+    saved model holds it; keras-hub and Keras alone know it once this module is imported.
+
     Args:
         stackwise_num_blocks: four ints. Bottleneck blocks of each stage.
         width: int, even. Channels after the stem.

@@ -12,12 +12,15 @@ from keras_cmm.clip.weight_files import Weights
 ACTIVATIONS = ("quick_gelu", "gelu")
 """What the dense layers of CLIP models use: OpenAI's the first, most of OpenCLIP's the second."""
 
-# Tensors that CLIP's embeddings do not depend on: buffers, and the bias of a sigmoid loss, which
-# moves the logits of all classes alike.
+# Tensors that CLIP's embeddings do not depend on: buffers, sizes, and the bias of a sigmoid
+# loss, which moves the logits of all classes alike.
 UNUSED_TENSORS = (
+    "context_length",
+    "input_resolution",
     "logit_bias",
     "text_model.embeddings.position_ids",
     "vision_model.embeddings.position_ids",
+    "vocab_size",
 )
 
 

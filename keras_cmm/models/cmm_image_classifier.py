@@ -15,6 +15,7 @@ import numpy.typing as npt
 from keras import ops
 from scipy.special import softmax
 
+import keras_cmm.clip.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
 from keras_cmm.clip import (
     CLIPModel,
     ImageEmbedder,
