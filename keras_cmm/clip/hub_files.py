@@ -55,18 +55,23 @@ def fetch_from_hub(source: str) -> str:
     else:
         return f"{_SCHEME}{name}"
     for patterns in formats:
-        folder = _download(source, name, patterns)
+        # Of the same commit, should its owner change the model meanwhile.
+        folder = _download(source, name, patterns, revision=folder.name)
         if any(any(folder.glob(pattern)) for pattern in patterns):
             break
     return str(folder)
 
 
-def _download(source: str, name: str, patterns: Sequence[str]) -> Path:
+def _download(source: str, name: str, patterns: Sequence[str], revision: str | None = None) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(patterns)))
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, revision=revision, allow_patterns=list(patterns)
+            )
+        )
     except GatedRepoError:
         reason = "its owner must give you access, after which `hf auth login` lets you in"
     except RepositoryNotFoundError:
