@@ -139,14 +139,20 @@ class ImagePreprocessor:
         """Scales pixels to [0, 1] and normalises the channels.
 
         Args:
-            pixels: values in [0, 255], shape `(..., 3)`.
+            pixels: values in [0, 255], shape `(..., width, 3)`.
 
         Returns:
             float32 array of the same shape.
         """
-        # In float64 and then float32, as transformers does it, for equal bits.
-        scaled = (np.asarray(pixels, dtype="float64") * (1 / 255)).astype("float32")
-        return (scaled - np.array(self.mean, dtype="float32")) / np.array(self.std, dtype="float32")
+        # transformers scales in float64 and rounds to float32. For the 256 values there are, a
+        # division in float32 gives the same bits, in a fraction of the time.
+        images = np.asarray(pixels).astype("float32")
+        images /= np.float32(255)
+        # Whole rows of pixels at a time: numpy is slow over an axis of three.
+        width = images.shape[-2]
+        images -= np.tile(np.array(self.mean, dtype="float32"), (width, 1))
+        images /= np.tile(np.array(self.std, dtype="float32"), (width, 1))
+        return images
 
     def __call__(self, image: Any) -> npt.NDArray[np.float32]:
         """Returns the model's input for one image, float32 `(image_size, image_size, 3)`."""

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
+from keras_cmm.clip._encoders import TextEncoder
 from keras_cmm.clip._inference import inference_mode, normalized, unit_rows
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.tokenization import tokenize
@@ -33,6 +33,7 @@ class TextEmbedder:
     def __init__(self, clip_model: CLIPModel, batch_size: int = 256) -> None:
         self.clip_model = clip_model
         self.batch_size = batch_size
+        self._encode = TextEncoder(clip_model.backbone)
 
     def token_ids(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         """Tokenizes texts.
@@ -58,7 +59,6 @@ class TextEmbedder:
         """
         import keras_hub
 
-        backbone = self.clip_model.backbone
         ids = self.token_ids(texts)
         used = ids.shape[1]
         if isinstance(self.clip_model.tokenizer, keras_hub.models.CLIPTokenizer):
@@ -66,11 +66,10 @@ class TextEmbedder:
             used = int((ids.argmax(axis=1) + 1).max(initial=1))
         batches = []
         for start in range(0, len(ids), self.batch_size):
-            batch = ops.convert_to_tensor(ids[start : start + self.batch_size, :used])
             with inference_mode():
-                batches.append(unit_rows(backbone.get_text_embeddings(batch)))
+                batches.append(unit_rows(self._encode(ids[start : start + self.batch_size, :used])))
         if not batches:
-            return np.empty((0, backbone.projection_dim), dtype="float32")
+            return np.empty((0, self.clip_model.backbone.projection_dim), dtype="float32")
         return np.concatenate(batches)
 
     def class_prototypes(self, prompts: Sequence[Sequence[str]]) -> npt.NDArray[np.float32]:
