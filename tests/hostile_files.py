@@ -63,7 +63,11 @@ def _contents():
         yield f"bit flipped at {place}.png", bytes(flipped), ""
     middle = slice(len(png) // 3, len(png) // 2)
     yield "zeros in the middle.png", png[: middle.start] + bytes(10_000) + png[middle.stop :], ""
-    yield "end of jpeg zeroed.jpg", encode("JPEG")[:400] + bytes(4000), ""
+    for suffix, name in (("jpg", "JPEG"), ("webp", "WEBP")):
+        whole = encode(name)
+        for share in (0.3, 0.9):
+            start = whole[: int(share * len(whole))]
+            yield f"zeros from {share}.{suffix}", start.ljust(len(whole), b"\0"), "ends in zeros"
     yield "headers only.jpg", encode("JPEG")[:20] + b"\xff\xd9", ""
 
     yield "bomb.png", png_of_size(12_000, 12_000, bytes(12_001) * 12_000), "more than 89,478,485"

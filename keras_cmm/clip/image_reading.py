@@ -41,9 +41,10 @@ def read_image(image: Any) -> Image.Image:
     They are turned upright by their EXIF orientation. Transparent parts are put on white. Of an
     animated image the first frame counts; 16-bit values are scaled to 8 bits.
 
-    A file that is cut off is refused, not filled up with grey, and so is one of more pixels than
-    `PIL.Image.MAX_IMAGE_PIXELS` (89,478,485 unless you raise it) or more than 1 GiB. A file with
-    wrong bits in it is found out where its format has a checksum, as PNG has and JPEG has not.
+    A file that is cut off, or ends in zeros where a JPEG or WebP has pixels, is refused, not filled
+    up with grey, and so is one of more pixels than `PIL.Image.MAX_IMAGE_PIXELS` (89,478,485 unless
+    you raise it) or more than 1 GiB. A file with wrong bits in it is found out where its format has
+    a checksum, as PNG has and JPEG has not.
 
     Args:
         image: a path, the `bytes` of an image file, an object with `read_bytes()` that is not on
@@ -147,6 +148,7 @@ def _decode(data: bytes, name: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=_formats()) as image:
             _check_pixels(image)
+            _check_end(data, image.format)
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
@@ -168,6 +170,23 @@ def _check_pixels(image: Image.Image) -> None:
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError
+
+
+def _check_end(data: bytes, format_name: str | None) -> None:
+    """Refuses a file of the right length whose end never arrived.
+
+    Some downloads reserve the space first, and Pillow decodes the zeros there to grey or worse.
+    """
+    zeros = bytes(64)
+    is_unfinished = False
+    if format_name == "JPEG":
+        # Zeros may follow the end of the image, but not its start of scan.
+        is_unfinished = data.endswith(zeros) and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    elif format_name == "WEBP":
+        end = 8 + int.from_bytes(data[4:8], "little")
+        is_unfinished = data[:end].endswith(zeros)
+    if is_unfinished:
+        raise InputError("it ends in zeros; copy or download it again")
 
 
 def _what_else(data: bytes) -> str:

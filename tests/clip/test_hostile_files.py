@@ -1,5 +1,6 @@
 """What only looks like an image: named with its reason, and never embedded."""
 
+import io
 import os
 import warnings
 
@@ -108,6 +109,22 @@ def test_every_cut_is_noticed_or_harmless(name):
             continue
         np.testing.assert_array_equal(pixels, expected)
     assert refused >= len(whole) - 20
+
+
+@pytest.mark.parametrize("name", ["JPEG", "WEBP", "PNG", "GIF"])
+def test_zeros_behind_a_whole_image_are_harmless(name):
+    """Some cameras fill their files up to a block."""
+    whole = encode(name, size=(32, 24))
+    expected = np.asarray(read_image(whole))
+    np.testing.assert_array_equal(np.asarray(read_image(whole + bytes(4096))), expected)
+
+
+def test_a_flat_jpeg_is_no_unfinished_one():
+    """Its pixels may be packed into zeros."""
+    file = io.BytesIO()
+    Image.new("RGB", (2000, 2000)).save(file, "JPEG", optimize=True)
+    assert bytes(64) in file.getvalue()
+    assert np.asarray(read_image(file.getvalue())).max() == 0
 
 
 def test_every_flipped_bit_in_a_png_is_noticed_or_harmless():
