@@ -126,8 +126,16 @@ def embed_images(
         images: Files or arrays.
         strict: Refuse an image that cannot be read, instead of leaving it out with a warning.
     """
+    store = embedder.store
+    taken_before = 0 if store is None else store.taken
     with terminal.progress("embedding images") as progress:
-        return embedder.embed(images, on_error="raise" if strict else "skip", progress=progress)
+        embedded = embedder.embed(images, on_error="raise" if strict else "skip", progress=progress)
+    if store is not None and store.taken > taken_before:
+        terminal.note(
+            f"{store.taken - taken_before:,} of {len(embedded.rows):,} embeddings taken from the "
+            "store."
+        )
+    return embedded
 
 
 def find_broken(terminal: Terminal, images: ImageSource, strict: bool) -> list[int]:

@@ -14,6 +14,7 @@ from keras_cmm_cli.commands.embed import embed
 from keras_cmm_cli.commands.evaluate import evaluate
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.predict import predict
+from keras_cmm_cli.commands.store import store
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
 
@@ -61,7 +62,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, fit, evaluate, predict, embed, benchmark, convert):
+for _command in (demo, fit, evaluate, predict, embed, benchmark, convert, store):
     cli.add_command(_command)
 
 

@@ -10,6 +10,14 @@ import pytest
 collect_ignore = ["conftest.py", "cli/conftest.py"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory):
+    """Keeps the store of commands out of the user's own caches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_CMM_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_preset(tmp_path_factory):
     """The folder of a CLIP preset of random weights, see `tiny_clip.py`."""

@@ -14,6 +14,7 @@ from keras_cmm_cli.options import DTYPES, batch_size_option, preset_option, seed
 from keras_cmm_cli.outputs import check_new_file
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.run_file import command_line
+from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ Example:
 @prompt_options
 @click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the backbone.")
 @batch_size_option
+@store_options
 @seed_option
 @strict_option
 @click.option("--overwrite", is_flag=True, help="Replace the file --output if it exists.")
@@ -58,6 +60,7 @@ def embed(
     descriptions: Path | None,
     dtype: str | None,
     batch_size: int,
+    store: Path | None,
     seed: int,
     strict: bool,
     overwrite: bool,
@@ -81,7 +84,7 @@ def embed(
 
     with terminal.status("loading CLIP"):
         model = load(preset, dtype=dtype)
-    embedder = ImageEmbedder(model, batch_size)
+    embedder = ImageEmbedder(model, batch_size, store=open_store(store))
     rows: dict[str, Any] = {}
     for split, images in splits.items():
         terminal.note(

@@ -20,6 +20,7 @@ from keras_cmm_cli.images import (
 )
 from keras_cmm_cli.options import batch_size_option, model_argument, unused_seed_option
 from keras_cmm_cli.run_file import file_hash, read_run
+from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ Example:
     show_default=True,
 )
 @batch_size_option
+@store_options
 @unused_seed_option
 @strict_option
 @with_terminal
@@ -60,6 +62,7 @@ def evaluate(
     held_out: bool,
     style: str,
     batch_size: int,
+    store: Path | None,
     strict: bool,
 ) -> None:
     """Measure the accuracy of a model of `fit` on IMAGES_DIR, which has one folder a class.
@@ -75,6 +78,7 @@ def evaluate(
     images = list_images(images_dir, table, classifier.class_names)
     images = _without_training_images(model_dir, images, held_out)
     classifier.embedder.batch_size = batch_size
+    classifier.embedder.store = open_store(store)
     embeddings, kept = embed_list(terminal, classifier.embedder, images, strict)
     logits = classifier.predict_embeddings(embeddings)
     measures = _measure(logits, kept) | {"skipped": len(images) - len(kept)}

@@ -24,6 +24,7 @@ from keras_cmm_cli.outputs import check_new_file, check_new_folder, new_folder
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import image_records
+from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ Example:
     "--batch-size", type=click.IntRange(min=1), help="Images a training step.  [default: 256]"
 )
 @click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the backbone.")
+@store_options
 @seed_option
 @strict_option
 @click.option(
@@ -94,6 +96,7 @@ def fit(
     epochs: int | None,
     batch_size: int | None,
     dtype: str | None,
+    store: Path | None,
     seed: int,
     strict: bool,
     check: bool,
@@ -134,6 +137,7 @@ def fit(
         classifier = CMMImageClassifier.from_preset(
             preset, class_names=images.class_names, dtype=dtype, **prompts
         )
+    classifier.embedder.store = open_store(store)
     if sample is None:
         if check:
             broken = find_broken(terminal, images, strict)

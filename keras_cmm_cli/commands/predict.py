@@ -14,6 +14,7 @@ import click
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images, find_images, load_classifier, strict_option
 from keras_cmm_cli.options import batch_size_option, model_argument, unused_seed_option
+from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ Examples:
     show_default=True,
 )
 @batch_size_option
+@store_options
 @unused_seed_option
 @strict_option
 @with_terminal
@@ -62,6 +64,7 @@ def predict(
     top_k: int,
     style: str,
     batch_size: int,
+    store: Path | None,
     strict: bool,
 ) -> None:
     """Name the most probable classes of IMAGES, files or folders, with a model of `fit`."""
@@ -71,6 +74,7 @@ def predict(
     with terminal.status("loading the model"):
         classifier = load_classifier(model_dir)
     classifier.embedder.batch_size = batch_size
+    classifier.embedder.store = open_store(store)
     embeddings, rows = embed_images(terminal, classifier.embedder, images, strict)
     if not len(rows):
         raise click.ClickException("none of the images can be read.")

@@ -6,6 +6,14 @@ from make_embeddings import make_embeddings
 from keras_cmm_cli.main import cli
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """An empty home of the package, so that no test finds the embeddings of another."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("KERAS_CMM_HOME", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def run():
     """Runs `keras-cmm` with the arguments; returns click's `Result`."""

@@ -1,0 +1,57 @@
+"""The store that commands keep the embeddings of images in."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from keras_cmm.clip import EmbeddingStore
+
+HOME_VARIABLE = "KERAS_CMM_HOME"
+
+store_option = click.option(
+    "--store",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of embeddings that are computed once, see `keras-cmm store`.  [default: "
+    f"${HOME_VARIABLE}/embeddings, or embeddings in keras-cmm's folder of the user's caches]",
+)
+
+
+def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--store` and `--no-store`, which reach the command as `store`, to be opened."""
+
+    @store_option
+    @click.option("--no-store", is_flag=True, help="Embed every image, and keep no embedding.")
+    @functools.wraps(command)
+    def with_store(*args: Any, store: Path | None, no_store: bool, **kwargs: Any) -> Any:
+        if no_store and store is not None:
+            raise click.UsageError("--store and --no-store exclude each other; give one.")
+        return command(*args, store=None if no_store else store or default_folder(), **kwargs)
+
+    return with_store
+
+
+def open_store(folder: Path | None) -> EmbeddingStore | None:
+    """Opens the store that `store_options` gave, if any."""
+    if folder is None:
+        return None
+    from keras_cmm.clip import EmbeddingStore
+
+    return EmbeddingStore(folder)
+
+
+def default_folder() -> Path:
+    """Returns the folder of the store where none is given."""
+    home = os.environ.get(HOME_VARIABLE)
+    if home:
+        return Path(home, "embeddings")
+    from platformdirs import user_cache_path
+
+    return user_cache_path("keras-cmm", appauthor=False) / "embeddings"
