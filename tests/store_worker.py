@@ -32,7 +32,9 @@ class StubEmbedder(ImageEmbedder):
     """An embedder whose results depend on the batch, as those of real encoders do in last bits."""
 
     def __init__(self, store: EmbeddingStore | None, image_size: int = 8, delay: float = 0.0):
-        backbone = SimpleNamespace(projection_dim=DIM, weights=[], get_config=dict)
+        backbone = SimpleNamespace(
+            projection_dim=DIM, weights=[], get_config=dict, compute_dtype="float32"
+        )
         converter = SimpleNamespace(
             image_size=(image_size, image_size),
             scale=1 / 255,

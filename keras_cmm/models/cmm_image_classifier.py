@@ -51,6 +51,10 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     Labels are class ids, class names or one-hot. A direct call, `model(pixels)`, takes preprocessed
     pixels (`model.embedder.preprocessor`).
 
+    With `model.embedder.store = keras_cmm.clip.EmbeddingStore("folder")` embeddings are kept on
+    disk, so that no image is embedded twice: not by a second `fit`, nor by another classifier on
+    the same backbone, nor in another process. The store is no part of a saved classifier.
+
     Args:
         backbone: a `keras_hub.models.CLIPBackbone`. It is frozen.
         class_names: two or more different names. Their number is the number of classes.
@@ -198,7 +202,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
 
     @property
     def embedder(self) -> ImageEmbedder:
-        """The `ImageEmbedder` of the backbone."""
+        """The `ImageEmbedder` of the backbone, whose `store` and `batch_size` may be set."""
         if self._embedder is None:
             self._embedder = ImageEmbedder(self._clip_model())
         return self._embedder
@@ -269,8 +273,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     ) -> keras.callbacks.History:
         """Trains the head on images.
 
-        Every image is embedded once, unless there is an augmentation. Samples are shuffled every
-        epoch, in an order that depends on `seed` alone.
+        Every image is embedded once, unless there is an augmentation; with a store in
+        `embedder.store`, once and for all. Samples are shuffled every epoch, in an order that
+        depends on `seed` alone.
 
         Args:
             x: images, see the class.

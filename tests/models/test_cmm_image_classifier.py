@@ -10,7 +10,7 @@ from tiny_clip import DIM
 
 import keras_cmm
 from keras_cmm import CMMClassifier, CMMImageClassifier, InputError
-from keras_cmm.clip import TextEmbedder, load, logit_scale
+from keras_cmm.clip import EmbeddingStore, TextEmbedder, load, logit_scale
 
 NAMES = ["ant", "bee", "cat"]
 
@@ -74,6 +74,25 @@ def test_each_image_is_embedded_once(model, monkeypatch):
     )
     model.fit(*make_images(), epochs=5, verbose=0)
     assert len(seen) == 12
+
+
+def test_a_store_keeps_embeddings_from_fit_to_fit(model, tiny_preset, tmp_path):
+    images, labels = make_images()
+    model.embedder.store = EmbeddingStore(tmp_path / "store")
+    expected = model.fit(images, labels, epochs=1, verbose=0).history["loss"]
+    assert model.embedder.store.taken == 0
+    model.fit(images, labels, epochs=1, validation_data=(images, labels), verbose=0)
+    assert model.embedder.store.taken == 2 * len(images)
+
+    folder = tmp_path / "model"
+    model.save_to_preset(folder)
+    saved = CMMImageClassifier.from_preset(folder)
+    assert saved.embedder.store is None
+    for other in (saved, CMMImageClassifier.from_preset(tiny_preset, NAMES)):
+        other.embedder.store = EmbeddingStore(tmp_path / "store")
+        other.predict(images)
+        assert other.embedder.store.taken == len(images)
+    assert other.fit(images, labels, epochs=1, verbose=0).history["loss"] == expected
 
 
 def test_the_backbone_is_frozen(model):
