@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_cmm.clip.weight_files import read_json
+from keras_cmm.clip.hugging_face_checkpoint import check_model_type, model_type
 from keras_cmm.errors import InputError
 
 _SCHEME = "hf://"
@@ -46,13 +46,13 @@ def fetch_from_hub(source: str) -> str:
     """
     name = source.removeprefix(_SCHEME)
     folder = _download(source, name, _SMALL_FILES)
-    config = folder / "config.json"
     formats: tuple[tuple[str, ...], ...]
-    if config.is_file() and read_json(config).get("model_type") == "clip":
+    if model_type(folder) == "clip":
         formats = _TRANSFORMERS_WEIGHTS
     elif (folder / "open_clip_config.json").is_file():
         formats = _OPEN_CLIP_WEIGHTS
     else:
+        check_model_type(folder)
         return f"{_SCHEME}{name}"
     for patterns in formats:
         # Of the same commit, should its owner change the model meanwhile.

@@ -39,6 +39,30 @@ _VISION_DEFAULTS = _DEFAULTS | {
 _HIGHEST_ID = 2
 
 
+def model_type(folder: Path) -> str | None:
+    """Returns what transformers calls the model in a folder, or `None` if it is not transformers'.
+
+    Raises:
+        InputError: If its `config.json` is damaged.
+    """
+    path = folder / "config.json"
+    return read_json(path).get("model_type") if path.is_file() else None
+
+
+def check_model_type(folder: Path) -> None:
+    """Refuses a model of transformers that neither this package nor keras-hub can load as a CLIP.
+
+    Raises:
+        InputError: If it is one.
+    """
+    kind = model_type(folder)
+    if kind not in (None, "clip", "metaclip_2"):
+        raise InputError(
+            f"{folder}: is a model of transformers of the type {kind!r}; expected 'clip' or "
+            "'metaclip_2'."
+        )
+
+
 def load_hugging_face(folder: Path, dtype: Any = None) -> CLIPModel:
     """Loads a CLIP model that transformers' `CLIPModel.save_pretrained` wrote.
 

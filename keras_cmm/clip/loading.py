@@ -13,9 +13,8 @@ import keras
 from keras_cmm.clip.backbones import prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.hub_files import fetch_from_hub, is_hub_id
-from keras_cmm.clip.hugging_face_checkpoint import load_hugging_face
+from keras_cmm.clip.hugging_face_checkpoint import check_model_type, load_hugging_face, model_type
 from keras_cmm.clip.open_clip_checkpoint import CONFIG_FILE, load_open_clip, load_state_dict
-from keras_cmm.clip.weight_files import read_json
 from keras_cmm.errors import InputError
 
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -86,19 +85,15 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
     hide_gpus_from_tensorflow()
     if path.is_file():
         model = load_state_dict(path, dtype)
-    elif path.is_dir() and _model_type(path) == "clip":
+    elif path.is_dir() and model_type(path) == "clip":
         model = load_hugging_face(path, dtype)
     elif path.is_dir() and (path / CONFIG_FILE).is_file():
         model = load_open_clip(path, dtype)
     else:
+        if path.is_dir():
+            check_model_type(path)
         model = _load_preset(name, os.fspath(source), dtype)
     return model._replace(backbone=prepare_backbone(model.backbone))
-
-
-def _model_type(folder: Path) -> str | None:
-    """Returns what transformers calls the model in a folder; None where it is not transformers'."""
-    path = folder / "config.json"
-    return read_json(path).get("model_type") if path.is_file() else None
 
 
 def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:

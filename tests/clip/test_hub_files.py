@@ -159,6 +159,14 @@ def test_what_keras_hub_reads_is_left_to_it(hub, tmp_path, contents):
     assert hub.fetched == ["config.json"]
 
 
+def test_other_models_of_transformers_are_refused_before_their_weights_come(hub, tmp_path):
+    contents = {"config.json": '{"model_type": "bert"}', "model.safetensors": "w"}
+    hub.models["owner/bert"] = folder_of(tmp_path / "bert", contents)
+    with pytest.raises(InputError, match="of the type 'bert'"):
+        clip.load("owner/bert")
+    assert hub.fetched == ["config.json"]
+
+
 def test_fetched_before_and_now_offline(hub, tmp_path):
     contents = {"config.json": '{"model_type": "clip"}', "model.safetensors": "w"}
     hub.models["owner/model"] = folder_of(tmp_path / "model", contents)

@@ -133,9 +133,14 @@ def refused(folder, message):
     assert folder.name in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["siglip", "clip_vision_model", "bert", None])
+@pytest.mark.parametrize("kind", ["siglip", "clip_vision_model", "bert"])
 def test_other_model_types(copy, kind):
     change_json(copy / "config.json", model_type=kind)
+    refused(copy, f"of the type '{kind}'; expected 'clip' or 'metaclip_2'")
+
+
+def test_config_that_names_no_model_type(copy):
+    change_json(copy / "config.json", model_type=None)
     refused(copy, "cannot be loaded")
 
 
