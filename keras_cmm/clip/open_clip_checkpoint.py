@@ -77,8 +77,10 @@ def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
         dtype: dtype or dtype policy of the backbone, or `None` for Keras's.
 
     Returns:
-        Backbone, tokenizer and image converter. Images are resized and cropped as transformers
-        does it, which rounds the place of the crop differently than torchvision in OpenCLIP.
+        Backbone, tokenizer and image converter. Images are cropped as transformers does it, for
+        every kind of checkpoint: where it rounds half of what is cut off down, torchvision in
+        OpenCLIP and OpenAI's code rounds to the even number, which cuts one pixel later where 3, 7,
+        11... pixels are cut off. All else is the same to the bit.
 
     Raises:
         InputError: If a file is missing or damaged, or the model is not a plain CLIP: with towers

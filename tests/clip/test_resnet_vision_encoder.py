@@ -31,7 +31,6 @@ def image_embeddings(backbone, size=32):
     return keras.ops.convert_to_numpy(backbone.get_vision_embeddings(images))
 
 
-@pytest.mark.backend_neutral
 def test_last_feature_is_one():
     features = make_encoder()({"images": keras.ops.convert_to_tensor(model_images(2, 32))})
     features = keras.ops.convert_to_numpy(features)
