@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 from keras_cmm.clip._embedding_buffer import EmbeddingBuffer
 from keras_cmm.clip._embedding_space import KEY_TYPE, EmbeddingSpace
+from keras_cmm.clip._encoders import VisionEncoder
 from keras_cmm.clip._inference import inference_mode, unit_rows
 from keras_cmm.clip._model_digest import ModelDigest
 from keras_cmm.clip.clip_model import CLIPModel
@@ -50,6 +50,12 @@ class ImageEmbedder:
         batch_size: int. Images a forward pass.
         store: an `EmbeddingStore` that embeddings are looked up in and written to, or `None`. It
             may be set or exchanged at any time: `embedder.store = EmbeddingStore("folder")`.
+        dtype: `"float32"`, `"bfloat16"` or `"float16"`, what the encoder multiplies in; its layer
+            norms, softmax and sums stay float32. `None` for the backbone's. Only CLIP's ViTs on the
+            torch backend can be used in another dtype than they were loaded with.
+
+    Raises:
+        InputError: If `dtype` is another one.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -62,11 +68,17 @@ class ImageEmbedder:
     """
 
     def __init__(
-        self, clip_model: CLIPModel, batch_size: int = 32, store: EmbeddingStore | None = None
+        self,
+        clip_model: CLIPModel,
+        batch_size: int = 32,
+        store: EmbeddingStore | None = None,
+        dtype: str | None = None,
     ) -> None:
         self.clip_model = clip_model
         self.batch_size = batch_size
         self.store = store
+        self.dtype = dtype
+        self._encode = VisionEncoder(clip_model.backbone, dtype)
         self._model_digest = ModelDigest(clip_model.backbone)
         self.preprocessor = ImagePreprocessor.from_image_converter(clip_model.image_converter)
 
@@ -181,6 +193,7 @@ class ImageEmbedder:
         return {
             "preprocessing": vars(self.preprocessor),
             "backend": keras.backend.backend(),
+            "dtype": self.dtype,
             **self._model_digest(),
         }
 
@@ -194,8 +207,7 @@ class ImageEmbedder:
             float32 array of shape `(batch, dim)`, rows of unit length.
         """
         with inference_mode():
-            images = ops.convert_to_tensor(self.preprocessor.normalize(pixels))
-            return unit_rows(self.clip_model.backbone.get_vision_embeddings(images))
+            return unit_rows(self._encode(self.preprocessor.normalize(pixels)))
 
     def _read_ahead(
         self, images: Iterable[Any], space: EmbeddingSpace | None

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tiny_clip import DIM, IMAGE_SIZE, make_tiny_backbone
 
+from keras_cmm.clip import EmbeddingStore, ImageEmbedder
 from keras_cmm.clip._encoders import TextEncoder, VisionEncoder
 from keras_cmm.clip._inference import inference_mode, unit_rows
 from keras_cmm.errors import InputError
@@ -13,6 +14,7 @@ VOCABULARY = 40
 
 def make_backbone(activation="quick_gelu", patch_size=8, layers=3, width=24, dtype=None):
     """A backbone in which every weight matters: none is left at zero or one."""
+    keras.utils.set_random_seed(0)
     vision = keras_hub.models.CLIPVisionEncoder(
         patch_size=patch_size,
         hidden_dim=width,
@@ -129,7 +131,7 @@ def test_changed_weights_are_noticed(kind):
     assert encoder._tower is tower
     part = backbone.vision_encoder if kind == "vision" else backbone.text_encoder
     kernel = part.encoder_layers[1].attention.query_dense.kernel
-    kernel.assign(kernel * 3.0)
+    kernel.assign(kernel * 1.5)
     np.testing.assert_allclose(encoded(encoder), plain(backbone, kind), atol=1e-6)
     assert not np.allclose(encoded(encoder), before, atol=1e-3)
     backbone.set_weights([weight * 0.5 for weight in backbone.get_weights()])
@@ -213,3 +215,15 @@ def test_a_float32_backbone_in_half_precision(kind, dtype):
 def test_bad_dtype():
     with pytest.raises(InputError, match=r"`dtype` must be one of.*dtype='int8'"):
         VisionEncoder(make_backbone(), "int8")
+
+
+def test_an_embedder_of_another_dtype_has_embeddings_of_its_own_in_a_store(tiny_model, tmp_path):
+    pictures = [np.full((40, 40, 3), 60 * number, "uint8") for number in range(4)]
+    store = EmbeddingStore(tmp_path)
+    exact = ImageEmbedder(tiny_model, store=store).embed(pictures).embeddings
+    half = ImageEmbedder(tiny_model, store=store, dtype="bfloat16").embed(pictures).embeddings
+    assert not np.array_equal(half, exact)
+    assert store.taken == 0
+    again = ImageEmbedder(tiny_model, store=store, dtype="bfloat16").embed(pictures).embeddings
+    np.testing.assert_array_equal(again, half)
+    assert store.taken == 4
