@@ -14,7 +14,7 @@ from keras_cmm import models
 from keras_cmm.errors import InputError
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.losses import CrossModalTripletLoss
-from keras_cmm.models import CMMClassifier, TrainingRecipe, find_duplicate_groups
+from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe, find_duplicate_groups
 
 if TYPE_CHECKING:
     from keras_cmm.models import CMMImageClassifier
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AutoRecipe",
     "CMMClassifier",
     "CMMImageClassifier",
     "ClassPrototypes",

@@ -10,7 +10,7 @@ from keras_cmm_cli.outputs import write_json
 from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT, command_line, versions
 
 if TYPE_CHECKING:
-    from keras_cmm import CMMImageClassifier, TrainingRecipe
+    from keras_cmm import CMMImageClassifier
     from keras_cmm.data import FewShotSample
 
 INDICES_FILE = "few_shot_indices.json"
@@ -19,14 +19,13 @@ INDICES_FILE = "few_shot_indices.json"
 def describe_run(
     classifier: CMMImageClassifier,
     sample: FewShotSample,
-    recipe: TrainingRecipe,
     preset: str,
     history: dict[str, list[float]],
     seed: int,
     dtype: str | None = None,
 ) -> dict[str, Any]:
     """Returns the content of the run file: all that is needed to train the classifier again."""
-    head = classifier.head
+    head, recipe = classifier.head, classifier.recipe_
     template = classifier.template
     return {
         "format": RUN_FORMAT,
@@ -38,6 +37,7 @@ def describe_run(
         "shots": sample.shots,
         "seed": seed,
         "hyperparameters": {
+            "recipe": type(recipe).__name__,
             "epochs": len(history["loss"]),
             "batch_size": recipe.batch_size,
             "optimizer": "AdamW, cosine schedule",
@@ -48,6 +48,7 @@ def describe_run(
             "triplet_weight": head.triplet_weight,
             "margin": head.triplet_loss.margin,
             "train_prototypes": head.train_prototypes,
+            "temperature": head.temperature,
             "dtype": dtype or "as the preset",
         },
         "training": {name: values[-1] for name, values in history.items()},

@@ -32,12 +32,12 @@ def classifier_sections(
     """
     import numpy as np
     from keras import ops
-    from scipy.special import softmax
 
     from keras_cmm.report import ClassifierResult, MappedEmbeddings
 
-    probabilities = softmax(classifier.predict_embeddings(embeddings), axis=1)
     head = classifier.head
+    logits = classifier.predict_embeddings(embeddings)
+    probabilities = np.asarray(ops.convert_to_numpy(head.probabilities(logits)))
     return {
         "classifier": ClassifierResult(classifier.class_names, labels, probabilities),
         "embeddings": MappedEmbeddings(

@@ -118,3 +118,33 @@ def macro_f1(predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.intege
     from sklearn.metrics import f1_score
 
     return float(100.0 * f1_score(labels, predictions, average="macro", zero_division=0.0))
+
+
+def calibration_error(
+    probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], bins: int = 15
+) -> float:
+    """Return the expected calibration error (ECE), from 0 to 1.
+
+    Args:
+        probabilities: Class probabilities, shape `(batch, classes)`.
+        labels: Class ids, shape `(batch,)`.
+        bins: Number of equal bins of the highest probability.
+
+    Returns:
+        The mean distance of confidence and accuracy over the bins, weighted by their rows.
+
+    Example:
+        >>> import numpy as np
+        >>> calibration_error(np.array([[0.75, 0.25], [0.25, 0.75]]), np.array([0, 0]))
+        0.25
+
+    References:
+        Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
+    """
+    confidence = probabilities.max(axis=1)
+    is_right = probabilities.argmax(axis=1) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    total_confidence = np.bincount(bin_of, confidence, minlength=bins)
+    total_right = np.bincount(bin_of, is_right, minlength=bins)
+    # A bin weighs as many rows as it has, so the sums need no division by its size.
+    return float(np.abs(total_confidence - total_right).sum() / len(labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -11,29 +12,35 @@ from keras_cmm.errors import InputError
 from keras_cmm.losses import CrossModalTripletLoss
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
-from keras_cmm.models import CMMClassifier, ShuffledBatches, TrainingRecipe
+from keras_cmm.methods.selection import tuning_task
+from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe, fit_temperature
 
 # Bounds the memory of a (batch, classes) matrix of logits, and is large enough to be fast.
 _PREDICTION_BATCH = 4096
 
+_RECIPES: dict[str, type[TrainingRecipe]] = {"auto": AutoRecipe, "plain": TrainingRecipe}
+
 
 class CMM(FewShotMethod):
-    """`CMMClassifier` trained by `TrainingRecipe`, with fixed hyper-parameters.
+    """`CMMClassifier` trained by a recipe, with nothing to tune.
 
-    A class without a support row keeps its text prototype as a start, and the other classes' rows
-    train the mapping for it too. The paper publishes none of the values below; they are this
-    project's own.
+    A class without a support row keeps its text as prototype, moved as the other classes' rows say,
+    and they train the mapping for it too. The paper publishes none of the values below; they are
+    this project's own.
 
     Args:
-        recipe: Optimizer, schedule, epochs and batch size, or `None` for `TrainingRecipe()`.
+        recipe: `"auto"` for `AutoRecipe()`, `"plain"` for `TrainingRecipe()`, or a recipe with
+            values of your own.
         margin: Margin of the triplet loss, in cosine distance.
-        triplet_weight: Weight of the triplet loss in the objective.
-        alpha: Weight of the mapped images' logits in the fused logits.
+        triplet_weight: Weight of the triplet loss in the objective. `None` leaves it to the recipe;
+            the plain one takes 1.
+        alpha: Weight of the mapped images' logits in the fused logits. `None` leaves it to the
+            recipe; the plain one takes 1.
         text: "trained" to train the prototypes with the mapping, as version 3 of the paper does, or
-            "frozen" to keep them at the text embeddings, as versions 1 and 2 do.
+            "frozen" to keep them where they start, as versions 1 and 2 do.
 
     Raises:
-        InputError: If `text` is neither.
+        InputError: If `recipe` or `text` is none of these.
 
     Example:
         >>> import numpy as np
@@ -50,15 +57,19 @@ class CMM(FewShotMethod):
 
     def __init__(
         self,
-        recipe: TrainingRecipe | None = None,
+        recipe: TrainingRecipe | Literal["auto", "plain"] = "auto",
         margin: float = 0.1,
-        triplet_weight: float = 1.0,
-        alpha: float = 1.0,
+        triplet_weight: float | None = None,
+        alpha: float | None = None,
         text: Literal["trained", "frozen"] = "trained",
     ) -> None:
         if text not in ("trained", "frozen"):
             raise InputError(f'`text` must be "trained" or "frozen". Received: {text!r}')
-        self.recipe = recipe or TrainingRecipe()
+        if not isinstance(recipe, TrainingRecipe) and recipe not in _RECIPES:
+            raise InputError(
+                f'`recipe` must be "auto", "plain" or a `TrainingRecipe`. Received: {recipe!r}'
+            )
+        self.recipe = recipe
         self.margin = margin
         self.triplet_weight = triplet_weight
         self.alpha = alpha
@@ -76,37 +87,52 @@ class CMM(FewShotMethod):
         Raises:
             InputError: If the support set is empty.
         """
-        rows = len(task.labels)
-        if not rows:
+        if not len(task.labels):
             raise InputError(
                 f"`{self.name}` needs at least one support row; without any, use `zero_shot`. "
                 "Received: none"
             )
-        epochs = self.recipe.epochs_for(rows)
-        self.model_ = CMMClassifier.from_text_embeddings(
-            task.text_embeddings,
-            triplet_loss=CrossModalTripletLoss(margin=self.margin),
-            alpha=self.alpha,
-            logit_scale=task.logit_scale,
-            triplet_weight=self.triplet_weight,
-            train_prototypes=self.text == "trained",
-        )
-        self.model_.compile(optimizer=self.recipe.optimizer_for(rows, epochs), metrics=None)
-        batches = ShuffledBatches(task.embeddings, task.labels, self.recipe.batch_size, task.seed)
-        self.model_.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+        recipe = self.recipe if isinstance(self.recipe, TrainingRecipe) else _RECIPES[self.recipe]()
+        self.model_, epochs = self._trained(task, recipe)
+        self.temperature_, source = self._temperature(task, recipe)
+        self.model_.temperature = self.temperature_
         self.hyperparameters_ = {
-            "learning_rate": self.recipe.learning_rate,
-            "weight_decay": self.recipe.weight_decay,
+            "recipe": "auto" if isinstance(recipe, AutoRecipe) else "plain",
+            **asdict(recipe),
             "epochs": epochs,
-            "batch_size": self.recipe.batch_size,
             "margin": self.margin,
-            "triplet_weight": self.triplet_weight,
-            "alpha": self.alpha,
+            "triplet_weight": float(self.model_.triplet_weight),
+            "alpha": float(self.model_.alpha),
             "text": self.text,
             "logit_scale": float(task.logit_scale),
+            "temperature": self.temperature_,
+            "temperature_from": source,
             "selection": "fixed",
         }
         return self
+
+    def _trained(self, task: FewShotTask, recipe: TrainingRecipe) -> tuple[CMMClassifier, int]:
+        head = CMMClassifier.from_text_embeddings(
+            task.text_embeddings,
+            triplet_loss=CrossModalTripletLoss(margin=self.margin),
+            logit_scale=task.logit_scale,
+            train_prototypes=self.text == "trained",
+        )
+        embeddings, labels = recipe.start(head, task.embeddings, task.labels)
+        if self.alpha is not None:
+            head.alpha = self.alpha
+        if self.triplet_weight is not None:
+            head.triplet_weight = self.triplet_weight
+        return head, recipe.train(head, embeddings, labels, task.seed)
+
+    def _temperature(self, task: FewShotTask, recipe: TrainingRecipe) -> tuple[float, str]:
+        """Fits the temperature on validation rows; it changes no top-1."""
+        tuning, source = tuning_task(task)
+        if tuning is None or tuning.val_embeddings is None or tuning.val_labels is None:
+            return 1.0, source
+        head = self.model_ if tuning is task else self._trained(tuning, recipe)[0]
+        logits = head.predict(tuning.val_embeddings, batch_size=_PREDICTION_BATCH, verbose=0)
+        return fit_temperature(logits, tuning.val_labels), source
 
     def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score every class.

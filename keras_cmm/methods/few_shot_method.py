@@ -19,6 +19,7 @@ class FewShotMethod(ABC):
 
     Attributes:
         name: Key of the method in `keras_cmm.methods.METHODS`, in records and on the command line.
+        temperature_: Set by `fit`: what to divide the logits by for calibrated probabilities.
         hyperparameters_: Set by `fit`: every value used, JSON-able, and under `"selection"` how
             the values were chosen: `"fixed"` or `"few-shot validation: ..."`.
 
@@ -34,6 +35,7 @@ class FewShotMethod(ABC):
 
     name: ClassVar[str]
     hyperparameters_: dict[str, object]
+    temperature_: float = 1.0
 
     @abstractmethod
     def fit(self, task: FewShotTask) -> Self:

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 from keras import ops
 
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
@@ -35,7 +36,8 @@ class CMMClassifier(keras.Model):
         logit_scale: float > 0. CLIP's inverse temperature; 100 for OpenAI's models.
         triplet_loss: a loss of `(y_true, similarities)`, or `None` for `CrossModalTripletLoss()`.
         triplet_weight: float >= 0. Weight of the triplet loss in the objective.
-        train_prototypes: bool. Train `T` with the map, or keep it at the text embeddings.
+        train_prototypes: bool. Train `T` with the map, or keep it where it starts.
+        temperature: float > 0. `probabilities` divides the logits by it; training does not.
         **kwargs: the arguments of `keras.Model`, such as `name` and `dtype`.
 
     Input shape:
@@ -76,6 +78,7 @@ class CMMClassifier(keras.Model):
         triplet_loss: keras.losses.Loss | None = None,
         triplet_weight: float = 1.0,
         train_prototypes: bool = True,
+        temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         # The frozen branch and the norms want the inputs as they are, not rounded to a half
@@ -89,11 +92,14 @@ class CMMClassifier(keras.Model):
             raise ValueError(f"`logit_scale` must be a float > 0. Received: {logit_scale=}")
         if not triplet_weight >= 0:
             raise ValueError(f"`triplet_weight` must be a float >= 0. Received: {triplet_weight=}")
+        if not temperature > 0:
+            raise ValueError(f"`temperature` must be a float > 0. Received: {temperature=}")
         self.num_classes = int(num_classes)
         self.alpha = alpha
         self.logit_scale = logit_scale
         self.triplet_weight = triplet_weight
         self.train_prototypes = train_prototypes
+        self.temperature = temperature
 
         # === Layers ===
         self.mapping = mapping or CrossModalMapping(dtype=self.dtype_policy, name="mapping")
@@ -182,6 +188,11 @@ class CMMClassifier(keras.Model):
             # A traced training or evaluation step holds the old groups.
             self.train_function = self.test_function = None
 
+    @property
+    def text_embeddings(self) -> npt.NDArray[np.float32]:
+        """The frozen text embeddings of the classes, `(num_classes, dim)`, of unit length."""
+        return np.array(ops.convert_to_numpy(self.text_prototypes.embeddings))
+
     def _check_text_embeddings_shape(self, shape: tuple[int, ...]) -> None:
         dim = self.text_prototypes.embeddings.shape[1] if self.built else shape[1]
         if shape != (self.num_classes, dim):
@@ -267,6 +278,17 @@ class CMMClassifier(keras.Model):
             logits._cmm_similarities = similarities
         return logits
 
+    def probabilities(self, logits: Any) -> Any:
+        """Returns the probabilities of the classes, `softmax(logits / temperature)`.
+
+        Args:
+            logits: `(batch, num_classes)`, as the model predicts them.
+
+        Returns:
+            Tensor of the same shape; each row sums to 1.
+        """
+        return ops.softmax(ops.cast(logits, "float32") / self.temperature, axis=-1)
+
     def compute_loss(
         self,
         x: Any = None,
@@ -301,6 +323,7 @@ class CMMClassifier(keras.Model):
                 "triplet_loss": keras.saving.serialize_keras_object(self.triplet_loss),
                 "triplet_weight": self.triplet_weight,
                 "train_prototypes": self.train_prototypes,
+                "temperature": self.temperature,
             }
         )
         return config

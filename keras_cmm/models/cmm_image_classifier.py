@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,6 @@ import keras_hub
 import numpy as np
 import numpy.typing as npt
 from keras import ops
-from scipy.special import softmax
 
 import keras_cmm.clip.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
 from keras_cmm.clip import (
@@ -28,9 +28,11 @@ from keras_cmm.clip import (
     preset_path,
 )
 from keras_cmm.errors import InputError
+from keras_cmm.models.auto_recipe import AutoRecipe
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.image_inputs import class_ids, is_dataset, iterate_images
 from keras_cmm.models.shuffled_batches import ShuffledBatches
+from keras_cmm.models.temperature import fit_temperature, held_out_rows
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
@@ -63,9 +65,10 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         template: prompt template, several, or a key of `keras_cmm.clip.PROMPT_TEMPLATES`; `None`
             to prompt with descriptions only.
         descriptions: `{class name: [sentence, ...]}` of more prompts, or `None`.
-        head: a `CMMClassifier` with settings of your own, or `None` for the defaults with the
-            backbone's logit scale. An unbuilt one gets the class texts as prototypes; a built one
-            keeps those it has.
+        head: a `CMMClassifier` with settings of your own, or `None` for one with the backbone's
+            logit scale, which the first `fit` starts and trains by `AutoRecipe`. One of your own
+            keeps its settings and is trained by `TrainingRecipe`; an unbuilt one gets the class
+            texts as prototypes, a built one keeps those it has.
         **kwargs: `name` and `compile`, as of `keras_hub.models.ImageClassifier`.
 
     Raises:
@@ -113,6 +116,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         # === Layers ===
         self.backbone = backbone
         self.preprocessor = preprocessor
+        # A head that was left to us starts in closed form, once it sees a support set.
+        self._starts_from_support = head is None
         if head is None:
             head = CMMClassifier(
                 len(class_names), logit_scale=logit_scale(backbone), dtype="float32", name="head"
@@ -277,11 +282,16 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         `embedder.store`, once and for all. Samples are shuffled every epoch, in an order that
         depends on `seed` alone.
 
+        The first call starts a head that was left to us by `AutoRecipe`, which also trains on one
+        text row a class (they count in the history's accuracy), and fits its temperature on
+        `validation_data` or on rows held out of a second head. Later calls go on from there by
+        `TrainingRecipe`. `recipe_` is the one that was used last.
+
         Args:
             x: images, see the class.
             y: labels, where `x` does not bring its own.
-            batch_size: int. Samples a step. `None` takes that of `TrainingRecipe`.
-            epochs: int. `None` takes those of `TrainingRecipe`.
+            batch_size: int. Samples a step. `None` takes that of the recipe.
+            epochs: int. `None` takes those of the recipe.
             validation_data: `(images, labels)`, or a data set as `x`.
             augmentation: a Keras layer or function on float32 pixels in [0, 255], shape
                 `(batch, image_size, image_size, 3)`. With it, every epoch passes the images, newly
@@ -310,16 +320,21 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         images = list(iterate_images(x, y))
         labels = self._class_ids([label for _, label in images])
+        recipe = self._recipe(batch_size, epochs)
+        if self._starts_from_support:
+            embeddings = self.embedder.embed([image for image, _ in images]).embeddings
+            recipe.start(self.head, embeddings, labels)
+            self._starts_from_support = False
         batches = _AugmentedBatches(
             self.embedder,
             augmentation,
             np.stack([self.embedder.preprocessor.pixels(image) for image, _ in images]),
             labels,
-            batch_size or TrainingRecipe().batch_size,
+            recipe.batch_size,
             seed,
             kwargs.pop("sample_weight", None),
         )
-        return self._fit_head(batches, len(labels), batch_size, epochs, validation_data, **kwargs)
+        return self._fit_head(batches, len(labels), recipe, validation_data, **kwargs)
 
     def fit_embeddings(
         self,
@@ -358,14 +373,24 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             rows = rows[held_out:]
         elif validation_data is not None:
             validation_data = (validation_data[0], self._class_ids(validation_data[1]))
-        batches = ShuffledBatches(
-            embeddings[rows],
-            labels[rows],
-            batch_size or TrainingRecipe().batch_size,
-            seed,
-            None if weights is None else weights[rows],
-        )
-        return self._fit_head(batches, len(rows), batch_size, epochs, validation_data, **kwargs)
+        embeddings, labels = embeddings[rows], labels[rows]
+        weights = None if weights is None else weights[rows]
+        recipe = self._recipe(batch_size, epochs)
+        temperature = None
+        if self._starts_from_support:
+            temperature = self._fitted_temperature(
+                recipe, embeddings, labels, validation_data, seed
+            )
+            embeddings, labels = recipe.start(self.head, embeddings, labels)
+            self._starts_from_support = False
+            if weights is not None:
+                texts = np.ones(len(labels) - len(weights), dtype=weights.dtype)
+                weights = np.concatenate([weights, texts])
+        batches = ShuffledBatches(embeddings, labels, recipe.batch_size, seed, weights)
+        history = self._fit_head(batches, len(labels), recipe, validation_data, **kwargs)
+        if temperature is not None:
+            self.head.temperature = temperature
+        return history
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
@@ -398,7 +423,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             **kwargs: the other arguments of `keras.Model.predict`.
 
         Returns:
-            float32 array of shape `(images, classes)`; softmax gives probabilities.
+            float32 array of shape `(images, classes)`, for `head.probabilities`.
         """
         return self.predict_embeddings(self.embed(x), batch_size=batch_size, **kwargs)
 
@@ -450,7 +475,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         """
         if top_k < 1:
             raise ValueError(f"`top_k` must be an int >= 1. Received: {top_k=}")
-        probabilities = softmax(self.predict_embeddings(embeddings), axis=1)
+        probabilities = ops.convert_to_numpy(
+            self.head.probabilities(self.predict_embeddings(embeddings))
+        )
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
         return [
             [(self.class_names[column], float(row[column])) for column in columns]
@@ -529,22 +556,45 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self,
         batches: ShuffledBatches,
         samples: int,
-        batch_size: int | None,
-        epochs: int | None,
+        recipe: TrainingRecipe,
         validation_data: Any,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        epochs = self._start_training(samples, batch_size, epochs)
+        self.recipe_ = recipe
+        epochs = recipe.epochs_for(samples)
+        # An optimizer that was left to us is made anew for the number of epochs.
+        self._compile_head(recipe.optimizer_for(samples, epochs))
         return self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
         )
 
-    def _start_training(self, samples: int, batch_size: int | None, epochs: int | None) -> int:
-        """Returns the number of epochs, for which an optimizer left to us is made anew."""
-        recipe = TrainingRecipe() if batch_size is None else TrainingRecipe(batch_size=batch_size)
-        epochs = epochs or recipe.epochs_for(samples)
-        self._compile_head(recipe.optimizer_for(samples, epochs))
-        return epochs
+    def _recipe(self, batch_size: int | None, epochs: int | None) -> TrainingRecipe:
+        recipe = AutoRecipe() if self._starts_from_support else TrainingRecipe()
+        if batch_size is not None:
+            recipe = replace(recipe, batch_size=batch_size)
+        # As many as are asked for, and not more because they are few steps.
+        return recipe if epochs is None else replace(recipe, epochs=epochs, min_steps=1)
+
+    def _fitted_temperature(
+        self,
+        recipe: TrainingRecipe,
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        validation_data: tuple[Any, Any] | None,
+        seed: int,
+    ) -> float:
+        """Fits the temperature of a second head on rows that it was not trained on."""
+        held_out = np.zeros(len(labels), dtype=bool)
+        if validation_data is None:
+            held_out = held_out_rows(labels, seed)
+            if not held_out.any():
+                return 1.0
+            validation_data = (embeddings[held_out], labels[held_out])
+        head = CMMClassifier.from_config(self.head.get_config())
+        head.assign_text_embeddings(self.head.text_embeddings)
+        recipe.train(head, *recipe.start(head, embeddings[~held_out], labels[~held_out]), seed=seed)
+        logits = head.predict(validation_data[0], batch_size=recipe.batch_size, verbose=0)
+        return fit_temperature(logits, np.asarray(validation_data[1]))
 
     def _compile_head(self, auto_optimizer: keras.Optimizer | None = None) -> None:
         if self._compile_arguments is None:

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.models.shuffled_batches import ShuffledBatches
+
+if TYPE_CHECKING:
+    from keras_cmm.models.cmm_classifier import CMMClassifier
 
 
 @dataclass(frozen=True)
@@ -54,3 +62,45 @@ class TrainingRecipe:
             self.learning_rate, decay_steps=epochs * self.steps_per_epoch(num_samples)
         )
         return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
+
+    def start(
+        self,
+        head: CMMClassifier,
+        embeddings: npt.NDArray[np.floating[Any]],
+        labels: npt.NDArray[Any],
+    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[Any]]:
+        """Prepares a head for training; the plain recipe leaves it at its text embeddings.
+
+        Args:
+            head: a built classifier.
+            embeddings: support set, `(images, dim)`.
+            labels: `(images,)` class ids.
+
+        Returns:
+            The rows to train on and their class ids.
+        """
+        return embeddings, labels
+
+    def train(
+        self,
+        head: CMMClassifier,
+        embeddings: npt.NDArray[np.floating[Any]],
+        labels: npt.NDArray[Any],
+        seed: int,
+    ) -> int:
+        """Compiles a head that `start` has prepared, and trains it on the rows it returned.
+
+        Args:
+            head: a built classifier.
+            embeddings: `(rows, dim)`.
+            labels: `(rows,)` class ids.
+            seed: int. Seed of the order of the rows.
+
+        Returns:
+            The number of epochs.
+        """
+        epochs = self.epochs_for(len(labels))
+        head.compile(optimizer=self.optimizer_for(len(labels), epochs), metrics=None)
+        batches = ShuffledBatches(embeddings, labels, self.batch_size, seed)
+        head.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+        return epochs

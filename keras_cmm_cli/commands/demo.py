@@ -63,7 +63,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
     """
     _check_output(output, overwrite)
     load_keras()
-    from keras_cmm import CMMImageClassifier, TrainingRecipe
+    from keras_cmm import CMMImageClassifier
     from keras_cmm.data import DemoSet, ImageList, sample_few_shot
     from keras_cmm.evaluation import run_benchmark, top_1
     from keras_cmm.report import ReportContent, write_report
@@ -89,7 +89,6 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
 
         run_benchmark([data], METHODS, shots, seeds, on_record=keep)
 
-    recipe = TrainingRecipe()
     sample = sample_few_shot(pictures.train_labels, max(shots), seed=seed, keys=pictures.train_keys)
     history = classifier.fit_embeddings(
         data.train_embeddings[sample.indices],
@@ -97,7 +96,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
         seed=seed,
         verbose=0,
     ).history
-    run = describe_run(classifier, sample, recipe, PRESET, history, seed)
+    run = describe_run(classifier, sample, PRESET, history, seed)
     accuracy = top_1(classifier.predict_embeddings(data.test_embeddings), data.test_labels)
 
     content = ReportContent(

@@ -61,7 +61,7 @@ Example:
 @click.option(
     "--epochs",
     type=click.IntRange(min=1),
-    help="Passes over the training images.  [default: 30, more if these are under 100 steps]",
+    help="Passes over the training images.  [default: as many as 150 steps take]",
 )
 @click.option(
     "--batch-size", type=click.IntRange(min=1), help="Images a training step.  [default: 256]"
@@ -120,6 +120,7 @@ def fit(
     with terminal.status("loading Keras"):
         load_keras()
     from keras_cmm.data import FewShotSample
+    from keras_cmm.evaluation import top_1
 
     images = list_images(images_dir, table)
     prompts = read_prompts(templates, descriptions, images.class_names)
@@ -128,7 +129,7 @@ def fit(
     if indices is not None:
         sample = FewShotSample.load(indices, labels=images.labels, keys=images.keys())
 
-    from keras_cmm import CMMImageClassifier, TrainingRecipe
+    from keras_cmm import CMMImageClassifier
 
     terminal.note(
         f"{table or images_dir}: {len(images)} images of {len(images.class_names)} classes."
@@ -149,11 +150,9 @@ def fit(
             terminal, classifier.embedder, images.take(sample.indices).images, strict=True
         ).embeddings
     support = images.take(sample.indices)
-    recipe = TrainingRecipe(**{} if batch_size is None else {"batch_size": batch_size})
-    epochs = epochs or recipe.epochs_for(len(support))
-    history = _train(terminal, classifier, embeddings, support.labels, epochs, recipe, seed)
+    history = _train(terminal, classifier, embeddings, support.labels, epochs, batch_size, seed)
 
-    run = describe_run(classifier, sample, recipe, preset, history, seed, dtype)
+    run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)
     with new_folder(output) as folder:
         write_model(folder, classifier, sample, run)
@@ -161,9 +160,10 @@ def fit(
         drawn = {*sample.indices.tolist(), *broken}
         rest = [row for row in range(len(images)) if row not in drawn]
         _report(terminal, report, classifier, images.take(rest), run)
+    accuracy = top_1(classifier.predict_embeddings(embeddings), support.labels)
     terminal.result(
         f"{output}: {len(images.class_names)} classes, {len(support)} training images, "
-        f"{epochs} epochs, top-1 on the training images {100 * history['accuracy'][-1]:.1f}%"
+        f"{len(history['loss'])} epochs, top-1 on the training images {accuracy:.1f}%"
     )
 
 
@@ -243,8 +243,8 @@ def _train(
     classifier: CMMImageClassifier,
     embeddings: npt.NDArray[np.float32],
     labels: npt.NDArray[np.integer],
-    epochs: int,
-    recipe: Any,
+    epochs: int | None,
+    batch_size: int | None,
     seed: int,
 ) -> dict[str, list[float]]:
     """Trains the head with a progress bar over the epochs; returns the history."""
@@ -253,17 +253,19 @@ def _train(
     with terminal.progress("training the head") as progress:
 
         def show(epoch: int, logs: dict[str, float]) -> None:
-            progress(epoch + 1, epochs)
+            progress(epoch + 1, callback.params["epochs"])
             values = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-            terminal.detail(f"epoch {epoch + 1} of {epochs}: {values}")
+            terminal.detail(f"epoch {epoch + 1} of {callback.params['epochs']}: {values}")
+
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=show)
 
         history = classifier.fit_embeddings(
             embeddings,
             labels,
-            batch_size=recipe.batch_size,
+            batch_size=batch_size,
             epochs=epochs,
             seed=seed,
             verbose=0,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=show)],
+            callbacks=[callback],
         )
     return {name: [float(value) for value in values] for name, values in history.history.items()}

@@ -139,9 +139,9 @@ def test_options_reach_the_model(shared_photos, fit):
 
 
 def test_the_default_is_the_recipe(shared_photos, model_dir):
-    from keras_cmm import TrainingRecipe
+    from keras_cmm import AutoRecipe
 
-    recipe = TrainingRecipe()
+    recipe = AutoRecipe()
     settings = read_run(model_dir)["hyperparameters"]
     assert settings["epochs"] == recipe.epochs_for(6)
     assert settings["batch_size"] == recipe.batch_size

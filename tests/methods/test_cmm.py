@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from keras_cmm.errors import InputError
-from keras_cmm.methods import CMM, FewShotTask
-from keras_cmm.models import TrainingRecipe
+from keras_cmm.methods import CMM, FewShotTask, PlainCMM
+from keras_cmm.models import AutoRecipe, TrainingRecipe
+from keras_cmm.models.support_start import support_start
 
 pytestmark = pytest.mark.backend_neutral
 
@@ -112,7 +113,12 @@ def test_the_recipe(text, alpha, margin, triplet_weight):
 def test_the_record_names_every_value():
     recipe = TrainingRecipe(learning_rate=0.01, weight_decay=0.2, epochs=3, min_steps=8)
     method = CMM(recipe, margin=0.3, triplet_weight=0.5, alpha=2.0, text="frozen")
-    assert method.fit(make_task()).hyperparameters_ == {
+    record = method.fit(make_task()).hyperparameters_
+    assert record.pop("temperature") == method.temperature_ == method.model_.temperature
+    assert record.pop("temperature_from").startswith("few-shot validation")
+    assert record == {
+        "recipe": "plain",
+        "min_steps": 8,
         "learning_rate": 0.01,
         "weight_decay": 0.2,
         "epochs": 8,
@@ -164,3 +170,33 @@ def test_an_empty_support_set_is_refused():
 def test_bad_text():
     with pytest.raises(InputError, match=r'`text` must be "trained" or "frozen". .*: \'tuned\''):
         CMM(text="tuned")
+
+
+def test_bad_recipe():
+    with pytest.raises(InputError, match=r'`recipe` must be "auto", "plain" or .*: \'best\''):
+        CMM(recipe="best")
+
+
+def test_the_default_recipe_starts_in_closed_form_and_the_plain_one_at_the_texts():
+    task = make_task()
+    auto = CMM(AutoRecipe(min_steps=1, learning_rate=1e-9)).fit(task)
+    start = support_start(task.embeddings, task.labels, task.text_embeddings)
+    kernel = np.asarray(auto.model_.mapping.kernel.numpy()) + np.eye(DIM)
+    np.testing.assert_allclose(kernel, start.transform, atol=1e-5)
+    assert CMM().fit(task).hyperparameters_["recipe"] == "auto"
+    assert PlainCMM().fit(task).hyperparameters_["recipe"] == "plain"
+
+
+def test_the_temperature_changes_no_prediction_and_is_not_fitted_on_training_rows():
+    one_shot = CMM().fit(make_task((1, 1, 1, 1, 1)))
+    assert one_shot.temperature_ == 1.0
+    task = make_task()
+    validated = replace(
+        task, val_embeddings=QUERIES, val_labels=np.arange(len(QUERIES)) % 5, val_source="wrong"
+    )
+    method = CMM().fit(validated)
+    # Labels that the classifier cannot know: no confidence is right.
+    assert method.temperature_ > 2.0
+    np.testing.assert_array_equal(
+        method.predict_logits(QUERIES), CMM().fit(task).predict_logits(QUERIES)
+    )

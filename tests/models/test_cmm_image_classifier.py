@@ -9,7 +9,13 @@ from PIL import Image
 from tiny_clip import DIM
 
 import keras_cmm
-from keras_cmm import CMMClassifier, CMMImageClassifier, InputError
+from keras_cmm import (
+    AutoRecipe,
+    CMMClassifier,
+    CMMImageClassifier,
+    InputError,
+    TrainingRecipe,
+)
 from keras_cmm.clip import EmbeddingStore, TextEmbedder, load, logit_scale
 
 NAMES = ["ant", "bee", "cat"]
@@ -115,10 +121,11 @@ def test_fit_shuffles(model, monkeypatch):
     monkeypatch.setattr(model.head, "compute_loss", spy)
     model.compile(optimizer=keras.optimizers.SGD(0.0), run_eagerly=True)
     _, labels = make_images()
-    model.fit(*make_images(), epochs=2, batch_size=12, verbose=0)
+    rows = sorted([*labels.tolist(), 0, 1, 2])  # and one text a class
+    model.fit(*make_images(), epochs=2, batch_size=15, verbose=0)
     batches = batches[-2:]  # Keras builds on a batch of its own first
-    assert [sorted(batch) for batch in batches] == [labels.tolist()] * 2
-    assert batches[0] != labels.tolist()
+    assert [sorted(batch) for batch in batches] == [rows] * 2
+    assert batches[0] != rows
     assert batches[0] != batches[1]
 
 
@@ -198,7 +205,8 @@ def test_validation_split_has_every_class(model, monkeypatch):
     monkeypatch.setattr(model.head, "fit", spy)
     history = model.fit(*make_images(30), epochs=1, validation_split=0.5, verbose=0).history
     assert "val_loss" in history
-    assert len(seen["train"]) == len(seen["validation"]) == 15
+    assert len(seen["train"]) == 15 + 3  # and one text a class
+    assert len(seen["validation"]) == 15
     assert set(seen["train"]) == set(seen["validation"]) == {0, 1, 2}
 
 
@@ -246,7 +254,8 @@ def test_classify_and_embed(trained):
     images, _ = make_images()
     guesses = trained.classify(images, top_k=2)
     assert [len(guess) for guess in guesses] == [2] * 12
-    probabilities = np.exp(trained.predict(images).astype("float64"))
+    logits = trained.predict(images).astype("float64") / trained.head.temperature
+    probabilities = np.exp(logits)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     for guess, row in zip(guesses, probabilities, strict=True):
         assert guess[0][0] == NAMES[row.argmax()]
@@ -386,6 +395,43 @@ def test_own_head(tiny_preset):
     np.testing.assert_array_equal(model.text_embeddings, own)
     with pytest.raises(ValueError, match="a head of 2 classes"):
         CMMImageClassifier.from_preset(tiny_preset, NAMES, head=CMMClassifier(2))
+
+
+def test_the_first_fit_starts_in_closed_form_and_later_ones_go_on(model):
+    model.fit(*make_images(), epochs=1, verbose=0)
+    assert type(model.recipe_) is AutoRecipe
+    assert model.head.alpha == pytest.approx(15.0 * 4**0.5 / model.head.logit_scale)
+    before = keras.ops.convert_to_numpy(model.head.mapping.kernel).copy()
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    model.fit(*make_images(seed=8), epochs=1, verbose=0)
+    assert type(model.recipe_) is TrainingRecipe
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model.head.mapping.kernel), before)
+
+
+def test_own_and_saved_heads_are_not_started_anew(tiny_preset, trained, tmp_path):
+    head = CMMClassifier(3, alpha=0.5, triplet_weight=2.0)
+    own = CMMImageClassifier.from_preset(tiny_preset, NAMES, head=head)
+    trained.save_to_preset(str(tmp_path / "model"))
+    saved = CMMImageClassifier.from_preset(str(tmp_path / "model"))
+    assert saved.head.temperature == trained.head.temperature
+    for model in (own, saved):
+        alpha = model.head.alpha
+        model.fit(*make_images(), epochs=1, verbose=0)
+        assert type(model.recipe_) is TrainingRecipe
+        assert model.head.alpha == alpha
+
+
+def test_the_temperature_is_fitted_on_rows_that_were_not_trained_on(tiny_preset):
+    images, labels = make_images()
+    wrong = (labels + 1) % 3
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    model.fit(images, labels, validation_data=(images, wrong), verbose=0)
+    assert model.head.temperature > 2.0
+    logits = model.predict(images)
+    assert (logits.argmax(axis=1) == labels).all()
+    one_shot = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    one_shot.fit([images[row] for row in (0, 4, 8)], labels[[0, 4, 8]], verbose=0)
+    assert one_shot.head.temperature == 1.0
 
 
 def test_classes_that_share_a_text_are_never_negatives(tiny_preset):
