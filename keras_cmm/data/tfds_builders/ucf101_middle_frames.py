@@ -39,6 +39,7 @@ class UCF101MiddleFrames(tfds.core.GeneratorBasedBuilder):
         arXiv:1212.0402; https://github.com/KaiyangZhou/CoOp, DATASETS.md.
     """
 
+    name = "ucf101_middle_frames"
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "CoOp's frames and splits."}  # noqa: RUF012
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
