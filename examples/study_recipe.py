@@ -1,0 +1,192 @@
+"""What each ingredient of CMM's default recipe does, and how its constants were chosen.
+
+    python examples/study_recipe.py ablation dtd.safetensors caltech101.safetensors
+    python examples/study_recipe.py constants dtd.safetensors caltech101.safetensors
+
+takes embeddings files (`keras-cmm embed` writes them). Nothing here sees a test row: a classifier
+is scored on the validation rows and on the train rows that were not drawn for its support set.
+
+`ablation` removes one ingredient at a time. `constants` varies one constant at a time and says, for
+each data set, which value the OTHER data sets would have chosen (leave-one-dataset-out), and what
+the data set loses by that choice against its own best value.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
+
+import click
+import numpy as np
+
+from keras_cmm import AutoRecipe, TrainingRecipe
+from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
+from keras_cmm.evaluation import top_1
+from keras_cmm.methods import CMM, FewShotTask
+
+
+@dataclass(frozen=True)
+class WithoutMap(AutoRecipe):
+    """Prototypes start as in `AutoRecipe`, before its map; the map starts at the identity."""
+
+    def start(self, head, embeddings, labels):
+        """Undoes the map, in the head and in the prototypes."""
+        rows = super().start(head, embeddings, labels)
+        kernel = head.mapping.kernel.numpy()
+        transform = kernel + np.eye(len(kernel), dtype="float32")
+        head.prototypes.embeddings.assign(
+            head.prototypes.embeddings.numpy() @ np.linalg.inv(transform)
+        )
+        head.mapping.kernel.assign(np.zeros_like(kernel))
+        return rows
+
+
+AUTO = AutoRecipe()
+ABLATION = {
+    "default recipe": AUTO,
+    "no closed-form map": WithoutMap(),
+    "texts alone as start of the prototypes": replace(AUTO, prior_shots=1e6),
+    "images alone as start of the prototypes": replace(AUTO, prior_shots=1e-3),
+    "no text rows": replace(AUTO, text_rows=False),
+    "no triplet loss": replace(AUTO, triplet_weight=0.0),
+    "no training, the start alone": replace(AUTO, learning_rate=1e-12),
+    "plain recipe": TrainingRecipe(),
+}
+CONSTANTS = {
+    "learning_rate": (2.5e-4, 5e-4, 1e-3),
+    "min_steps": (75, 150, 300),
+    "shot_scale": (7.5, 15.0, 30.0),
+    "prior_shots": (1.0, 2.0, 4.0),
+    "triplet_weight": (0.1, 0.3, 1.0),
+}
+
+
+def accuracy(data: EmbeddingSet, recipe: TrainingRecipe, shots: int, seeds: range) -> float:
+    """Returns the mean top-1 over the seeds, on rows of `data` that are no test rows."""
+    scores = []
+    for seed in seeds:
+        keys = row_keys(data.train_embeddings)
+        drawn = sample_few_shot(data.train_labels, shots, seed=seed, keys=keys).indices
+        rest = np.setdiff1d(np.arange(len(data.train_labels)), drawn)
+        rows, labels = data.train_embeddings[rest], data.train_labels[rest]
+        if data.val_embeddings is not None:
+            rows, labels = data.val_embeddings, data.val_labels
+        if not len(labels):
+            raise click.ClickException(
+                f"{data.dataset}: {shots} shots leave no row to score on; give fewer."
+            )
+        task = FewShotTask(
+            unit(data.train_embeddings[drawn]),
+            data.train_labels[drawn].astype("int64"),
+            unit(data.text_embeddings),
+            data.logit_scale,
+            shots,
+            seed,
+        )
+        logits = WithoutTemperature(recipe).fit(task).predict_logits(unit(rows))
+        scores.append(top_1(logits, labels))
+    return float(np.mean(scores))
+
+
+class WithoutTemperature(CMM):
+    """Saves the second fit that calibration takes: it changes no accuracy."""
+
+    def _temperature(self, task, recipe):
+        return 1.0, "not fitted"
+
+
+def unit(rows):
+    """Returns rows in float32 and of unit length."""
+    rows = np.asarray(rows, dtype="float32")
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def options(command):
+    """Adds the arguments that both studies take."""
+    for option in (
+        click.argument("files", nargs=-1, required=True, type=click.Path(exists=True)),
+        click.option("--shots", default="1,4,12", show_default=True),
+        click.option("--seeds", default=2, show_default=True, type=click.IntRange(min=1)),
+    ):
+        command = option(command)
+    return command
+
+
+def read(files, shots):
+    """Reads the files, and for each the shots that leave rows to score on."""
+    numbers = [int(number) for number in shots.split(",")]
+    sets = []
+    for file in files:
+        data = EmbeddingSet.read(Path(file))
+        most = int(np.bincount(data.train_labels).max())
+        if data.val_embeddings is None:
+            most -= 1
+        # The same columns for all: a set with fewer rows gives its most shots in the last ones.
+        sets.append((data, [min(number, most) for number in numbers]))
+    return sets
+
+
+@click.group()
+def main() -> None:
+    """Study CMM's default recipe on rows that are no test rows."""
+
+
+@main.command()
+@options
+def ablation(files, shots, seeds) -> None:
+    """Remove one ingredient at a time."""
+    sets = read(files, shots)
+    names = [f"{data.dataset} {'/'.join(map(str, numbers))}" for data, numbers in sets]
+    print("| recipe | " + " | ".join(names) + " | mean |")
+    print("| --- |" + " --- |" * (len(names) + 1))
+    for name, recipe in ABLATION.items():
+        table = np.array(
+            [
+                [accuracy(data, recipe, number, range(1, seeds + 1)) for number in numbers]
+                for data, numbers in sets
+            ]
+        )
+        cells = [
+            " / ".join(f"{value:.1f}" for value in row) for row in (*table, table.mean(axis=0))
+        ]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+@main.command()
+@options
+def constants(files, shots, seeds) -> None:
+    """Vary one constant at a time; choose it without the data set it is judged on."""
+    sets = read(files, shots)
+    print("| constant | values | mean | chosen without each set | lost by that choice |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, values in CONSTANTS.items():
+        scores = np.array(
+            [
+                [
+                    np.mean(
+                        [
+                            accuracy(data, replace(AUTO, **{name: value}), k, range(1, seeds + 1))
+                            for k in numbers
+                        ]
+                    )
+                    for value in values
+                ]
+                for data, numbers in sets
+            ]
+        )
+        chosen = [np.delete(scores, row, axis=0).mean(axis=0).argmax() for row in range(len(sets))]
+        lost = [scores[row].max() - scores[row, best] for row, best in enumerate(chosen)]
+        print(
+            f"| {name} | {', '.join(f'{value:g}' for value in values)} | "
+            f"{', '.join(f'{value:.2f}' for value in scores.mean(axis=0))} | "
+            f"{', '.join(f'{values[best]:g}' for best in chosen)} | "
+            f"{', '.join(f'{value:.2f}' for value in lost)} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
