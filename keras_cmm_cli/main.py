@@ -9,6 +9,7 @@ import click
 
 from keras_cmm_cli.commands.benchmark import benchmark
 from keras_cmm_cli.commands.convert import convert
+from keras_cmm_cli.commands.datasets import datasets
 from keras_cmm_cli.commands.demo import demo
 from keras_cmm_cli.commands.embed import embed
 from keras_cmm_cli.commands.evaluate import evaluate
@@ -62,7 +63,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, fit, evaluate, predict, embed, benchmark, convert, store):
+for _command in (demo, fit, evaluate, predict, embed, benchmark, convert, datasets, store):
     cli.add_command(_command)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from keras_cmm.data._benchmark_layouts import DATASETS_MD, read_imagenet_names
 from keras_cmm.data._class_names import listed
 from keras_cmm.data._relabelled_source import RelabelledSource
-from keras_cmm.data.tfds_source import TFDSSource
+from keras_cmm.data.tfds_source import TFDSSource, import_tfds, named_builder
 from keras_cmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,12 +83,39 @@ def present_classes(benchmark: Benchmark, data_dir: Path) -> npt.NDArray[np.int6
     return np.unique(source.labels).astype(np.int64)
 
 
+def prepared_sizes(benchmark: Benchmark, data_dir: Path) -> dict[str, int]:
+    """Returns how many images the splits have that TFDS has prepared.
+
+    Args:
+        benchmark: The benchmark.
+        data_dir: The folder of TFDS's data sets.
+
+    Returns:
+        Numbers of images by TFDS's names of splits.
+
+    Raises:
+        InputError: If tensorflow-datasets is not installed or the data set is not prepared.
+    """
+    _import_our_builders()
+    builder = named_builder(import_tfds(), benchmark.tfds_name, data_dir)
+    splits = builder.info.splits
+    if not splits:
+        raise InputError(
+            f"{data_dir}: {benchmark.tfds_name} is not prepared there; run "
+            f"`tfds.builder({benchmark.tfds_name!r}, data_dir=...).download_and_prepare()`."
+        )
+    return {name: split.num_examples for name, split in splits.items()}
+
+
 def _open(benchmark: Benchmark, split: str, data_dir: Path) -> TFDSSource:
-    # Without TFDS, the source says so.
-    with contextlib.suppress(ImportError):
-        # TFDS knows our builders by name once they are imported.
-        importlib.import_module("keras_cmm.data.tfds_builders")
+    _import_our_builders()
     return TFDSSource(benchmark.tfds_name, split, data_dir=data_dir)
+
+
+def _import_our_builders() -> None:
+    """Makes our builders known to TFDS by name; without TFDS, the source says so."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("keras_cmm.data.tfds_builders")
 
 
 def _clip_names(benchmark: Benchmark, source: TFDSSource, data_dir: Path) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.data._benchmark_check import check_coop, check_tfds
 from keras_cmm.data._benchmark_layouts import load_coop, read_wnids
 from keras_cmm.data._benchmark_tfds import load_tfds
 from keras_cmm.data.image_source import ImageSource
@@ -130,6 +131,24 @@ class Benchmark:
         source, found = load_tfds(self, split, Path(data_dir))
         self._warn_of_parts(found, self.tfds_sizes[self.tfds_splits[split][0]], source, split)
         return source
+
+    def check(
+        self, *, protocol: Protocol, data_dir: str | Path, every_image: bool = False
+    ) -> tuple[str, ...]:
+        """Looks for what is missing, strange or damaged on disk.
+
+        Args:
+            protocol: As for `load`.
+            data_dir: As for `load`.
+            every_image: Under "coop", read every image to the end, which takes minutes to hours,
+                instead of 500 spread over the set. None is changed.
+
+        Returns:
+            The problems, each a sentence with its mend; none if the set is whole.
+        """
+        if protocol == "tfds":
+            return tuple(check_tfds(self, Path(data_dir)))
+        return tuple(check_coop(self, Path(data_dir), every_image))
 
     def imagenet_classes(
         self, *, protocol: Protocol, data_dir: str | Path

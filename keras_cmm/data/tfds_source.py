@@ -54,9 +54,9 @@ class TFDSSource:
         label: str = "label",
         class_names: Sequence[str] | None = None,
     ) -> None:
-        tfds = _import_tfds()
+        tfds = import_tfds()
         if isinstance(builder, str):
-            builder = _named_builder(tfds, builder, data_dir)
+            builder = named_builder(tfds, builder, data_dir)
         features = builder.info.features
         for feature, kind in ((image, tfds.features.Image), (label, tfds.features.ClassLabel)):
             if feature not in features or not isinstance(features[feature], kind):
@@ -190,7 +190,8 @@ class _Images:
         return any(image == other for other in self)
 
 
-def _import_tfds() -> Any:
+def import_tfds() -> Any:
+    """Imports tensorflow-datasets, or says how to install it."""
     # Not at the top, since it imports Keras, which other data does not need.
     from keras_cmm.clip.loading import hide_gpus_from_tensorflow
 
@@ -205,7 +206,8 @@ def _import_tfds() -> Any:
     return tfds
 
 
-def _named_builder(tfds: Any, name: str, data_dir: str | Path | None) -> Any:
+def named_builder(tfds: Any, name: str, data_dir: str | Path | None) -> Any:
+    """Returns the builder of a name, such as "eurosat/rgb", or says that there is none."""
     try:
         return tfds.builder(name, data_dir=None if data_dir is None else str(data_dir))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
