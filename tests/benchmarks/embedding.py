@@ -1,0 +1,196 @@
+"""Times ViT-B/32 image embedding against transformers, and `fit` with and without it.
+
+All models have random weights and all images are made here, so nothing is downloaded. What is
+compared is run in turns, so that other work on the machine slows all alike; a ratio is the median
+of the turns' ratios. Ratios are what counts, the images per second depend on the machine. Run it
+with
+
+    KERAS_BACKEND=torch python tests/benchmarks/embedding.py [--threads 2] [--images 1000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import keras_hub
+import numpy as np
+import torch
+from PIL import Image
+from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from keras_cmm import CMMImageClassifier
+from keras_cmm.clip import CLIPModel, EmbeddingStore, ImageEmbedder
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_clip import tiny_vocabulary
+
+BATCH = 32
+ROUNDS = 9
+EPOCHS = 30
+CLASSES = [f"class {number}" for number in range(20)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--images", type=int, default=1000, help="images that `fit` gets")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = make_images(Path(folder), arguments.images)
+        preprocessor = make_preprocessor()
+        backbone = make_backbone()
+        model = CLIPModel(backbone, preprocessor.tokenizer, preprocessor.image_converter)
+        print(f"{arguments.threads} threads, batches of {BATCH}, JPEG files of 500 x 375 pixels")
+        time_encoders(model, paths)
+        time_end_to_end(model, paths[: 8 * BATCH], None)
+        time_end_to_end(model, paths[: 8 * BATCH], "bfloat16")
+        time_fit(backbone, preprocessor, paths, Path(folder, "store"))
+
+
+def time_encoders(model: CLIPModel, paths: list[Path]) -> None:
+    exact, half = ImageEmbedder(model), ImageEmbedder(model, dtype="bfloat16")
+    pixels = np.stack([exact.preprocessor.pixels(path) for path in paths[:BATCH]])
+    config = CLIPVisionConfig(attn_implementation="sdpa")  # the defaults are those of ViT-B/32
+    reference = CLIPVisionModelWithProjection(config).eval()
+    inputs = torch.from_numpy(exact.preprocessor.normalize(pixels)).permute(0, 3, 1, 2).contiguous()
+
+    def transformers() -> None:
+        with torch.inference_mode():
+            reference(inputs)
+
+    def keras_hub_plain() -> None:
+        with torch.inference_mode():
+            model.backbone.get_vision_embeddings(inputs.permute(0, 2, 3, 1))
+
+    seconds = in_turns(
+        transformers,
+        keras_hub_plain,
+        lambda: exact.embed_pixels(pixels),
+        lambda: half.embed_pixels(pixels),
+    )
+    names = ("keras-hub's forward pass, float32", "ours, float32", "ours, bfloat16")
+    speed = BATCH / np.median(seconds[0])
+    print(f"{'transformers, float32, sdpa':44} {speed:6.1f} images/s")
+    for name, own in zip(names, seconds[1:], strict=True):
+        ratio = np.median(seconds[0] / own)
+        print(f"{name:44} {BATCH / np.median(own):6.1f} images/s {ratio:6.2f} x transformers")
+    cosines = (exact.embed_pixels(pixels) * half.embed_pixels(pixels)).sum(axis=1)
+    print(f"{'lowest cosine of bfloat16 to float32':44} {cosines.min():.6f}")
+
+
+def time_end_to_end(model: CLIPModel, paths: list[Path], dtype: str | None) -> None:
+    embedder = ImageEmbedder(model, batch_size=BATCH, dtype=dtype)
+    pixels = np.stack([embedder.preprocessor.pixels(path) for path in paths])
+
+    def encoder_alone() -> None:
+        for start in range(0, len(pixels), BATCH):
+            embedder.embed_pixels(pixels[start : start + BATCH])
+
+    alone, whole = in_turns(encoder_alone, lambda: embedder.embed(paths), rounds=5)
+    start = time.process_time()
+    for path in paths:
+        embedder.preprocessor.pixels(path)
+    reading = time.process_time() - start
+    name = f"from JPEG files, {dtype or 'float32'}"
+    ratio = np.median(alone / whole)
+    speed = len(paths) / np.median(whole)
+    print(f"{name:44} {speed:6.1f} images/s {ratio:6.3f} x encoder alone")
+    name = "  if reading took no more than its CPU time"
+    best = np.median(alone) / (np.median(alone) + reading / torch.get_num_threads())
+    print(f"{name:44} {'':15} {best:6.3f} x encoder alone")
+
+
+def time_fit(
+    backbone: keras.Model, preprocessor: keras.Layer, paths: list[Path], folder: Path
+) -> None:
+    labels = np.arange(len(paths)) % len(CLASSES)
+    classifier = CMMImageClassifier(backbone, CLASSES, preprocessor=preprocessor)
+    classifier.embedder.store = EmbeddingStore(folder)
+    first = seconds_of(lambda: classifier.fit(paths, labels, epochs=EPOCHS, verbose=0))
+    second = np.median(
+        [
+            seconds_of(lambda: classifier.fit(paths, labels, epochs=EPOCHS, verbose=0))
+            for _ in range(3)
+        ]
+    )
+    classifier.embedder.store = None
+    embedded_once = seconds_of(lambda: classifier.fit(paths, labels, epochs=EPOCHS, verbose=0))
+    # An augmentation, even one that changes nothing, sends the images through the backbone anew.
+    one_epoch = seconds_of(
+        lambda: classifier.fit(
+            paths, labels, epochs=1, verbose=0, augmentation=lambda pixels: pixels
+        )
+    )
+    print(f"fit on {len(paths)} images, {EPOCHS} epochs: {embedded_once:.1f} s")
+    print(f"  through the backbone, one epoch: {one_epoch:.1f} s")
+    ratio = EPOCHS * one_epoch / embedded_once
+    print(f"{f'  {EPOCHS} epochs of that (scaled) / fit':44} {ratio:6.1f} x")
+    print(f"  first fit with a store: {first:.1f} s, second: {second:.2f} s")
+    print(f"{'  first / second':44} {first / second:6.1f} x")
+
+
+def in_turns(*functions: Callable[[], object], rounds: int = ROUNDS) -> np.ndarray:
+    """Returns seconds `(functions, rounds)`, after one run of each that is not timed."""
+    for function in functions:
+        function()
+    return np.array([[seconds_of(each) for each in functions] for _ in range(rounds)]).T
+
+
+def seconds_of(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def make_images(folder: Path, count: int) -> list[Path]:
+    """Makes blurred noise with some grain, which compresses to the size of a photo."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), "uint8"))
+        smooth = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC), "float32")
+        grain = rng.standard_normal(smooth.shape, "float32") * 12
+        paths.append(folder / f"{number}.jpg")
+        pixels = (smooth + grain).clip(0, 255).astype("uint8")
+        Image.fromarray(pixels).save(paths[-1], quality=90)
+    return paths
+
+
+def make_preprocessor() -> keras.Layer:
+    vocabulary, merges = tiny_vocabulary()
+    return keras_hub.models.CLIPPreprocessor(
+        keras_hub.models.CLIPTokenizer(vocabulary=vocabulary, merges=merges),
+        keras_hub.layers.CLIPImageConverter(
+            image_size=(224, 224), interpolation="bicubic", crop_to_aspect_ratio=True, scale=1 / 255
+        ),
+    )
+
+
+def make_backbone() -> keras.Model:
+    """Makes a CLIP with the image tower of ViT-B/32 and a small text tower."""
+    keras.utils.set_random_seed(0)
+    vision = keras_hub.models.CLIPVisionEncoder(
+        patch_size=32, hidden_dim=768, num_layers=12, num_heads=12, intermediate_dim=3072
+    )
+    text = keras_hub.models.CLIPTextEncoder(
+        vocabulary_size=len(tiny_vocabulary()[0]),
+        embedding_dim=64,
+        hidden_dim=64,
+        num_layers=2,
+        num_heads=2,
+        intermediate_dim=128,
+    )
+    embedding = vision.embedding
+    embedding.position_ids.assign(np.arange(embedding.num_positions)[None])
+    return keras_hub.models.CLIPBackbone(vision, text, projection_dim=512)
+
+
+if __name__ == "__main__":
+    main()
