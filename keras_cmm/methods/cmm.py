@@ -13,7 +13,7 @@ from keras_cmm.losses import CrossModalTripletLoss
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
-from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe, fit_temperature
+from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe, calibrated_temperature
 
 # Bounds the memory of a (batch, classes) matrix of logits, and is large enough to be fast.
 _PREDICTION_BATCH = 4096
@@ -131,8 +131,10 @@ class CMM(FewShotMethod):
         if tuning is None or tuning.val_embeddings is None or tuning.val_labels is None:
             return 1.0, source
         head = self.model_ if tuning is task else self._trained(tuning, recipe)[0]
-        logits = head.predict(tuning.val_embeddings, batch_size=_PREDICTION_BATCH, verbose=0)
-        return fit_temperature(logits, tuning.val_labels), source
+        temperature = calibrated_temperature(
+            head, tuning.val_embeddings, tuning.val_labels, task.seed
+        )
+        return temperature, source
 
     def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score every class.

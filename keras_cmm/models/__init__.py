@@ -8,7 +8,7 @@ from keras_cmm.models.auto_recipe import AutoRecipe
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
 from keras_cmm.models.shuffled_batches import ShuffledBatches
-from keras_cmm.models.temperature import fit_temperature, held_out_rows
+from keras_cmm.models.temperature import calibrated_temperature, fit_temperature, held_out_rows
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "CMMImageClassifier",
     "ShuffledBatches",
     "TrainingRecipe",
+    "calibrated_temperature",
     "find_duplicate_groups",
     "fit_temperature",
     "held_out_rows",

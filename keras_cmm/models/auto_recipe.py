@@ -32,6 +32,8 @@ class AutoRecipe(TrainingRecipe):
         epochs: int >= 1. As in `TrainingRecipe`.
         min_steps: int. As in `TrainingRecipe`.
         batch_size: int >= 1. As in `TrainingRecipe`.
+        max_steps: int or `None`. As in `TrainingRecipe`; so a step's cost, which grows with the
+            classes, is not multiplied by a number of steps that grows with them too.
         shot_scale: float > 0. Scale of the mapped images' logits at one shot.
         prior_shots: float >= 0. How many images a class's text counts for at the start.
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
@@ -50,6 +52,7 @@ class AutoRecipe(TrainingRecipe):
     weight_decay: float = 0.0
     epochs: int = 1
     min_steps: int = 150
+    max_steps: int | None = 150
     shot_scale: float = 15.0
     prior_shots: float = 2.0
     triplet_weight: float = 0.3

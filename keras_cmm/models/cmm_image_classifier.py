@@ -32,7 +32,7 @@ from keras_cmm.models.auto_recipe import AutoRecipe
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.image_inputs import class_ids, is_dataset, iterate_images
 from keras_cmm.models.shuffled_batches import ShuffledBatches
-from keras_cmm.models.temperature import fit_temperature, held_out_rows
+from keras_cmm.models.temperature import calibrated_temperature, held_out_rows
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
@@ -564,6 +564,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         epochs = recipe.epochs_for(samples)
         # An optimizer that was left to us is made anew for the number of epochs.
         self._compile_head(recipe.optimizer_for(samples, epochs))
+        kwargs.setdefault("steps_per_epoch", recipe.steps_per_epoch(samples))
         return self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
         )
@@ -573,7 +574,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         if batch_size is not None:
             recipe = replace(recipe, batch_size=batch_size)
         # As many as are asked for, and not more because they are few steps.
-        return recipe if epochs is None else replace(recipe, epochs=epochs, min_steps=1)
+        if epochs is None:
+            return recipe
+        return replace(recipe, epochs=epochs, min_steps=1, max_steps=None)
 
     def _fitted_temperature(
         self,
@@ -593,8 +596,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         head = CMMClassifier.from_config(self.head.get_config())
         head.assign_text_embeddings(self.head.text_embeddings)
         recipe.train(head, *recipe.start(head, embeddings[~held_out], labels[~held_out]), seed=seed)
-        logits = head.predict(validation_data[0], batch_size=recipe.batch_size, verbose=0)
-        return fit_temperature(logits, np.asarray(validation_data[1]))
+        return calibrated_temperature(head, *validation_data, seed=seed)
 
     def _compile_head(self, auto_optimizer: keras.Optimizer | None = None) -> None:
         if self._compile_arguments is None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import numpy as np
 import numpy.typing as npt
+
+# One number needs no more, and 21,000 rows of as many classes would take gigabytes.
+_MAX_ROWS = 2000
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
@@ -36,6 +42,28 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
 
     found = minimize_scalar(cross_entropy, bounds=(np.log(0.1), np.log(10.0)), method="bounded")
     return float(np.exp(found.x))
+
+
+def calibrated_temperature(
+    head: keras.Model,
+    embeddings: npt.NDArray[np.floating[Any]],
+    labels: npt.NDArray[Any],
+    seed: int,
+) -> float:
+    """Returns the temperature for a head from rows that it was not trained on.
+
+    Args:
+        head: a classifier from embeddings to logits.
+        embeddings: `(rows, dim)`; at most 2,000 of them, drawn by `seed`, are used.
+        labels: `(rows,)` class ids.
+        seed: Seed of the draw.
+
+    Returns:
+        The temperature, see `fit_temperature`.
+    """
+    rows = np.random.default_rng(seed).permutation(len(labels))[:_MAX_ROWS]
+    logits = head.predict(np.asarray(embeddings)[rows], batch_size=256, verbose=0)
+    return fit_temperature(logits, np.asarray(labels)[rows])
 
 
 def held_out_rows(labels: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.bool_]:

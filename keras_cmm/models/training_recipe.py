@@ -29,6 +29,7 @@ class TrainingRecipe:
         min_steps: int. A support set so small that `epochs` passes make fewer steps gets more
             epochs, until it has this many.
         batch_size: int >= 1. Samples per step.
+        max_steps: int or `None`. An epoch ends after this many steps; the next one draws anew.
 
     Example:
         >>> from keras_cmm import TrainingRecipe
@@ -41,14 +42,16 @@ class TrainingRecipe:
     epochs: int = 30
     min_steps: int = 100
     batch_size: int = 256
+    max_steps: int | None = None
 
     def epochs_for(self, num_samples: int) -> int:
         """Returns the number of epochs for a support set of `num_samples` rows."""
         return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(num_samples)))
 
     def steps_per_epoch(self, num_samples: int) -> int:
-        """Returns the number of steps in one pass over `num_samples` rows."""
-        return max(1, math.ceil(num_samples / self.batch_size))
+        """Returns the number of steps in one epoch on `num_samples` rows."""
+        steps = max(1, math.ceil(num_samples / self.batch_size))
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def optimizer_for(self, num_samples: int, epochs: int | None = None) -> keras.Optimizer:
         """Returns AdamW with a cosine that ends with the last of `epochs` epochs.
@@ -102,5 +105,11 @@ class TrainingRecipe:
         epochs = self.epochs_for(len(labels))
         head.compile(optimizer=self.optimizer_for(len(labels), epochs), metrics=None)
         batches = ShuffledBatches(embeddings, labels, self.batch_size, seed)
-        head.fit(batches, epochs=epochs, shuffle=False, verbose=0)
+        head.fit(
+            batches,
+            epochs=epochs,
+            steps_per_epoch=self.steps_per_epoch(len(labels)),
+            shuffle=False,
+            verbose=0,
+        )
         return epochs
