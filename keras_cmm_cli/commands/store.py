@@ -37,7 +37,8 @@ def store(terminal: Terminal, store: Path | None, clear: bool) -> None:
         opened.clear()
     rows = sum(content["rows"] for content in contents)
     megabytes = sum(content["bytes"] for content in contents) / 1e6
+    models = "1 model" if len(contents) == 1 else f"{len(contents)} models"
     terminal.result(
-        f"{opened.folder}: {'removed ' if clear else ''}{rows:,} embeddings by {len(contents)} "
-        f"models, {megabytes:,.1f} MB"
+        f"{opened.folder}: {'removed ' if clear else ''}{rows:,} embeddings by {models}, "
+        f"{megabytes:,.1f} MB"
     )

@@ -46,7 +46,7 @@ def test_commands_share_one_store(run, fit, shared_photos, tiny_preset, home, tm
     assert (home / "embeddings").is_dir()
 
     result = run("store")
-    assert result.stdout.startswith(f"{home / 'embeddings'}: 18 embeddings by 1 models, 0.0 MB")
+    assert result.stdout.startswith(f"{home / 'embeddings'}: 18 embeddings by 1 model, 0.0 MB")
     result = run("store", "--clear")
     assert f"{home / 'embeddings'}: removed 18 embeddings" in result.stdout
     assert "0 embeddings by 0 models" in run("store").stdout
@@ -63,7 +63,7 @@ def test_a_store_of_ones_own(run, fit, home, tmp_path):
     fit("first", "--store", tmp_path / "mine")
     result, _ = fit("again", "--store", tmp_path / "mine")
     assert "6 of 6 embeddings taken from the store." in result.stderr
-    assert "6 embeddings by 1 models" in run("store", "--store", tmp_path / "mine").stdout
+    assert "6 embeddings by 1 model" in run("store", "--store", tmp_path / "mine").stdout
     assert files_in(home) == []
 
 
