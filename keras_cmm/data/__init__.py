@@ -4,6 +4,7 @@ Needs numpy, Pillow and safetensors only; what a source needs beyond, it imports
 """
 
 from keras_cmm.data.archive_source import ArchiveSource
+from keras_cmm.data.benchmark import Benchmark
 from keras_cmm.data.coop_split import read_coop_split
 from keras_cmm.data.demo_set import DemoSet
 from keras_cmm.data.embedding_set import EmbeddingSet
@@ -17,6 +18,7 @@ from keras_cmm.data.tfds_source import TFDSSource
 
 __all__ = [
     "ArchiveSource",
+    "Benchmark",
     "DemoSet",
     "EmbeddingSet",
     "FewShotSample",
