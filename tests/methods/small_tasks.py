@@ -1,0 +1,141 @@
+"""Tasks small enough for loops, and what the tests of several methods check alike."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from keras_cmm.errors import InputError
+from keras_cmm.methods import METHODS, FewShotTask
+
+CLASSES, DIM, SCALE = 5, 8, 20.0
+EMPTY_CLASS = 3
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype("float32")
+
+
+CENTRES = unit(np.random.default_rng(2).normal(size=(CLASSES, DIM)))
+QUERIES = unit(np.random.default_rng(1).normal(size=(7, DIM)))
+
+
+def draw(rng, labels):
+    return unit(CENTRES[labels] + 0.15 * rng.normal(size=(len(labels), DIM)))
+
+
+def make_task(rows_per_class=(4, 3, 4, 0, 4), shots=4, validation=False):
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(CLASSES), rows_per_class))
+    task = FewShotTask(
+        embeddings=draw(rng, labels),
+        labels=labels,
+        text_embeddings=unit(CENTRES + 0.2 * rng.normal(size=(CLASSES, DIM))),
+        logit_scale=SCALE,
+        shots=shots,
+        seed=1,
+    )
+    if validation:
+        val_labels = np.repeat(np.arange(CLASSES), 6)
+        task = replace(
+            task,
+            # Far from the centres, so that hyper-parameters differ in how many they get right.
+            val_embeddings=unit(draw(rng, val_labels) + 0.5 * rng.normal(size=(30, DIM))),
+            val_labels=val_labels,
+            val_source="from the validation pool",
+        )
+    return task
+
+
+def one_shot():
+    return make_task((1, 1, 1, 1, 1), shots=1)
+
+
+def check_contract(make, tuned=True):
+    """What every peer does: one shot, no rows for a class, empty input, the record, the seed."""
+    name = make().name
+    assert METHODS[name] is type(make())
+    with pytest.raises(InputError, match=f"`{name}` is not fitted yet: call `fit"):
+        make().predict_logits(QUERIES)
+    with pytest.raises(InputError, match=f"`{name}` needs at least one support row"):
+        make().fit(make_task((0, 0, 0, 0, 0)))
+
+    for task in [one_shot(), make_task(), make_task(validation=True)]:
+        before = {k: v.copy() for k, v in vars(task).items() if isinstance(v, np.ndarray)}
+        method = make().fit(task)
+        for field, value in before.items():
+            np.testing.assert_array_equal(getattr(task, field), value)
+        logits = method.predict_logits(QUERIES)
+        assert logits.dtype == np.float32
+        assert logits.shape == (len(QUERIES), CLASSES)
+        assert np.isfinite(logits).all()
+        assert method.predict_logits(QUERIES[:0]).shape == (0, CLASSES)
+        np.testing.assert_array_equal(make().fit(task).predict_logits(QUERIES), logits)
+        record = json.loads(json.dumps(method.hyperparameters_))
+        choice = "few-shot validation: " if tuned and task.shots > 1 else "fixed"
+        assert record["selection"].startswith(choice)
+
+
+def check_absent_class(method):
+    """Rows of a class without support rows are found by its text, and the other classes still."""
+    rng = np.random.default_rng(5)
+    classes, modalities = np.eye(DIM)[:CLASSES], np.eye(DIM)[CLASSES : CLASSES + 2]
+    labels = np.repeat(np.arange(CLASSES), 20)
+    # As in CLIP, what an image shares with all images is as large as what its class gives it.
+    rows = unit(classes[labels] + modalities[0] + 0.15 * rng.normal(size=(len(labels), DIM)))
+    support = np.flatnonzero((np.arange(len(labels)) % 20 < 4) & (labels != EMPTY_CLASS))
+    task = FewShotTask(
+        embeddings=rows[support],
+        labels=labels[support],
+        text_embeddings=unit(classes + modalities[1]),
+        logit_scale=SCALE,
+        shots=4,
+        seed=1,
+    )
+    hits = method.fit(task).predict_logits(rows).argmax(axis=1) == labels
+    assert hits[labels == EMPTY_CLASS].mean() >= 0.8
+    assert hits[labels != EMPTY_CLASS].mean() >= 0.8
+
+
+def cross_entropy(logits, labels):
+    total = 0.0
+    for row, label in zip(logits, labels, strict=True):
+        total += np.log(np.sum(np.exp(row - row.max()))) + row.max() - row[label]
+    return total / len(labels)
+
+
+def numerical_gradient(loss, parameters):
+    """Return central differences of `loss(parameters)`."""
+    gradient = np.zeros_like(parameters)
+    for index in np.ndindex(parameters.shape):
+        shifted = parameters.copy()
+        shifted[index] += 1e-5
+        above = loss(shifted)
+        shifted[index] -= 2e-5
+        gradient[index] = (above - loss(shifted)) / 2e-5
+    return gradient
+
+
+def naive_adam(loss, parameters, learning_rate, steps):
+    """Adam as its paper has it, with a cosine schedule to 0 and numerical gradients."""
+    first, second = np.zeros_like(parameters), np.zeros_like(parameters)
+    for step in range(steps):
+        gradient = numerical_gradient(loss, parameters)
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        rate = learning_rate * 0.5 * (1 + np.cos(np.pi * step / steps))
+        # Keras adds epsilon before the bias correction.
+        rate *= np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+        parameters = parameters - rate * first / (np.sqrt(second) + 1e-7)
+    return parameters
+
+
+def best_on_validation(task, values, logits_of):
+    """Return the first of `values` whose logits get the most validation rows right."""
+    hits = []
+    for value in values:
+        predicted = [int(np.argmax(row)) for row in logits_of(value)]
+        hits.append(sum(p == y for p, y in zip(predicted, task.val_labels, strict=True)))
+    assert min(hits) < max(hits), "the values are told apart"
+    return values[hits.index(max(hits))]
