@@ -10,6 +10,12 @@ from keras_cmm_cli.main import cli
 from keras_cmm_cli.terminal import with_terminal
 
 COMMANDS = sorted(cli.commands)
+# With the commands of a group in the place of the group.
+LEAVES = [
+    (name, *sub)
+    for name, command in sorted(cli.commands.items())
+    for sub in ([(each,) for each in command.commands] if hasattr(command, "commands") else [()])
+]
 
 
 def test_no_arguments_is_help(run):
@@ -18,10 +24,11 @@ def test_no_arguments_is_help(run):
         assert f"\n  {name} " in run().stdout
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_help(run, name):
-    text = run(name, "--help").stdout
-    assert f"\n    keras-cmm {name} " in text.partition("Example")[2]
+@pytest.mark.parametrize("names", LEAVES, ids=" ".join)
+def test_help(run, names):
+    text = run(*names, "--help").stdout
+    example = text.partition("Example")[2]
+    assert f"\n    keras-cmm {' '.join(names)}" in example
     for option in ("--seed", "--verbose", "--quiet", "--help"):
         assert option in text
 
@@ -37,7 +44,14 @@ def test_help_imports_nothing_heavy():
         "    heavy = {'keras', 'keras_cmm', 'torch', 'tensorflow', 'numpy', 'rich'}\n"
         "    print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
-    for arguments in ([], ["--version"], ["fit", "--help"], ["benchmark", "none"], ["fit", "none"]):
+    for arguments in (
+        [],
+        ["--version"],
+        ["fit", "--help"],
+        ["benchmark", "none"],
+        ["fit", "none"],
+        ["datasets", "check"],
+    ):
         ran = subprocess.run(
             [sys.executable, "-c", code, *arguments, "--help"], capture_output=True, text=True
         )
