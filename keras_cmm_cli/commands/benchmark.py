@@ -19,7 +19,10 @@ from keras_cmm_cli.terminal import Terminal, with_terminal
 if TYPE_CHECKING:
     from keras_cmm.data import EmbeddingSet
 
-METHODS = "cmm,zero_shot,nearest_mean,linear_probe,tip_adapter,tip_adapter_f"
+METHODS = (
+    "cmm,cmm_plain,zero_shot,nearest_mean,linear_probe,clip_adapter,tip_adapter,tip_adapter_f,"
+    "task_res,lp_plus_plus,clap,gda,proker"
+)
 
 Record = dict[str, Any]
 Run = tuple[str, int, int]  # method, shots, seed
