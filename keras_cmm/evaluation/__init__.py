@@ -1,7 +1,14 @@
 """Evaluation: metrics, the modality gap, the few-shot benchmark and its summary."""
 
-from keras_cmm.evaluation.benchmark import make_task, run_benchmark
+from keras_cmm.evaluation.base_to_new import (
+    can_classify_new,
+    harmonic_mean,
+    run_base_to_new,
+    summarize_base_to_new,
+)
+from keras_cmm.evaluation.benchmark import make_task, run_benchmark, run_task
 from keras_cmm.evaluation.metrics import (
+    calibration_error,
     confusion_matrix,
     macro_f1,
     per_class_accuracy,
@@ -9,18 +16,29 @@ from keras_cmm.evaluation.metrics import (
     top_k,
 )
 from keras_cmm.evaluation.modality_gap import ModalityGap, measure_modality_gap
+from keras_cmm.evaluation.published_result import PUBLISHED_RESULTS, PublishedResult
+from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.evaluation.summary import average_over_datasets, summarize
 
 __all__ = [
+    "PUBLISHED_RESULTS",
     "ModalityGap",
+    "PublishedResult",
+    "ShiftedTestSet",
     "average_over_datasets",
+    "calibration_error",
+    "can_classify_new",
     "confusion_matrix",
+    "harmonic_mean",
     "macro_f1",
     "make_task",
     "measure_modality_gap",
     "per_class_accuracy",
+    "run_base_to_new",
     "run_benchmark",
+    "run_task",
     "summarize",
+    "summarize_base_to_new",
     "top_1",
     "top_k",
 ]

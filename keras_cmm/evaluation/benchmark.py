@@ -12,11 +12,14 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 
 from keras_cmm.data import EmbeddingSet, FewShotSample, row_keys, sample_few_shot
 from keras_cmm.errors import InputError
-from keras_cmm.evaluation.metrics import top_1
-from keras_cmm.methods import METHODS, FewShotTask
+from keras_cmm.evaluation.metrics import calibration_error, top_1
+from keras_cmm.evaluation.modality_gap import measure_modality_gap, unit_rows
+from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
+from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask
 
 Shots = int | Literal["all"]
 
@@ -24,7 +27,11 @@ _MAX_VALIDATION_SHOTS = 4
 
 
 def make_task(
-    embedding_set: EmbeddingSet, shots: Shots, seed: int, sample: FewShotSample | None = None
+    embedding_set: EmbeddingSet,
+    shots: Shots,
+    seed: int,
+    sample: FewShotSample | None = None,
+    val_sample: FewShotSample | None = None,
 ) -> FewShotTask:
     """Draw one few-shot task from the train and validation rows of a data set.
 
@@ -37,13 +44,16 @@ def make_task(
         shots: Rows a class, "all", or 0 for an empty support set (zero-shot).
         seed: Seed of both draws and of the training.
         sample: A saved draw to repeat, instead of a new one.
+        val_sample: A saved draw of validation rows, of the validation pool if there is one, else of
+            the train rows.
 
     Returns:
         The task, in float32 and unit length. For "all" its `shots` is the largest number of support
         rows of any class.
 
     Raises:
-        InputError: If `shots` or `seed` cannot be used or `sample` was drawn from other data.
+        InputError: If `shots` or `seed` cannot be used, or `sample` or `val_sample` was drawn from
+            other data.
 
     Example:
         >>> import numpy as np
@@ -66,11 +76,13 @@ def make_task(
         rows = _support_rows(embedding_set, shots, seed, sample)
     labels = embedding_set.train_labels[rows].astype(np.int64)
     largest = int(np.bincount(labels, minlength=1).max())
-    val_embeddings, val_labels, val_source = _draw_validation(embedding_set, rows, largest, seed)
+    val_embeddings, val_labels, val_source = _draw_validation(
+        embedding_set, rows, largest, seed, val_sample
+    )
     return FewShotTask(
-        embeddings=_unit_rows(embedding_set.train_embeddings[rows]),
+        embeddings=unit_rows(embedding_set.train_embeddings[rows]),
         labels=labels,
-        text_embeddings=_unit_rows(embedding_set.text_embeddings),
+        text_embeddings=unit_rows(embedding_set.text_embeddings),
         logit_scale=embedding_set.logit_scale,
         shots=largest if shots == "all" else shots,
         seed=seed,
@@ -103,7 +115,9 @@ def run_benchmark(
 
     Returns:
         Flat JSON-able records {dataset, protocol, backbone, method, shots, seed, top1 (percent),
-        fit_seconds, predict_seconds, hyperparameters, versions}.
+        ece, ece_calibrated, fit_seconds, predict_seconds, hyperparameters, versions}; those of CMM
+        also have the mean cosines of test images to their own and to the hardest wrong prototype
+        before (own_cosine, hardest_wrong_cosine) and after the mapping (mapped_...).
 
     Raises:
         InputError: If a method is unknown, `shots` or a seed cannot be used, two data sets have
@@ -122,13 +136,12 @@ def run_benchmark(
         [('zero_shot', 0, 100.0), ('nearest_mean', 1, 100.0)]
     """
     _check_arguments(embedding_sets, methods, shots, seeds)
-    versions = _versions()
     records: list[dict[str, Any]] = []
     refusal = None
     for embedding_set in embedding_sets:
         for task, method in _runs(embedding_set, methods, shots, seeds):
             try:
-                record = _run(embedding_set, task, method) | {"versions": versions}
+                (record,) = run_task(embedding_set, task, method)
             except InputError as error:
                 refusal = error
                 warnings.warn(
@@ -143,6 +156,105 @@ def run_benchmark(
     if refusal is not None and not records:
         raise refusal
     return records
+
+
+def run_task(
+    embedding_set: EmbeddingSet,
+    task: FewShotTask,
+    method: str,
+    shifts: Sequence[ShiftedTestSet] = (),
+) -> list[dict[str, Any]]:
+    """Fit one method once, and test it on the data set and on shifted test sets.
+
+    Args:
+        embedding_set: The data set that the task was drawn from.
+        task: The task, see `make_task`.
+        method: A key of `keras_cmm.methods.METHODS`.
+        shifts: Other test sets of the same classes, or of some of them.
+
+    Returns:
+        One record as of `run_benchmark` for the data set, and one for each shift, which says under
+        `trained_on` what the method was fitted on.
+
+    Raises:
+        InputError: If the method refuses the task.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_cmm.evaluation import ShiftedTestSet
+        >>> eye = np.eye(3, dtype="float32")
+        >>> data = EmbeddingSet(
+        ...     train_embeddings=eye, train_labels=np.arange(3), test_embeddings=eye,
+        ...     test_labels=np.arange(3), text_embeddings=eye, class_names=["ant", "bee", "cat"],
+        ...     dataset="insects", backbone="CLIP",
+        ... )
+        >>> sketches = ShiftedTestSet("sketches", eye[:2], np.array([0, 1]), np.array([0, 2]))
+        >>> records = run_task(data, make_task(data, 1, seed=1), "nearest_mean", [sketches])
+        >>> [(record["dataset"], record["top1"]) for record in records]
+        [('insects', 100.0), ('sketches', 50.0)]
+    """
+    keras.utils.set_random_seed(task.seed)
+    start = time.perf_counter()
+    fitted = METHODS[method]().fit(task)
+    fit_seconds = time.perf_counter() - start
+
+    whole = ShiftedTestSet(
+        embedding_set.dataset,
+        embedding_set.test_embeddings,
+        embedding_set.test_labels,
+        np.arange(embedding_set.num_classes),
+    )
+    records = []
+    for test in (whole, *shifts):
+        embeddings = unit_rows(test.embeddings)
+        start = time.perf_counter()
+        logits = fitted.predict_logits(embeddings)
+        predict_seconds = time.perf_counter() - start
+        record = {
+            "dataset": test.dataset,
+            "protocol": embedding_set.protocol,
+            "backbone": embedding_set.backbone,
+            "method": method,
+            "shots": task.shots,
+            "seed": task.seed,
+            **_measures(fitted, embeddings, logits[:, test.classes], test),
+            "fit_seconds": fit_seconds,
+            "predict_seconds": predict_seconds,
+            "hyperparameters": fitted.hyperparameters_,
+            "versions": versions(),
+        }
+        if test is not whole:
+            record["trained_on"] = embedding_set.dataset
+        records.append(record)
+    return records
+
+
+def _measures(
+    fitted: FewShotMethod,
+    embeddings: npt.NDArray[np.float32],
+    logits: npt.NDArray[np.float32],
+    test: ShiftedTestSet,
+) -> dict[str, float]:
+    """Return top-1 and the calibration errors, and for CMM how far images are from prototypes."""
+    measures = {
+        "top1": top_1(logits, test.labels),
+        "ece": calibration_error(softmax(logits, axis=1), test.labels),
+        "ece_calibrated": calibration_error(
+            softmax(logits / fitted.temperature_, axis=1), test.labels
+        ),
+    }
+    if isinstance(fitted, CMM):
+        head = fitted.model_
+        images = {"": embeddings, "mapped_": keras.ops.convert_to_numpy(head.mapping(embeddings))}
+        prototypes = {
+            "": head.text_embeddings,
+            "mapped_": keras.ops.convert_to_numpy(head.prototypes.embeddings),
+        }
+        for prefix, rows in images.items():
+            gap = measure_modality_gap(rows, prototypes[prefix][test.classes], test.labels)
+            measures[f"{prefix}own_cosine"] = gap.own_cosine
+            measures[f"{prefix}hardest_wrong_cosine"] = gap.hardest_wrong_cosine
+    return measures
 
 
 def _check_arguments(
@@ -205,30 +317,6 @@ def _feasible_shots(embedding_set: EmbeddingSet, shots: Sequence[Shots]) -> list
     return list(dict.fromkeys(feasible))
 
 
-def _run(embedding_set: EmbeddingSet, task: FewShotTask, name: str) -> dict[str, Any]:
-    keras.utils.set_random_seed(task.seed)
-    start = time.perf_counter()
-    method = METHODS[name]().fit(task)
-    fit_seconds = time.perf_counter() - start
-
-    test_embeddings = _unit_rows(embedding_set.test_embeddings)
-    start = time.perf_counter()
-    logits = method.predict_logits(test_embeddings)
-    predict_seconds = time.perf_counter() - start
-    return {
-        "dataset": embedding_set.dataset,
-        "protocol": embedding_set.protocol,
-        "backbone": embedding_set.backbone,
-        "method": name,
-        "shots": task.shots,
-        "seed": task.seed,
-        "top1": top_1(logits, embedding_set.test_labels),
-        "fit_seconds": fit_seconds,
-        "predict_seconds": predict_seconds,
-        "hyperparameters": method.hyperparameters_,
-    }
-
-
 def _support_rows(
     embedding_set: EmbeddingSet, shots: Shots, seed: int, sample: FewShotSample | None
 ) -> npt.NDArray[np.int64]:
@@ -244,7 +332,11 @@ def _support_rows(
 
 
 def _draw_validation(
-    embedding_set: EmbeddingSet, support_rows: npt.NDArray[np.int64], shots: int, seed: int
+    embedding_set: EmbeddingSet,
+    support_rows: npt.NDArray[np.int64],
+    shots: int,
+    seed: int,
+    sample: FewShotSample | None,
 ) -> tuple[npt.NDArray[np.float32] | None, npt.NDArray[np.int64] | None, str]:
     if not support_rows.size:
         return None, None, "none"
@@ -254,30 +346,31 @@ def _draw_validation(
     else:
         embeddings, labels = embedding_set.train_embeddings, embedding_set.train_labels
         exclude, source = support_rows, "from train rows outside the support set"
-    with warnings.catch_warnings():
-        # Fewer validation rows than wanted are no fault of the data; the record counts them.
-        warnings.simplefilter("ignore", UserWarning)
-        rows = sample_few_shot(
-            labels,
-            min(shots, _MAX_VALIDATION_SHOTS),
-            seed=seed,
-            keys=row_keys(embeddings),
-            exclude=exclude,
-        ).indices
+    if sample is None:
+        with warnings.catch_warnings():
+            # Fewer validation rows than wanted are no fault of the data; the record counts them.
+            warnings.simplefilter("ignore", UserWarning)
+            sample = sample_few_shot(
+                labels,
+                min(shots, _MAX_VALIDATION_SHOTS),
+                seed=seed,
+                keys=row_keys(embeddings),
+                exclude=exclude,
+            )
+    elif sample.num_rows != len(labels):
+        raise InputError(
+            f"`val_sample` must be drawn from {len(labels)} rows. Received: one drawn from "
+            f"{sample.num_rows} rows"
+        )
+    rows = sample.indices
     # A few classes' rows would choose hyper-parameters for those classes alone.
     if 2 * len(np.unique(labels[rows])) < embedding_set.num_classes:
         return None, None, "none"
-    return _unit_rows(embeddings[rows]), labels[rows].astype(np.int64), source
+    return unit_rows(embeddings[rows]), labels[rows].astype(np.int64), source
 
 
-def _unit_rows(embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Return the rows in float32 and of unit length; float16 files hold them to 1e-3 only."""
-    rows = np.array(embeddings, dtype=np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows
-
-
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of what a result depends on, for the record."""
     # Not at the top: the package imports this module while it is itself being imported.
     from keras_cmm import __version__
 

@@ -8,7 +8,8 @@ import pytest
 
 from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
 from keras_cmm.errors import InputError
-from keras_cmm.evaluation import make_task, run_benchmark, summarize
+from keras_cmm.evaluation import ShiftedTestSet, make_task, run_benchmark, run_task, summarize
+from keras_cmm.evaluation.modality_gap import unit_rows
 from keras_cmm.methods import METHODS, FewShotMethod
 
 CLASSES, DIM = 4, 8
@@ -20,10 +21,18 @@ FIELDS = {
     "shots",
     "seed",
     "top1",
+    "ece",
+    "ece_calibrated",
     "fit_seconds",
     "predict_seconds",
     "hyperparameters",
     "versions",
+}
+COSINES = {
+    "own_cosine",
+    "hardest_wrong_cosine",
+    "mapped_own_cosine",
+    "mapped_hardest_wrong_cosine",
 }
 
 
@@ -137,7 +146,7 @@ def test_records():
     assert len(records) == 1 + 2 * 2 * (len(METHODS) - 1)
     assert json.loads(json.dumps(records)) == records
     for record in records:
-        assert set(record) == FIELDS
+        assert set(record) == FIELDS | (COSINES if "cmm" in record["method"] else set())
         assert 0 <= record["top1"] <= 100
         assert type(record["shots"]) is int
         assert isinstance(record["hyperparameters"]["selection"], str)
@@ -247,3 +256,27 @@ def test_reference_values():
     rows = summarize(run_benchmark([dtd], ["cmm", "tip_adapter_f"], [4], [1, 2, 3]))
     means = {row["method"]: row["mean"] for row in rows}
     assert means == pytest.approx({"cmm": 57.9, "tip_adapter_f": 55.4}, abs=1.5)
+
+
+def test_shifts_are_scored_by_the_same_head_among_their_classes(monkeypatch):
+    data, fits = make_data(), []
+    fit = METHODS["nearest_mean"].fit
+
+    def watch(self, task):
+        fits.append(self)
+        return fit(self, task)
+
+    monkeypatch.setattr(METHODS["nearest_mean"], "fit", watch)
+    classes = np.array([0, 2, 3])
+    rows = np.flatnonzero(np.isin(data.test_labels, classes))
+    labels = np.searchsorted(classes, data.test_labels[rows])
+    shift = ShiftedTestSet("shift", data.test_embeddings[rows], labels, classes)
+    own, shifted = run_task(data, make_task(data, 2, seed=1), "nearest_mean", [shift])
+    (head,) = fits
+    right = [
+        classes[head.predict_logits(unit_rows(image[None]))[0, classes].argmax()] == label
+        for image, label in zip(data.test_embeddings[rows], data.test_labels[rows], strict=True)
+    ]
+    assert shifted["top1"] == pytest.approx(100 * np.mean(right))
+    assert (shifted["dataset"], shifted["trained_on"]) == ("shift", own["dataset"])
+    assert "trained_on" not in own

@@ -1,0 +1,245 @@
+"""Base-to-new: train on half of the classes, test on the other half too."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.data import EmbeddingSet
+from keras_cmm.errors import InputError
+from keras_cmm.evaluation.benchmark import versions
+from keras_cmm.evaluation.metrics import top_1
+from keras_cmm.evaluation.modality_gap import unit_rows
+from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask, ZeroShot
+from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe
+
+Record = Mapping[str, Any]
+
+_GROUP = ("dataset", "protocol", "backbone", "method", "shots")
+
+
+def can_classify_new(method: str) -> bool:
+    """Return whether a method can score classes that it has seen no image of.
+
+    Class means, linear probes and caches of images have nothing for such a class.
+
+    Args:
+        method: A key of `keras_cmm.methods.METHODS`.
+
+    Returns:
+        Whether the method scores a class by its text.
+
+    Example:
+        >>> can_classify_new("cmm"), can_classify_new("linear_probe")
+        (True, False)
+    """
+    return issubclass(METHODS[method], (CMM, ZeroShot))
+
+
+def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str) -> dict[str, Any]:
+    """Fit one method on the base classes, and test it on them and on the new ones.
+
+    The first half of the classes, rounded up, are the base classes. Training sees the images and
+    texts of these alone. Base images are scored among the base classes, new ones among the new.
+
+    For CMM a new class's prototype is put where the recipe puts one without images, and images are
+    mapped by the map that the base classes trained.
+
+    Args:
+        embedding_set: The data set that the task was drawn from.
+        task: A task of all classes, see `make_task`.
+        method: A key of `keras_cmm.methods.METHODS`.
+
+    Returns:
+        A record as of `run_benchmark`, with `base_top1` and `new_top1` in percent in place of
+        `top1`, and `base_to_new` set.
+
+    Raises:
+        InputError: If the method cannot score new classes or refuses the task, or a half has no
+            test image or less than two classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_cmm.evaluation import make_task
+        >>> eye = np.eye(4, dtype="float32")
+        >>> data = EmbeddingSet(
+        ...     train_embeddings=eye, train_labels=np.arange(4), test_embeddings=eye,
+        ...     test_labels=np.arange(4), text_embeddings=eye, dataset="insects", backbone="CLIP",
+        ...     class_names=["ant", "bee", "cricket", "dragonfly"],
+        ... )
+        >>> record = run_base_to_new(data, make_task(data, 0, seed=0), "zero_shot")
+        >>> record["base_top1"], record["new_top1"]
+        (100.0, 100.0)
+
+    References:
+        The protocol of CoCoOp: Zhou et al., CVPR 2022, arXiv:2203.05557.
+    """
+    if not can_classify_new(method):
+        raise InputError(
+            f"`{method}` cannot score classes that it has seen no image of; methods that can: "
+            f"{', '.join(filter(can_classify_new, METHODS))}."
+        )
+    num_base = (embedding_set.num_classes + 1) // 2
+    is_base = embedding_set.test_labels < num_base
+    if embedding_set.num_classes < 4 or is_base.all() or not is_base.any():
+        raise InputError(
+            f"{embedding_set.dataset}: base-to-new needs four classes or more, and test images of "
+            f"both halves. Received: {embedding_set.num_classes} classes, {is_base.sum()} and "
+            f"{(~is_base).sum()} test images"
+        )
+    base = base_task(task, num_base)
+    keras.utils.set_random_seed(task.seed)
+    start = time.perf_counter()
+    fitted = METHODS[method]().fit(base)
+    fit_seconds = time.perf_counter() - start
+
+    images = unit_rows(embedding_set.test_embeddings)
+    labels = embedding_set.test_labels
+    new_logits = _new_logits(fitted, base, task.text_embeddings[num_base:], images[~is_base])
+    return {
+        "dataset": embedding_set.dataset,
+        "protocol": embedding_set.protocol,
+        "backbone": embedding_set.backbone,
+        "method": method,
+        "shots": task.shots,
+        "seed": task.seed,
+        "base_to_new": True,
+        "base_top1": top_1(fitted.predict_logits(images[is_base]), labels[is_base]),
+        "new_top1": top_1(new_logits, labels[~is_base] - num_base),
+        "fit_seconds": fit_seconds,
+        "hyperparameters": fitted.hyperparameters_,
+        "versions": versions(),
+    }
+
+
+def base_task(task: FewShotTask, num_base: int) -> FewShotTask:
+    """Return what is left of a task of all classes on the first ones.
+
+    Args:
+        task: The task.
+        num_base: How many classes to keep.
+
+    Returns:
+        The task with the support rows, validation rows and texts of these classes alone.
+    """
+    support = task.labels < num_base
+    kept: dict[str, Any] = {}
+    if task.val_embeddings is not None and task.val_labels is not None:
+        val = task.val_labels < num_base
+        kept = {"val_embeddings": task.val_embeddings[val], "val_labels": task.val_labels[val]}
+    return replace(
+        task,
+        embeddings=task.embeddings[support],
+        labels=task.labels[support],
+        text_embeddings=task.text_embeddings[:num_base],
+        **kept,
+    )
+
+
+def harmonic_mean(base: float, new: float) -> float:
+    """Return the harmonic mean of two accuracies.
+
+    Args:
+        base: Top-1 accuracy on the base classes in percent.
+        new: Top-1 accuracy on the new classes in percent.
+
+    Returns:
+        The harmonic mean in percent, 0.0 where one of them is.
+
+    Example:
+        >>> round(harmonic_mean(80.0, 60.0), 2)
+        68.57
+
+    References:
+        Xian et al., "Zero-Shot Learning: The Good, the Bad and the Ugly", CVPR 2017,
+        arXiv:1703.04394.
+    """
+    return 2 * base * new / (base + new) if base and new else 0.0
+
+
+def summarize_base_to_new(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Aggregate records of `run_base_to_new` over seeds, and over data sets.
+
+    The harmonic mean is that of the averaged accuracies, as CoCoOp's tables have it, not the
+    average of harmonic means.
+
+    Args:
+        records: The records, of one protocol and backbone.
+
+    Returns:
+        One row for each (dataset, protocol, backbone, method, shots) with `base`, `new` and
+        `harmonic_mean` in percent and `seeds`, their number. Where there are several data sets,
+        the rows of data set "average" follow: one for each method and number of shots that all
+        data sets have.
+
+    Example:
+        >>> record = {"dataset": "dtd", "protocol": "coop", "backbone": "ViT-B/16",
+        ...           "method": "cmm", "shots": 16, "seed": 1, "base_top1": 80.0, "new_top1": 60.0}
+        >>> (row,) = summarize_base_to_new([record])
+        >>> row["base"], row["new"], round(row["harmonic_mean"], 1), row["seeds"]
+        (80.0, 60.0, 68.6, 1)
+
+    References:
+        Zhou et al., "Conditional Prompt Learning", CVPR 2022, arXiv:2203.05557, table 1.
+    """
+    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[tuple(record[field] for field in _GROUP)].append(record)
+    rows = [
+        _row(group, [(each["base_top1"], each["new_top1"]) for each in found])
+        for group, found in groups.items()
+    ]
+    datasets = {row["dataset"] for row in rows}
+    across: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        across[tuple(row[field] for field in _GROUP[1:])].append(row)
+    if len(datasets) > 1:
+        for group, found in across.items():
+            if len(found) == len(datasets):
+                average = _row(("average", *group), [(row["base"], row["new"]) for row in found])
+                rows.append(average | {"seeds": min(row["seeds"] for row in found)})
+    return rows
+
+
+def _row(group: tuple[Any, ...], pairs: list[tuple[float, float]]) -> dict[str, Any]:
+    base, new = (statistics.fmean(values) for values in zip(*pairs, strict=True))
+    return dict(zip(_GROUP, group, strict=True)) | {
+        "base": base,
+        "new": new,
+        "harmonic_mean": harmonic_mean(base, new),
+        "seeds": len(pairs),
+    }
+
+
+def _new_logits(
+    fitted: FewShotMethod,
+    task: FewShotTask,
+    text_embeddings: npt.NDArray[np.float32],
+    images: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Return the logits of other classes than the method was fitted on."""
+    if not isinstance(fitted, CMM):
+        return images @ text_embeddings.T
+    head = fitted.model_
+    new = CMMClassifier.from_text_embeddings(
+        text_embeddings, mapping=head.mapping, alpha=head.alpha, logit_scale=head.logit_scale
+    )
+    # Where the recipe starts all classes, of which the new ones have no image.
+    whole = CMMClassifier.from_text_embeddings(
+        np.concatenate([task.text_embeddings, text_embeddings]), logit_scale=head.logit_scale
+    )
+    recipe = fitted.recipe
+    if not isinstance(recipe, TrainingRecipe):
+        recipe = AutoRecipe() if recipe == "auto" else TrainingRecipe()
+    recipe.start(whole, task.embeddings, task.labels)
+    starts = keras.ops.convert_to_numpy(whole.prototypes.embeddings)
+    new.prototypes.embeddings.assign(starts[task.num_classes :])
+    return np.asarray(new.predict(images, batch_size=4096, verbose=0))

@@ -1,0 +1,115 @@
+import statistics
+
+import numpy as np
+import pytest
+from make_embeddings import make_embeddings
+
+from keras_cmm import InputError
+from keras_cmm.evaluation import make_task, run_base_to_new, summarize_base_to_new
+from keras_cmm.evaluation.base_to_new import base_task
+from keras_cmm.methods import METHODS
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_embeddings()
+
+
+def test_zero_shot_is_scored_among_the_classes_of_each_half(data):
+    record = run_base_to_new(data, make_task(data, 0, seed=0), "zero_shot")
+    for name, classes in (("base_top1", range(10)), ("new_top1", range(10, 20))):
+        right = []
+        for image, label in zip(data.test_embeddings, data.test_labels, strict=True):
+            if label in classes:
+                scores = {c: float(image @ data.text_embeddings[c]) for c in classes}
+                right.append(max(scores, key=scores.get) == label)
+        assert record[name] == pytest.approx(100 * np.mean(right))
+    assert "top1" not in record
+
+
+@pytest.mark.parametrize("method", ["cmm", "cmm_plain"])
+def test_cmm_learns_the_base_classes_and_keeps_the_new_ones(data, method):
+    zero_shot = run_base_to_new(data, make_task(data, 0, seed=0), "zero_shot")
+    record = run_base_to_new(data, make_task(data, 8, seed=1), method)
+    assert record["base_top1"] > zero_shot["base_top1"]
+    chance = 100 / 10
+    assert record["new_top1"] > 2 * chance
+    assert (record["method"], record["shots"], record["seed"]) == (method, 8, 1)
+
+
+def test_training_sees_nothing_of_the_new_classes(data, monkeypatch):
+    seen = []
+    fit = METHODS["cmm"].fit
+
+    def watch(self, task):
+        seen.append(task)
+        return fit(self, task)
+
+    monkeypatch.setattr(METHODS["cmm"], "fit", watch)
+    run_base_to_new(data, make_task(data, 2, seed=1), "cmm")
+    (task,) = seen
+    assert len(task.text_embeddings) == 10
+    assert set(task.labels) == set(range(10))
+    assert task.val_labels is not None
+    assert task.val_labels.max() < 10
+
+
+def test_an_odd_class_is_a_base_class(data):
+    rows = data.test_labels < 5
+    train = data.train_labels < 5
+    five = type(data)(
+        train_embeddings=data.train_embeddings[train],
+        train_labels=data.train_labels[train],
+        test_embeddings=data.test_embeddings[rows],
+        test_labels=data.test_labels[rows],
+        text_embeddings=data.text_embeddings[:5],
+        class_names=data.class_names[:5],
+        dataset="five",
+        backbone="b",
+    )
+    record = run_base_to_new(five, make_task(five, 0, seed=0), "zero_shot")
+    base, new = data.test_embeddings[data.test_labels < 3], 2
+    scores = base @ data.text_embeddings[:3].T
+    expected = 100 * np.mean(scores.argmax(axis=1) == data.test_labels[data.test_labels < 3])
+    assert record["base_top1"] == pytest.approx(expected)
+    assert base_task(make_task(five, 1, seed=1), 5 - new).num_classes == 3
+
+
+def test_methods_without_texts_are_refused(data):
+    for method in ("nearest_mean", "linear_probe", "tip_adapter", "tip_adapter_f"):
+        with pytest.raises(InputError, match=r"no image of; methods that can: .*cmm"):
+            run_base_to_new(data, make_task(data, 1, seed=1), method)
+
+
+def test_halves_that_cannot_be_tested_are_refused(data):
+    eye = np.eye(3, dtype="float32")
+    three = type(data)(
+        train_embeddings=eye,
+        train_labels=np.arange(3),
+        test_embeddings=eye,
+        test_labels=np.arange(3),
+        text_embeddings=eye,
+        class_names=["a", "b", "c"],
+        dataset="three",
+        backbone="b",
+    )
+    with pytest.raises(InputError, match="four classes or more"):
+        run_base_to_new(three, make_task(three, 0, seed=0), "zero_shot")
+
+
+def test_the_harmonic_mean_is_that_of_averages():
+    group = {"protocol": "coop", "backbone": "b", "method": "cmm", "shots": 16}
+    values = {("x", 1): (80, 60), ("x", 2): (70, 50), ("y", 1): (90, 30), ("y", 2): (100, 10)}
+    records = [
+        group | {"dataset": dataset, "seed": seed, "base_top1": base, "new_top1": new}
+        for (dataset, seed), (base, new) in values.items()
+    ]
+    # Of a method that one data set lacks there is no average.
+    records.append(records[0] | {"method": "zero_shot"})
+    x, y, alone, average = summarize_base_to_new(records)
+    assert (x["base"], x["new"], x["seeds"]) == (75, 55, 2)
+    assert x["harmonic_mean"] == pytest.approx(statistics.harmonic_mean([75, 55]))
+    assert y["harmonic_mean"] == pytest.approx(statistics.harmonic_mean([95, 20]))
+    assert (alone["dataset"], alone["method"]) == ("x", "zero_shot")
+    assert (average["dataset"], average["base"], average["new"]) == ("average", 85, 37.5)
+    assert average["harmonic_mean"] == pytest.approx(statistics.harmonic_mean([85, 37.5]))
