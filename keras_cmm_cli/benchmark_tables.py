@@ -2,63 +2,146 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.console import Group
+from keras_cmm_cli.result_table import ResultTable
 
 Row = Mapping[str, Any]
 
+MISSING = "-"
 
-def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[Group]:
+
+def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[ResultTable]:
     """Makes one table a data set, and one of the average where there are several data sets.
+
+    Test sets that are shifted from what a method was trained on have an average of their own.
 
     Args:
         records: Records of `keras_cmm.evaluation.run_benchmark`.
         plus_minus: What stands between mean and standard deviation.
 
     Returns:
-        Tables with their headings: a row a method, a column a number of shots.
+        Tables with a row a method and a column a number of shots.
     """
-    from keras_cmm.evaluation import average_over_datasets, summarize
+    tables = []
+    for setting in dict.fromkeys(map(_setting, records)):
+        same = [record for record in records if _setting(record) == setting]
+        own = [record for record in same if "trained_on" not in record]
+        shifted = [record for record in same if "trained_on" in record]
+        # A zero-shot run draws nothing, and stands beside given and own draws alike.
+        draws = ", given indices" if any(record.get("indices") for record in same) else ""
+        shape = _Shape(same, setting + draws, plus_minus)
+        tables += shape.tables(own, "") + shape.tables(shifted, "shifts ")
+    return tables
 
-    tables: dict[str, list[Row]] = defaultdict(list)
-    datasets: dict[str, list[str]] = defaultdict(list)
-    for row in summarize(records):
-        heading = f"{row['dataset']} ({_setting(row)})"
-        if heading not in tables:
-            datasets[_setting(row)].append(row["dataset"])
-        tables[heading].append(row)
-    for row in average_over_datasets(records):
-        names = datasets[_setting(row)]
-        if len(names) > 1:
-            tables[f"average of {', '.join(names)} ({_setting(row)})"].append(row)
-    return [_table(heading, rows, plus_minus) for heading, rows in tables.items()]
+
+def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
+    """Makes one table a data set, and one of the average, of base-to-new records.
+
+    Args:
+        records: Records of `keras_cmm.evaluation.run_base_to_new`.
+
+    Returns:
+        Tables with a row a method and number of shots.
+    """
+    from keras_cmm.evaluation import summarize_base_to_new
+
+    tables = []
+    for setting in dict.fromkeys(map(_setting, records)):
+        rows = summarize_base_to_new(record for record in records if _setting(record) == setting)
+        cells = {(row["dataset"], row["method"], row["shots"]): row for row in rows}
+        datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+        runs = dict.fromkeys((row["method"], row["shots"]) for row in rows)
+        for dataset in datasets:
+            found = [(run, cells.get((dataset, *run))) for run in runs]
+            lines = [[method, str(shots), *_base_to_new(row)] for (method, shots), row in found]
+            others = [name for name in datasets if name != "average"]
+            heading = f"average of {', '.join(others)}" if dataset == "average" else dataset
+            tables.append(
+                ResultTable(
+                    f"base to new: {heading} ({setting})",
+                    ("top-1 %", "shots", "base", "new", "harmonic mean", "seeds"),
+                    lines,
+                )
+            )
+    return tables
+
+
+def published_table() -> ResultTable:
+    """Returns what others have published, marked as such."""
+    from keras_cmm.evaluation import PUBLISHED_RESULTS
+
+    rows = [
+        [
+            f"{result.method} (published)",
+            *(MISSING if value is None else f"{value:.1f}" for value in result[1:3]),
+            result.source,
+            result.protocol,
+        ]
+        for result in PUBLISHED_RESULTS
+    ]
+    return ResultTable(
+        "published by others, not run here: 16 shots, average over 11 data sets",
+        ("top-1 %", "RN50", "ViT-B/16", "source", "protocol"),
+        rows,
+        ("The figures are from the authors' logs or later re-runs, whose protocols differ.",),
+    )
 
 
 def _setting(row: Row) -> str:
     return f"{row['backbone']}, protocol {row['protocol']}"
 
 
-def _table(heading: str, rows: Sequence[Row], plus_minus: str) -> Group:
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    shots = sorted({row["shots"] for row in rows})
-    table.add_column("top-1 %", no_wrap=True)
-    for number in shots:
-        table.add_column(f"{number} shot{'' if number == 1 else 's'}", justify="right")
-    cells = {(row["method"], row["shots"]): _cell(row, plus_minus) for row in rows}
-    for method in dict.fromkeys(row["method"] for row in rows):
-        table.add_row(method, *(cells.get((method, number), "") for number in shots))
-    return Group(Text(heading, style="bold"), table)
+def _base_to_new(row: Row | None) -> list[str]:
+    if row is None:
+        return [MISSING] * 4
+    measures = [f"{row[name]:.1f}" for name in ("base", "new", "harmonic_mean")]
+    return [*measures, str(row["seeds"])]
 
 
-def _cell(row: Row, plus_minus: str) -> str:
-    spread = f" {plus_minus} {row['std']:.1f}" if row["seeds"] > 1 else ""
-    return f"{row['mean']:.1f}{spread}"
+class _Shape:
+    """Rows and columns that all tables of one setting have, so that what is missing shows."""
+
+    def __init__(self, records: Sequence[Row], setting: str, plus_minus: str) -> None:
+        self.methods = list(dict.fromkeys(record["method"] for record in records))
+        self.shots = sorted({record["shots"] for record in records})
+        self.setting = setting
+        self.plus_minus = plus_minus
+
+    def tables(self, records: Sequence[Row], kind: str) -> list[ResultTable]:
+        from keras_cmm.evaluation import average_over_datasets, summarize
+
+        rows = summarize(records)
+        datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+        tables = [
+            self._table(name, [row for row in rows if row["dataset"] == name]) for name in datasets
+        ]
+        if len(datasets) > 1:
+            heading = f"average of {kind}{', '.join(datasets)}"
+            tables.append(self._table(heading, average_over_datasets(records)))
+        return tables
+
+    def _table(self, name: str, rows: Sequence[Row]) -> ResultTable:
+        cells = {(row["method"], row["shots"]): row for row in rows}
+        most = max((row["seeds"] for row in rows), default=0)
+        lines = [
+            [method, *(self._cell(method, number, cells, most) for number in self.shots)]
+            for method in self.methods
+        ]
+        titles = [f"{number} shot{'' if number == 1 else 's'}" for number in self.shots]
+        is_missing = any(MISSING in line for line in lines)
+        notes = [f"{MISSING}: not run, or not on all data sets"] if is_missing else []
+        return ResultTable(f"{name} ({self.setting})", ("top-1 %", *titles), lines, notes)
+
+    def _cell(
+        self, method: str, number: int, cells: Mapping[tuple[str, int], Row], most: int
+    ) -> str:
+        if (method == "zero_shot") != (number == 0):
+            return ""
+        row = cells.get((method, number))
+        if row is None:
+            return MISSING
+        spread = f" {self.plus_minus} {row['std']:.1f}" if row["seeds"] > 1 else ""
+        fewer = f" ({row['seeds']} of {most} seeds)" if number and row["seeds"] < most else ""
+        return f"{row['mean']:.1f}{spread}{fewer}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from keras_cmm_cli.commands.aggregate import aggregate
 from keras_cmm_cli.commands.benchmark import benchmark
 from keras_cmm_cli.commands.convert import convert
 from keras_cmm_cli.commands.datasets import datasets
@@ -63,7 +64,18 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (demo, fit, evaluate, predict, embed, benchmark, convert, datasets, store):
+for _command in (
+    demo,
+    fit,
+    evaluate,
+    predict,
+    embed,
+    benchmark,
+    aggregate,
+    convert,
+    datasets,
+    store,
+):
     cli.add_command(_command)
 
 

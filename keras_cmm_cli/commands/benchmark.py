@@ -1,23 +1,27 @@
-"""`keras-cmm benchmark`: few-shot methods side by side on embeddings files."""
+"""`keras-cmm benchmark`: few-shot methods side by side on data sets or embeddings files."""
 
 from __future__ import annotations
 
 import itertools
-import json
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from keras_cmm_cli.benchmark_tables import benchmark_tables
+from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.options import CommaSeparated, Shots, report_option
+from keras_cmm_cli.options import CommaSeparated, Shots, batch_size_option, report_option
 from keras_cmm_cli.outputs import check_new_file, write_json
 from keras_cmm_cli.run_file import command_line
+from keras_cmm_cli.runs_folder import RunsFolder, read_records
+from keras_cmm_cli.store import store_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
-    from keras_cmm.data import EmbeddingSet
+    from keras_cmm.data.benchmark import Benchmark
+    from keras_cmm_cli.benchmark_inputs import BenchmarkInput
 
 METHODS = (
     "cmm,cmm_plain,zero_shot,nearest_mean,linear_probe,clip_adapter,tip_adapter,tip_adapter_f,"
@@ -27,14 +31,45 @@ METHODS = (
 Record = dict[str, Any]
 Run = tuple[str, int, int]  # method, shots, seed
 
+_MARKS = ("base_to_new", "indices")
+
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
+  keras-cmm benchmark --dataset dtd,eurosat --data-dir data --preset clip_vit_base_patch16 \\
+      --output-dir runs
   keras-cmm benchmark dtd.safetensors cars.safetensors --shots 1,4,16 --output results.json
 """
 )
-@click.argument("files", nargs=-1, required=True, metavar="EMBEDDINGS_FILE...")
+@click.argument("files", nargs=-1, metavar="[EMBEDDINGS_FILE]...")
+@click.option(
+    "--dataset",
+    "datasets",
+    type=CommaSeparated(click.STRING, "NAME,..."),
+    help="Benchmarks to embed and run on, instead of embeddings files; see `keras-cmm datasets "
+    "list`. ImageNet's shifts (imagenetv2, imagenet_sketch, imagenet_a, imagenet_r) are scored by "
+    "what is trained on imagenet.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the data sets, as CoOp's DATASETS.md says, or of TFDS.",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(("coop", "tfds")),
+    default="coop",
+    show_default=True,
+    help="Where images and splits of --dataset come from. Results of the two cannot be compared.",
+)
+@click.option("--preset", help="CLIP to embed --dataset with, as of `fit`.")
+@click.option(
+    "--indices",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of few-shot draws to use instead of new ones, NAME/shot_K-seed_S.json as "
+    "cross_modal_adaptation ships them.",
+)
 @click.option(
     "--methods",
     type=CommaSeparated(click.STRING, "NAME,..."),
@@ -57,48 +92,215 @@ Example:
     help="Seeds of the few-shot draws and of the training.",
 )
 @click.option("--seed", type=int, help="One seed, instead of --seeds.")
+@click.option(
+    "--base-to-new",
+    is_flag=True,
+    help="Train on the first half of the classes, and score new images among the other half.",
+)
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    metavar="RUNS",
+    help="Folder for one JSON file a run, for `keras-cmm aggregate`.",
+)
+@click.option(
+    "--skip-existing/--no-skip-existing",
+    default=True,
+    show_default=True,
+    help="Leave out the runs that are in --output-dir.",
+)
 @click.option("--output", type=click.Path(path_type=Path), help="JSON file for the records.")
 @report_option
 @click.option("--resume", is_flag=True, help="Keep the records in --output, run what is missing.")
 @click.option(
     "--overwrite", is_flag=True, help="Replace the files --output and --report if they exist."
 )
+@batch_size_option
+@store_options
 @with_terminal
 def benchmark(
     terminal: Terminal,
     files: tuple[str, ...],
+    datasets: list[str] | None,
+    data_dir: Path | None,
+    protocol: str,
+    preset: str | None,
+    indices: Path | None,
     methods: list[str],
     shots: list[int | Literal["all"]],
     seeds: list[int],
     seed: int | None,
+    base_to_new: bool,
+    output_dir: Path | None,
+    skip_existing: bool,
     output: Path | None,
     report: Path | None,
     resume: bool,
     overwrite: bool,
+    batch_size: int,
+    store: Path | None,
 ) -> None:
-    """Compare few-shot methods on embeddings files.
+    """Compare few-shot methods on benchmark data sets, or on embeddings files.
 
-    Every method is trained on every file, at every number of shots and seed, and tested on the
-    file's test rows. Hyper-parameters are fixed, or chosen on few-shot validation rows, never on
-    test rows; each record says which.
+    Every method is trained on every data set, at every number of shots and seed, and tested on all
+    test images. Hyper-parameters are fixed, or chosen on few-shot validation images, never on
+    test images; each record says which.
 
     The tables give top-1 accuracy in percent, its mean and standard deviation over the seeds. With
-    --output each run's record is saved as soon as there is
-    one, so that an interruption loses nothing: go on with --resume.
+    --output-dir each run is a file of its own, written as soon as it is done: run the same command
+    again after an interruption, and it does what is missing. Embeddings are kept in the store. With
+    --output all records are in one file; go on with --resume.
 
-    A number of shots that no class of a file has is left out there, with a warning.
+    Of the train images only those that are drawn are embedded. A number of shots that no class of a
+    data set has is left out there, with a warning.
 
-    A file that cannot be used is reported and the others are run; the exit code is then 2.
+    A data set or run that fails is reported and the others are run; the exit code is then 2.
     """
     seeds = seeds if seed is None else [seed]
-    records = _start_records(output, resume, overwrite)
+    _check_inputs(files, datasets, data_dir, preset, indices)
+    if base_to_new and report is not None:
+        raise click.UsageError("--report shows no base-to-new runs; leave one of the two out.")
+    runs = None if output_dir is None else RunsFolder(output_dir)
+    records = _Records(_start_records(output, resume, overwrite), output, runs)
     if report is not None:
         check_new_file(report, overwrite or resume)
 
     with terminal.status("loading Keras"):
         load_keras()
+    methods = _known_methods(methods, base_to_new)
+    if datasets:
+        from keras_cmm_cli.benchmark_inputs import DatasetInput, Embedding
+
+        embedding = Embedding(terminal, str(preset), batch_size, store)
+
+        def open_dataset(benchmark: Benchmark, shifts: tuple[Benchmark, ...]) -> BenchmarkInput:
+            return DatasetInput(benchmark, shifts, protocol, data_dir or Path(), embedding, indices)
+
+        inputs = _open_datasets(terminal, datasets, open_dataset, shifted=not base_to_new)
+    else:
+        inputs = _read(terminal, files)
+    opened = {name for data in inputs for name in (data.name[0], *data.shift_names)}
+    failed = len(inputs) < len(files) or not set(datasets or ()) <= opened
+    if not inputs:
+        raise click.exceptions.Exit(2)
+    if output is not None:
+        write_json(output, records.all)  # What cannot be written should be known before the work.
+
+    asked: list[Record] = []  # What identifies each record that there should be.
+    missing: list[tuple[BenchmarkInput, list[Run]]] = []
+    for data in inputs:
+        to_run = []
+        for run in _runs(data, methods, shots, seeds):
+            wanted = _identities(data, run, base_to_new, indices is not None)
+            asked += wanted
+            if skip_existing:
+                records.take_existing(wanted)
+            if not all(map(records.has, wanted)):
+                to_run.append(run)
+        missing.append((data, to_run))
+    finished, total = 0, sum(len(to_run) for _, to_run in missing)
+    if records.all:
+        terminal.note(f"{len(records.all)} records are there, {total} runs are missing.")
+
     from keras_cmm.errors import InputError
-    from keras_cmm.evaluation import run_benchmark
+
+    with terminal.progress("benchmark") as progress:
+        for data, to_run in missing:
+            try:
+                if to_run:
+                    data.prepare([run[1:] for run in to_run if run[1]])
+                for run in to_run:
+                    for record in _run(data, run, base_to_new):
+                        marks = {"indices": True} if indices is not None and run[1] else {}
+                        records.add(record | marks)
+                        terminal.detail(_described(record))
+                    finished += 1
+                    progress(finished, total, f"{data.label}, {run[0]}")
+            except InputError as error:
+                terminal.error(f"{data.label}: {error}")
+                failed = True
+            except KeyboardInterrupt:
+                if output is not None:
+                    terminal.note(f"{output}: {len(records.all)} records; go on with --resume.")
+                raise
+
+    shown = [records[each] for each in asked if records.has(each)]
+    shown.sort(key=lambda record: methods.index(record["method"]))
+    tables = base_to_new_tables(shown) if base_to_new else []
+    for table in tables or benchmark_tables(shown, terminal.plus_minus):
+        terminal.result(table.to_rich())
+        terminal.result("")
+    if output_dir is not None:
+        terminal.note(f"{output_dir}: {len(shown)} runs; see `keras-cmm aggregate`.")
+    if output is not None:
+        terminal.note(f"{output}: {len(records.all)} records.")
+    if report is not None and shown:
+        _report(report, shown)
+        terminal.note(f"{report}: the report.")
+    if failed:
+        raise click.exceptions.Exit(2)
+
+
+class _Records:
+    """All records so far, those of earlier runs among them, in memory and on disk."""
+
+    def __init__(self, start: list[Record], output: Path | None, runs: RunsFolder | None) -> None:
+        self.all = start
+        self._by_key = {_key(record): record for record in start}
+        self._output = output
+        self._runs = runs
+
+    def has(self, identity: Record) -> bool:
+        """Returns whether there is a record."""
+        return _key(identity) in self._by_key
+
+    def __getitem__(self, identity: Record) -> Record:
+        return self._by_key[_key(identity)]
+
+    def take_existing(self, wanted: Sequence[Record]) -> None:
+        """Takes over the records that the folder of runs has."""
+        for identity in wanted:
+            record = None if self._runs is None else self._runs.read(identity)
+            if record is not None and not self.has(identity):
+                self._keep(record)
+
+    def add(self, record: Record) -> None:
+        """Writes a record, unless there is one already."""
+        if self.has(record):
+            return
+        self._keep(record)
+        if self._runs is not None:
+            self._runs.write(record)
+        if self._output is not None:
+            write_json(self._output, self.all)
+
+    def _keep(self, record: Record) -> None:
+        self.all.append(record)
+        self._by_key[_key(record)] = record
+
+
+def _check_inputs(
+    files: Sequence[str],
+    datasets: Sequence[str] | None,
+    data_dir: Path | None,
+    preset: str | None,
+    indices: Path | None,
+) -> None:
+    """Refuses a command of neither form, or of both."""
+    if datasets:
+        if files:
+            raise click.UsageError("give embeddings files or --dataset, not both.")
+        if data_dir is None or preset is None:
+            raise click.UsageError("--dataset needs --data-dir and --preset.")
+    elif not files:
+        raise click.UsageError("Missing argument 'EMBEDDINGS_FILE...' or option '--dataset'.")
+    elif data_dir is not None or preset is not None or indices is not None:
+        raise click.UsageError("--data-dir, --preset and --indices are for --dataset.")
+
+
+def _known_methods(methods: list[str], base_to_new: bool) -> list[str]:
+    """Refuses unknown methods, and leaves out those that cannot score new classes."""
+    from keras_cmm.evaluation import can_classify_new
     from keras_cmm.methods import METHODS as KNOWN
 
     unknown = [method for method in methods if method not in KNOWN]
@@ -106,59 +308,19 @@ def benchmark(
         raise click.BadParameter(
             f"{unknown[0]!r} is not among {', '.join(KNOWN)}.", param_hint="'--methods'"
         )
-    embedding_sets = _read(terminal, files)
-    failed = len(embedding_sets) < len(files)
-    if not embedding_sets:
-        raise click.exceptions.Exit(2)
-    if output is not None:
-        write_json(output, records)  # What cannot be written should be known before the work.
-
-    wanted = {file: _runs(data, methods, shots, seeds) for file, data in embedding_sets.items()}
-    done = {_identity(record) for record in records}
-    missing = {
-        file: [run for run in runs if (*_name(embedding_sets[file]), *run) not in done]
-        for file, runs in wanted.items()
-    }
-    finished, total = 0, sum(map(len, missing.values()))
-    with terminal.progress("benchmark") as progress:
-
-        def keep(record: Record) -> None:
-            nonlocal finished
-            records.append(record)
-            if output is not None:
-                write_json(output, records)
-            finished += 1
-            run = "{dataset}, {method}, shots {shots}, seed {seed}".format(**record)
-            terminal.detail(f"{run}: {record['top1']:.2f}")
-            progress(finished, total, run)
-
-        for file, runs in missing.items():
-            try:
-                for (number, seed), group in itertools.groupby(runs, key=lambda run: run[1:]):
-                    names = [method for method, _, _ in group]
-                    only = ([], []) if names == ["zero_shot"] else ([number], [seed])
-                    run_benchmark([embedding_sets[file]], names, *only, on_record=keep)
-            except InputError as error:
-                terminal.error(f"{file}: {error}")
-                failed = True
-            except KeyboardInterrupt:
-                if output is not None:
-                    terminal.note(f"{output}: {len(records)} records; go on with --resume.")
-                raise
-
-    asked = {(*_name(embedding_sets[file]), *run) for file, runs in wanted.items() for run in runs}
-    shown = [record for record in records if _identity(record) in asked]
-    shown.sort(key=lambda record: methods.index(record["method"]))
-    for table in benchmark_tables(shown, terminal.plus_minus):
-        terminal.result(table)
-        terminal.result("")
-    if output is not None:
-        terminal.note(f"{output}: {len(records)} records.")
-    if report is not None and shown:
-        _report(report, shown)
-        terminal.note(f"{report}: the report.")
-    if failed:
-        raise click.exceptions.Exit(2)
+    if not base_to_new:
+        return methods
+    unable = [method for method in methods if not can_classify_new(method)]
+    if unable:
+        warnings.warn(
+            f"{', '.join(unable)}: left out, since they cannot score classes that they have seen "
+            "no image of.",
+            stacklevel=2,
+        )
+    able = [method for method in methods if method not in unable]
+    if not able:
+        raise click.BadParameter("none of them scores new classes.", param_hint="'--methods'")
+    return able
 
 
 def _report(path: Path, records: list[Record]) -> None:
@@ -180,67 +342,120 @@ def _start_records(output: Path | None, resume: bool, overwrite: bool) -> list[R
             f"{output}: exists; give --resume to go on with it or --overwrite to replace it."
         )
     check_new_file(output, overwrite=True)
-    return _read_records(output) if resume and holds_something else []
-
-
-def _read_records(path: Path) -> list[Record]:
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-        for record in records:
-            _identity(record), float(record["top1"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    records, others = read_records(output) if resume and holds_something else ([], [])
+    if others:
         raise click.ClickException(
-            f"{path}: is not a list of benchmark records; give the name of another file."
-        ) from error
-    return list(records)
+            f"{output}: is not a list of benchmark records; give the name of another file."
+        )
+    return records
 
 
-def _read(terminal: Terminal, files: tuple[str, ...]) -> dict[str, EmbeddingSet]:
+def _read(terminal: Terminal, files: tuple[str, ...]) -> list[BenchmarkInput]:
     """Reads the embeddings files, and reports those that cannot be used."""
-    from keras_cmm.data import EmbeddingSet
     from keras_cmm.errors import InputError
+    from keras_cmm_cli.benchmark_inputs import FileInput
 
-    embedding_sets: dict[str, EmbeddingSet] = {}
+    inputs: list[BenchmarkInput] = []
     first: dict[tuple[str, ...], str] = {}
     for file in files:
         try:
-            data = EmbeddingSet.read(file)
+            data = FileInput(file)
         except InputError as error:
             terminal.error(str(error))
             continue
-        if _name(data) in first:
+        if data.name in first:
             terminal.error(
-                f"{file}: has the data set, protocol and backbone of {first[_name(data)]} "
-                f"({', '.join(_name(data))}): their records could not be told apart."
+                f"{file}: has the data set, protocol and backbone of {first[data.name]} "
+                f"({', '.join(data.name)}): their records could not be told apart."
             )
             continue
-        first[_name(data)] = file
-        embedding_sets[file] = data
-    return embedding_sets
+        first[data.name] = file
+        inputs.append(data)
+    return inputs
+
+
+def _open_datasets(
+    terminal: Terminal, names: list[str], make: Callable[..., BenchmarkInput], shifted: bool
+) -> list[BenchmarkInput]:
+    """Lists the images of the data sets, and reports those that cannot be used."""
+    from keras_cmm.data.benchmarks import get_benchmark
+    from keras_cmm.errors import InputError
+
+    benchmarks = [get_benchmark(name) for name in names]
+    shifts = tuple(each for each in benchmarks if each.splits == ("test",))
+    if shifts and not shifted:
+        raise click.UsageError("--base-to-new has no shifts; leave them out of --dataset.")
+    trained = [each for each in benchmarks if each not in shifts]
+    imagenet = get_benchmark("imagenet")
+    if shifts and imagenet not in trained:
+        terminal.note("imagenet is run too: the shifts are scored by what is trained on it.")
+        trained.append(imagenet)
+    inputs = []
+    for each in trained:
+        try:
+            inputs.append(make(each, shifts if each is imagenet else ()))
+        except InputError as error:
+            terminal.error(str(error))
+    return inputs
 
 
 def _runs(
-    data: EmbeddingSet, methods: list[str], shots: list[int | Literal["all"]], seeds: list[int]
+    data: BenchmarkInput, methods: list[str], shots: list[int | Literal["all"]], seeds: list[int]
 ) -> list[Run]:
     """Lists the runs on one data set; those of the same shots and seed stand together."""
-    largest = _largest_class(data)
-    numbers = dict.fromkeys(largest if number == "all" else number for number in shots)
+    numbers = []
+    for number in shots:
+        if number != "all" and number > data.largest_class:
+            warnings.warn(
+                f"{data.name[0]}: {number} shots left out, no class has more than "
+                f"{data.largest_class} train rows.",
+                stacklevel=2,
+            )
+        else:
+            numbers.append(data.largest_class if number == "all" else number)
     trained = [method for method in methods if method != "zero_shot"]
-    runs = itertools.product(numbers, seeds, trained)
+    runs = itertools.product(dict.fromkeys(numbers), seeds, trained)
     zero_shot = [("zero_shot", 0, 0)] if "zero_shot" in methods else []
     return zero_shot + [(method, number, seed) for number, seed, method in runs]
 
 
-def _largest_class(data: EmbeddingSet) -> int:
-    import numpy as np
+def _run(data: BenchmarkInput, run: Run, base_to_new: bool) -> list[Record]:
+    from keras_cmm.evaluation import run_base_to_new, run_task
 
-    return int(np.bincount(data.train_labels).max())
+    method, shots, seed = run
+    task = data.task(shots, seed)
+    if base_to_new:
+        return [run_base_to_new(data.embedding_set, task, method)]
+    return run_task(data.embedding_set, task, method, data.shifts)
 
 
-def _name(data: EmbeddingSet) -> tuple[str, str, str]:
-    return data.dataset, data.protocol, data.backbone
+def _identities(data: BenchmarkInput, run: Run, base_to_new: bool, indices: bool) -> list[Record]:
+    """Returns what identifies each record of a run: one a test set."""
+    dataset, protocol, backbone = data.name
+    method, shots, seed = run
+    return [
+        {
+            "dataset": name,
+            "protocol": protocol,
+            "backbone": backbone,
+            "method": method,
+            "shots": shots,
+            "seed": seed,
+            **({"base_to_new": True} if base_to_new else {}),
+            # A zero-shot run draws nothing.
+            **({"indices": True} if indices and shots else {}),
+        }
+        for name in (dataset, *data.shift_names)
+    ]
 
 
-def _identity(record: Record) -> tuple[Any, ...]:
+def _key(record: Record) -> tuple[Any, ...]:
     fields = ("dataset", "protocol", "backbone", "method", "shots", "seed")
-    return tuple(record[field] for field in fields)
+    return (*(record[field] for field in fields), *(bool(record.get(mark)) for mark in _MARKS))
+
+
+def _described(record: Record) -> str:
+    run = "{dataset}, {method}, shots {shots}, seed {seed}".format(**record)
+    if record.get("base_to_new"):
+        return f"{run}: base {record['base_top1']:.2f}, new {record['new_top1']:.2f}"
+    return f"{run}: {record['top1']:.2f}"

@@ -125,7 +125,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
         write_json(folder / "results.json", records)
         write_report(folder / "report.html", content)
     for table in benchmark_tables(records, terminal.plus_minus):
-        terminal.result(table)
+        terminal.result(table.to_rich())
         terminal.result("")
     terminal.result(
         f"{content.classifier_name}: {accuracy:.1f}% top-1, saved in {output / 'model'}"

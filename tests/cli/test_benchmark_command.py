@@ -22,6 +22,8 @@ FIELDS = {
     "shots",
     "seed",
     "top1",
+    "ece",
+    "ece_calibrated",
     "fit_seconds",
     "predict_seconds",
     "hyperparameters",
@@ -250,7 +252,7 @@ def test_tables_of_different_backbones_are_not_averaged():
         record | {"dataset": "a", "backbone": "x", "top1": 10.0},
         record | {"dataset": "a", "backbone": "y", "top1": 20.0},
     ]
-    headings = [str(table.renderables[0]) for table in benchmark_tables(records)]
+    headings = [table.heading for table in benchmark_tables(records)]
     assert headings == ["a (x, protocol p)", "a (y, protocol p)"]
 
 

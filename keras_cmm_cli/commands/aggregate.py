@@ -1,0 +1,141 @@
+"""`keras-cmm aggregate`: the table of all runs in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables, published_table
+from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.options import unused_seed_option
+from keras_cmm_cli.result_table import to_csv
+from keras_cmm_cli.runs_folder import read_records
+from keras_cmm_cli.terminal import Terminal, with_terminal
+
+Record = dict[str, Any]
+
+_COLUMNS = (
+    "kind", "dataset", "protocol", "backbone", "method", "shots", "measure", "mean", "std",
+    "seeds", "source",
+)  # fmt: skip
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  keras-cmm aggregate runs
+  keras-cmm aggregate runs/coop --format latex > table.tex
+"""
+)
+@click.argument("runs", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(("table", "markdown", "csv", "latex")),
+    default="table",
+    show_default=True,
+)
+@click.option(
+    "--published/--no-published",
+    default=True,
+    show_default=True,
+    help="Show what others have published, in a table of its own.",
+)
+@unused_seed_option
+@with_terminal
+def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> None:
+    """Print the tables of the benchmark runs in RUNS, the --output-dir of `benchmark`.
+
+    One table a data set and one of their average, a row a method, a column a number of shots: top-1
+    accuracy in percent, its mean and standard deviation over the seeds. Runs that are missing are
+    shown as missing, and an average is given only where every data set has a value. Base-to-new
+    runs have tables of their own; their harmonic mean is that of the averaged accuracies.
+
+    Runs of different protocols or backbones are refused, since their figures cannot be compared:
+    give the folder of one of them.
+
+    What others have published comes last, marked as published, with source and protocol.
+    """
+    records, others = read_records(runs)
+    for path in others:
+        terminal.error(f"{path}: holds no record of a run; it is left out.")
+    if not records:
+        raise click.ClickException(
+            f"{runs}: has no runs; give the --output-dir of `keras-cmm benchmark`."
+        )
+    _refuse_mixtures(runs, records)
+    with terminal.status("loading Keras"):
+        load_keras()
+    few_shot = [record for record in records if not record.get("base_to_new")]
+    base_to_new = [record for record in records if record.get("base_to_new")]
+    if style == "csv":
+        terminal.result(to_csv(_COLUMNS, _csv_rows(few_shot, base_to_new, published)))
+    else:
+        plus_minus = terminal.plus_minus if style == "table" else "±"
+        tables = benchmark_tables(few_shot, plus_minus) + base_to_new_tables(base_to_new)
+        for table in [*tables, published_table()] if published else tables:
+            if style == "table":
+                terminal.result(table.to_rich())
+            else:
+                terminal.result(table.to_markdown() if style == "markdown" else table.to_latex())
+            terminal.result("")
+    if others:
+        raise click.exceptions.Exit(2)
+
+
+def _refuse_mixtures(runs: Path, records: list[Record]) -> None:
+    for field, reason in (
+        ("protocol", "their test images differ"),
+        ("backbone", "the models differ"),
+    ):
+        found = sorted({record[field] for record in records})
+        if len(found) > 1:
+            raise click.ClickException(
+                f"{runs}: has runs of {len(found)} {field}s ({', '.join(found)}), which cannot "
+                f"stand in one table because {reason}; give the folder of one of them."
+            )
+    draws = {bool(record.get("indices")) for record in records if record["shots"]}
+    if len(draws) > 1:
+        raise click.ClickException(
+            f"{runs}: has runs with --indices and without, whose training images differ; keep them "
+            "in folders of their own."
+        )
+
+
+def _csv_rows(
+    few_shot: list[Record], base_to_new: list[Record], published: bool
+) -> list[list[object]]:
+    from keras_cmm.evaluation import (
+        PUBLISHED_RESULTS,
+        average_over_datasets,
+        summarize,
+        summarize_base_to_new,
+    )
+
+    rows: list[list[object]] = []
+    own = [record for record in few_shot if "trained_on" not in record]
+    shifted = [record for record in few_shot if "trained_on" in record]
+    for group, average in ((own, "average"), (shifted, "average of shifts")):
+        summary = summarize(group)
+        if len({row["dataset"] for row in summary}) > 1:
+            summary += [row | {"dataset": average} for row in average_over_datasets(group)]
+        rows += [
+            ["run", *_named(row), "top1", row["mean"], row["std"], row["seeds"], ""]
+            for row in summary
+        ]
+    for row in summarize_base_to_new(base_to_new):
+        for measure in ("base", "new", "harmonic_mean"):
+            rows.append(["run", *_named(row), measure, row[measure], "", row["seeds"], ""])
+    for result in PUBLISHED_RESULTS if published else ():
+        for backbone, value in (("RN50", result.rn50), ("ViT-B/16", result.vit_b16)):
+            if value is not None:
+                names = ["average of 11", result.protocol, backbone, result.method]
+                shots = 0 if result.method == "zero-shot CLIP" else 16
+                rows.append(["published", *names, shots, "top1", value, "", "", result.source])
+    return rows
+
+
+def _named(row: Record) -> list[object]:
+    return [row[name] for name in ("dataset", "protocol", "backbone", "method", "shots")]
