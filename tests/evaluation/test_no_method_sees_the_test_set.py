@@ -1,0 +1,62 @@
+"""That test labels change no prediction stands in test_benchmark.py; these are the test rows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_cmm.data import EmbeddingSet
+from keras_cmm.evaluation import run_benchmark
+from keras_cmm.methods import METHODS
+
+CLASSES, DIM, KEPT = 4, 8, 20
+
+
+def make_data():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(CLASSES, DIM))
+
+    def draw(labels):
+        rows = centres[labels] + 0.5 * rng.normal(size=(len(labels), DIM))
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("float32")
+
+    train_labels = np.repeat(np.arange(CLASSES), 6).astype("int32")
+    test_labels = np.tile(np.arange(CLASSES), 10).astype("int32")
+    return EmbeddingSet(
+        train_embeddings=draw(train_labels),
+        train_labels=train_labels,
+        test_embeddings=draw(test_labels),
+        test_labels=test_labels,
+        text_embeddings=draw(np.arange(CLASSES)),
+        class_names=[str(label) for label in range(CLASSES)],
+        dataset="generated",
+        backbone="none",
+    )
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_other_test_rows_and_labels_change_no_prediction(name, monkeypatch):
+    predicted, fitted = [], []
+
+    class Spy(METHODS[name]):
+        def fit(self, task):
+            super().fit(task)
+            fitted.append(self.hyperparameters_)
+            return self
+
+        def predict_logits(self, embeddings):
+            predicted.append(super().predict_logits(embeddings))
+            return predicted[-1]
+
+    monkeypatch.setitem(METHODS, name, Spy)
+    data = make_data()
+    rows = data.test_embeddings.copy()
+    rows[KEPT:] = -rows[KEPT:]
+    changed = dataclasses.replace(
+        data, test_embeddings=rows, test_labels=(data.test_labels + 1) % CLASSES
+    )
+    for each in (data, changed):
+        run_benchmark([each], [name], shots=[2], seeds=[1])
+    assert fitted[0] == fitted[1]
+    np.testing.assert_allclose(predicted[0][:KEPT], predicted[1][:KEPT], rtol=1e-5, atol=1e-5)
+    assert np.abs(predicted[0][KEPT:] - predicted[1][KEPT:]).max() > 0.1
