@@ -54,6 +54,9 @@ class FewShotDraws:
         self.indices = None if indices is None else Path(indices)
         self._train_keys = train.keys()
         self._val_keys = None if val is None else val.keys()
+        # A draw from ImageNet takes seconds, and each is asked for several times.
+        self._support: dict[tuple[int, int], FewShotSample] = {}
+        self._validation: dict[tuple[int, int], FewShotSample] = {}
 
     @property
     def largest_class(self) -> int:
@@ -73,12 +76,9 @@ class FewShotDraws:
         Raises:
             InputError: If a file of `indices` cannot be used.
         """
-        labels, keys = self.train.labels, self._train_keys
-        if self.indices is None:
-            return sample_few_shot(labels, shots, seed=seed, keys=keys)
-        return read_few_shot_indices(
-            self._file(shots, seed), shots=shots, seed=seed, labels=labels, keys=keys
-        )
+        if (shots, seed) not in self._support:
+            self._support[shots, seed] = self._draw_support(shots, seed)
+        return self._support[shots, seed]
 
     def validation(self, shots: int, seed: int) -> FewShotSample:
         """Draws validation images.
@@ -93,20 +93,9 @@ class FewShotDraws:
         Raises:
             InputError: If a file of `indices` cannot be used.
         """
-        number = min(shots, _MAX_VALIDATION_SHOTS)
-        if self.val is not None and self._val_keys is not None:
-            labels, keys, exclude = self.val.labels, self._val_keys, None
-        else:
-            labels, keys = self.train.labels, self._train_keys
-            exclude = self.support(shots, seed).indices if self.indices is None else None
-        if self.indices is not None:
-            return read_few_shot_indices(
-                self._file(shots, seed), "val", shots=number, seed=seed, labels=labels, keys=keys
-            )
-        with warnings.catch_warnings():
-            # Fewer validation images than wanted are no fault of the data.
-            warnings.simplefilter("ignore", UserWarning)
-            return sample_few_shot(labels, number, seed=seed, keys=keys, exclude=exclude)
+        if (shots, seed) not in self._validation:
+            self._validation[shots, seed] = self._draw_validation(shots, seed)
+        return self._validation[shots, seed]
 
     def rows(self, runs: Iterable[tuple[int, int]]) -> tuple[npt.NDArray[np.int64], ...]:
         """Lists what must be embedded.
@@ -123,6 +112,30 @@ class FewShotDraws:
             pool = train if self.val is None else val
             pool.append(self.validation(shots, seed).indices)
         return np.unique(np.concatenate(train)), np.unique(np.concatenate(val))
+
+    def _draw_support(self, shots: int, seed: int) -> FewShotSample:
+        labels, keys = self.train.labels, self._train_keys
+        if self.indices is None:
+            return sample_few_shot(labels, shots, seed=seed, keys=keys)
+        return read_few_shot_indices(
+            self._file(shots, seed), shots=shots, seed=seed, labels=labels, keys=keys
+        )
+
+    def _draw_validation(self, shots: int, seed: int) -> FewShotSample:
+        number = min(shots, _MAX_VALIDATION_SHOTS)
+        if self.val is not None and self._val_keys is not None:
+            labels, keys, exclude = self.val.labels, self._val_keys, None
+        else:
+            labels, keys = self.train.labels, self._train_keys
+            exclude = self.support(shots, seed).indices if self.indices is None else None
+        if self.indices is not None:
+            return read_few_shot_indices(
+                self._file(shots, seed), "val", shots=number, seed=seed, labels=labels, keys=keys
+            )
+        with warnings.catch_warnings():
+            # Fewer validation images than wanted are no fault of the data.
+            warnings.simplefilter("ignore", UserWarning)
+            return sample_few_shot(labels, number, seed=seed, keys=keys, exclude=exclude)
 
     def _file(self, shots: int, seed: int) -> Path:
         assert self.indices is not None

@@ -29,7 +29,7 @@ def read_few_shot_indices(
     """Reads a file `shot_K-seed_S.json` as cross_modal_adaptation ships them.
 
     Images are found by the end of their paths, since the folder before it is that of whoever drew
-    them. The file's own `indices` are not used: they count images in another order.
+    them. The file's own `indices` are not used: they mean nothing if an image was added or lost.
 
     Args:
         path: The file, JSON `{"train"|"val": {"data": [{"impath", "label", "classname"}, ...]}}`.

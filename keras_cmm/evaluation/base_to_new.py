@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections import defaultdict
@@ -18,7 +19,7 @@ from keras_cmm.errors import InputError
 from keras_cmm.evaluation.benchmark import versions
 from keras_cmm.evaluation.metrics import top_1
 from keras_cmm.evaluation.modality_gap import unit_rows
-from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask, ZeroShot
+from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe
 
 Record = Mapping[str, Any]
@@ -29,7 +30,8 @@ _GROUP = ("dataset", "protocol", "backbone", "method", "shots")
 def can_classify_new(method: str) -> bool:
     """Return whether a method can score classes that it has seen no image of.
 
-    Class means, linear probes and caches of images have nothing for such a class.
+    Class means, linear probes, caches of images and what is trained for each class by itself have
+    nothing for such a class.
 
     Args:
         method: A key of `keras_cmm.methods.METHODS`.
@@ -41,7 +43,7 @@ def can_classify_new(method: str) -> bool:
         >>> can_classify_new("cmm"), can_classify_new("linear_probe")
         (True, False)
     """
-    return issubclass(METHODS[method], (CMM, ZeroShot))
+    return issubclass(METHODS[method], (CMM, CLIPAdapter, ZeroShot))
 
 
 def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str) -> dict[str, Any]:
@@ -51,7 +53,8 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
     texts of these alone. Base images are scored among the base classes, new ones among the new.
 
     For CMM a new class's prototype is put where the recipe puts one without images, and images are
-    mapped by the map that the base classes trained.
+    mapped by the map that the base classes trained. CLIP-Adapter keeps its adapter
+    and takes the new texts.
 
     Args:
         embedding_set: The data set that the task was drawn from.
@@ -226,6 +229,10 @@ def _new_logits(
     images: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
     """Return the logits of other classes than the method was fitted on."""
+    if isinstance(fitted, CLIPAdapter):
+        other = copy.copy(fitted)  # the adapter of the images, with other texts
+        other.text_weights_ = np.float32(task.logit_scale) * text_embeddings
+        return other.predict_logits(images)
     if not isinstance(fitted, CMM):
         return images @ text_embeddings.T
     head = fitted.model_

@@ -26,7 +26,7 @@ def write(path, train, val=(), prefix="./data/insects/images/"):
                 {"impath": prefix + KEYS[row], "label": int(LABELS[row]), "classname": "x"}
                 for row in rows
             ],
-            "indices": [7] * len(rows),  # they count in another order
+            "indices": [7] * len(rows),  # they mean nothing here
         }
 
     path.write_text(json.dumps({"train": part(train), "val": part(val)}))
