@@ -596,7 +596,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         head = CMMClassifier.from_config(self.head.get_config())
         head.assign_text_embeddings(self.head.text_embeddings)
         recipe.train(head, *recipe.start(head, embeddings[~held_out], labels[~held_out]), seed=seed)
-        return calibrated_temperature(head, *validation_data, seed=seed)
+        rows, targets = validation_data
+        return calibrated_temperature(head, rows, targets, seed)
 
     def _compile_head(self, auto_optimizer: keras.Optimizer | None = None) -> None:
         if self._compile_arguments is None:
