@@ -68,6 +68,7 @@ def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> No
     _refuse_mixtures(runs, records)
     with terminal.status("loading Keras"):
         load_keras()
+    records = _in_order(records)
     few_shot = [record for record in records if not record.get("base_to_new")]
     base_to_new = [record for record in records if record.get("base_to_new")]
     if style == "csv":
@@ -83,6 +84,22 @@ def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> No
             terminal.result("")
     if others:
         raise click.exceptions.Exit(2)
+
+
+def _in_order(records: list[Record]) -> list[Record]:
+    """Sorts records as `benchmark` shows them: by data set and method as they are registered."""
+    from keras_cmm.data.benchmarks import BENCHMARKS
+    from keras_cmm.methods import METHODS
+
+    datasets, methods = list(BENCHMARKS), list(METHODS)
+
+    def place(name: str, known: list[str]) -> tuple[int, str]:
+        return (known.index(name) if name in known else len(known), name)
+
+    return sorted(
+        records,
+        key=lambda record: (place(record["method"], methods), place(record["dataset"], datasets)),
+    )
 
 
 def _refuse_mixtures(runs: Path, records: list[Record]) -> None:
