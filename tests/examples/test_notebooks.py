@@ -1,0 +1,106 @@
+"""Every notebook runs from its first cell to its last, with warnings as errors."""
+
+import ast
+import io
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coop_miniatures import write_miniature
+from PIL import Image
+
+from keras_cmm.data.benchmarks import BENCHMARKS, get_benchmark
+
+NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
+SHIFTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    """Miniatures of all the benchmarks, whose classes can be told apart in the pictures."""
+    data_dir = tmp_path_factory.mktemp("data")
+    for benchmark in BENCHMARKS.values():
+        write_miniature(benchmark, data_dir)
+    imagenet = {}
+    for name, benchmark in BENCHMARKS.items():
+        for split in benchmark.splits:
+            with pytest.warns(UserWarning, match="datasets check"):
+                source = benchmark.load(split, protocol="coop", data_dir=data_dir)
+            ids = source.labels
+            if name in SHIFTS:
+                ids = benchmark.imagenet_classes(protocol="coop", data_dir=data_dir)[ids]
+            for path, label in zip(source.images, ids.tolist(), strict=True):
+                if benchmark.is_imagenet:
+                    path.write_bytes(imagenet.setdefault(label, picture(label)))
+                else:
+                    path.write_bytes(picture(label, noise=1 + len(split)))
+    return data_dir
+
+
+def picture(label, noise=0):
+    """The bytes of a JPEG of 4 x 4 fields whose colours are those of a class."""
+    fields = np.random.default_rng(label).integers(0, 256, (4, 4, 3))
+    pixels = fields.repeat(SIZE // 4, axis=0).repeat(SIZE // 4, axis=1)
+    if noise:
+        pixels = pixels + np.random.default_rng([label, noise]).normal(0, 8, pixels.shape)
+    file = io.BytesIO()
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    def run_notebook(name, **environment):
+        monkeypatch.setenv("KERAS_CMM_PRESET", "emoji_clip_tiny")
+        for variable, value in environment.items():
+            monkeypatch.setenv(variable, str(value))
+        monkeypatch.syspath_prepend(NOTEBOOKS)
+        # It reads the environment when it is imported.
+        monkeypatch.delitem(sys.modules, "steps", raising=False)
+        monkeypatch.chdir(tmp_path)
+        return runpy.run_path(str(NOTEBOOKS / f"{name}.py"))
+
+    return run_notebook
+
+
+def test_there_is_one_for_each_benchmark_and_shift():
+    assert set(BENCHMARKS) == {path.stem for path in NOTEBOOKS.glob("*.py")} - {"steps"}
+
+
+@pytest.mark.filterwarnings(
+    "ignore:[a-z0-9_]*, (train|test). has .* so results are not comparable:UserWarning",
+    "ignore:[0-9]* of [0-9]* classes have fewer than 16 rows:UserWarning",
+)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_benchmark(name, data_dir, run):
+    seen = run(name, KERAS_CMM_DATA_DIR=data_dir, KERAS_CMM_PROTOCOL="coop")
+    benchmark = get_benchmark(name)
+    assert seen["PROTOCOL"] == "coop"
+    assert seen.get("shift", seen.get("benchmark")) is benchmark
+    assert len(seen["test"]) == benchmark.num_classes
+    assert seen["logits"].shape == (benchmark.num_classes, benchmark.num_classes)
+    assert np.isfinite(seen["history"].history["loss"]).all()
+    # The pictures can be told apart by their colours and not by their texts.
+    assert seen["accuracy"] > seen["zero_shot"]
+    assert seen["after"].own_cosine > seen["before"].own_cosine
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_notebook_is_cells_of_text_and_code(path):
+    text = path.read_text(encoding="utf-8")
+    if path.stem == "steps":
+        assert ast.get_docstring(ast.parse(text))
+        return
+    assert text.startswith("# %% [markdown]\n# # ")
+    cells = text.split("# %%")[1:]
+    texts = [cell for cell in cells if cell.startswith(" [markdown]\n")]
+    assert len(texts) >= 3
+    for cell in cells:
+        if cell in texts:
+            lines = cell.splitlines()[1:]
+            assert all(line.startswith("#") or not line for line in lines), cell
+        else:
+            assert ast.parse(cell).body, cell
