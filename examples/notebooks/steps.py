@@ -1,4 +1,8 @@
-"""What the notebooks on benchmarks have in common: where the images are, and looking at mistakes.
+"""What the notebooks have in common: where the images are, and looking at mistakes.
+
+The notebooks are Python files in cells. Editors show the cells, `python quickstart.py` runs them in
+this folder, and `jupytext --to ipynb quickstart.py` (https://jupytext.readthedocs.io) makes a
+notebook file.
 
 Environment variables set the rest, so that the notebooks need no edits:
 

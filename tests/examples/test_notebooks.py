@@ -14,6 +14,7 @@ from PIL import Image
 from keras_cmm.data.benchmarks import BENCHMARKS, get_benchmark
 
 NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
+ON_BUNDLED_DATA = ("quickstart", "own_images", "own_functional_model", "ablation")
 SHIFTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 SIZE = 32
 
@@ -67,7 +68,28 @@ def run(monkeypatch, tmp_path):
 
 
 def test_there_is_one_for_each_benchmark_and_shift():
-    assert set(BENCHMARKS) == {path.stem for path in NOTEBOOKS.glob("*.py")} - {"steps"}
+    expected = {*BENCHMARKS, *ON_BUNDLED_DATA, "steps"}
+    assert expected == {path.stem for path in NOTEBOOKS.glob("*.py")}
+    assert len(expected) == 15 + 4 + 1
+
+
+@pytest.mark.parametrize("name", ON_BUNDLED_DATA)
+def test_on_bundled_data(name, run):
+    seen = run(name)
+    if name == "ablation":
+        assert seen["accuracy"].keys() == seen["variants"].keys()
+        assert seen["accuracy"]["default recipe"][1] > seen["accuracy"]["default recipe"][0]
+        assert seen["accuracy"]["default recipe"][0] > seen["zero_shot"]
+        return
+    assert np.isfinite(seen["history"].history["loss"]).all()
+    assert seen["accuracy"] > seen["zero_shot"]
+    if name == "quickstart":
+        first = [
+            [guesses[0][0]] for guesses in seen["model"].classify(seen["demo"].test_images[:3])
+        ]
+        assert first == [[guesses[0][0]] for guesses in seen["same"]]
+    if name == "own_images":
+        assert seen["model"].embedder.store.taken > 0
 
 
 @pytest.mark.filterwarnings(
