@@ -102,7 +102,7 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     import keras_cmm.clip.resnet_vision_encoder  # noqa: F401 - a preset may hold one
 
     try:
-        backbone = keras_hub.models.Backbone.from_preset(preset, dtype=dtype)
+        backbone = keras_hub.models.Backbone.from_preset(preset)
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     # What goes wrong is keras-hub's, kagglehub's or the network's, each with errors of its own.
@@ -112,7 +112,23 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
             f"({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be downloaded, or the "
             "folder of a preset or a CLIP checkpoint."
         ) from error
-    return CLIPModel(backbone, tokenizer, converter)
+    return CLIPModel(_in_dtype(backbone, dtype), tokenizer, converter)
+
+
+def _in_dtype(backbone: Any, dtype: Any) -> Any:
+    """Returns the backbone in another dtype, which keras-hub gives to the outer model alone."""
+    config = backbone.get_config()
+    towers = [name for name in ("vision_encoder", "text_encoder") if name in config]
+    if dtype is None or not towers:
+        return backbone
+    policy = keras.saving.serialize_keras_object(keras.dtype_policies.get(dtype))
+    config["dtype"] = policy
+    for name in towers:
+        config[name]["config"]["dtype"] = policy
+    converted = type(backbone).from_config(config)
+    for weight, value in zip(converted.weights, backbone.weights, strict=True):
+        weight.assign(value)
+    return converted
 
 
 def hide_gpus_from_tensorflow() -> None:

@@ -44,7 +44,9 @@ class ProKeR(FewShotMethod):
 
     References:
         Bendou et al., "ProKeR: A Kernel Perspective on Few-Shot Adaptation of Large Vision-Language
-        Models", CVPR 2025, arXiv:2501.11175; https://github.com/ybendou/ProKeR, trainers/proker.py.
+        Models", CVPR 2025, arXiv:2501.11175. That lambda also multiplies the correction is not in
+        the formula there; it follows the authors' code as https://github.com/omarnust/BReg-Adapter
+        holds it.
     """
 
     name: ClassVar[str] = "proker"

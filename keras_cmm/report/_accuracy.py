@@ -20,6 +20,13 @@ _LABELS = {
     "linear_probe": "Linear probe",
     "tip_adapter": "Tip-Adapter",
     "tip_adapter_f": "Tip-Adapter-F",
+    "cmm_plain": "CMM, plain recipe",
+    "clip_adapter": "CLIP-Adapter",
+    "task_res": "TaskRes",
+    "lp_plus_plus": "LP++",
+    "clap": "CLAP",
+    "gda": "GDA",
+    "proker": "ProKeR",
 }
 
 # The chart is as wide as the page allows: x is in percent of its width, y in pixels.
