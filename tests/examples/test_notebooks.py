@@ -4,6 +4,7 @@ import ast
 import io
 import runpy
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ def run(monkeypatch, tmp_path):
         # It reads the environment when it is imported.
         monkeypatch.delitem(sys.modules, "steps", raising=False)
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         return runpy.run_path(str(NOTEBOOKS / f"{name}.py"))
 
     return run_notebook
