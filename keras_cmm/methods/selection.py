@@ -11,10 +11,10 @@ from keras_cmm.models import held_out_rows
 def tuning_task(task: FewShotTask) -> tuple[FewShotTask | None, str]:
     """Return the task on which to choose hyper-parameters, and a sentence for the record.
 
-    A task with validation rows is returned as it is. From one without, a quarter of each class, 1
-    to 4 rows, are held out of the support set, leaving every class at least one: the caller chooses
-    there and then refits on the whole task. Where nothing can be held out, as at one shot, the
-    caller keeps its fixed defaults.
+    A task with validation rows is returned as it is. From one without, `max(1, min(4, shots // 4))`
+    rows a class are held out of the support set, leaving every class at least one: the caller
+    chooses there and then refits on the whole task. Where nothing can be held out, as at one shot,
+    the caller keeps its fixed defaults.
 
     Args:
         task: The task to be fitted.
@@ -39,7 +39,7 @@ def tuning_task(task: FewShotTask) -> tuple[FewShotTask | None, str]:
     """
     if task.val_labels is not None and task.has_validation:
         return task, f"few-shot validation: {len(task.val_labels)} rows, {task.val_source}"
-    held_out = held_out_rows(task.labels, task.seed)
+    held_out = held_out_rows(task.labels, task.seed, task.shots)
     if not held_out.any():
         return None, "fixed: no validation rows, and no class has a support row to spare"
     tuning = replace(

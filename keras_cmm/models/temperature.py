@@ -66,14 +66,17 @@ def calibrated_temperature(
     return fit_temperature(logits, np.asarray(labels)[rows])
 
 
-def held_out_rows(labels: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.bool_]:
-    """Draws rows of a support set to hold out: a quarter of each class, 1 to 4 rows.
+def held_out_rows(
+    labels: npt.NDArray[np.integer], seed: int, shots: int | None = None
+) -> npt.NDArray[np.bool_]:
+    """Draws rows of a support set to hold out: a quarter of the shots, 1 to 4 rows a class.
 
     Every class keeps a row to train on, so one with a single row gives none.
 
     Args:
         labels: `(rows,)` class ids.
         seed: Seed of the draw.
+        shots: Shots that were asked for; `None` takes the rows of the largest class.
 
     Returns:
         bool `(rows,)`, true for the rows that are held out.
@@ -83,8 +86,8 @@ def held_out_rows(labels: npt.NDArray[np.integer], seed: int) -> npt.NDArray[np.
         >>> held_out_rows(np.array([0, 0, 1]), seed=0).sum()
         np.int64(1)
     """
-    counts = np.bincount(labels)
-    per_class = max(1, min(4, int(counts.max(initial=0)) // 4))
+    shots = int(np.bincount(labels).max(initial=0)) if shots is None else shots
+    per_class = max(1, min(4, shots // 4))
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -68,9 +68,9 @@ def predict(
     strict: bool,
 ) -> None:
     """Name the most probable classes of IMAGES, files or folders, with a model of `fit`."""
-    images = find_images(paths)
     with terminal.status("loading Keras"):
         load_keras()
+    images = find_images(paths)
     with terminal.status("loading the model"):
         classifier = load_classifier(model_dir)
     classifier.embedder.batch_size = batch_size

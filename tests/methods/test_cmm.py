@@ -119,6 +119,7 @@ def test_the_record_names_every_value():
     assert record == {
         "recipe": "plain",
         "min_steps": 8,
+        "max_steps": None,
         "learning_rate": 0.01,
         "weight_decay": 0.2,
         "epochs": 8,
