@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML file."""
+"""The report: one self-contained HTML file, and its figures as PNG."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.gallery_picture import GalleryPicture
 from keras_cmm.report.mapped_embeddings import MappedEmbeddings
 from keras_cmm.report.report_content import ReportContent
+from keras_cmm.report.write_plots import write_plots
 from keras_cmm.report.write_report import write_report
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "GalleryPicture",
     "MappedEmbeddings",
     "ReportContent",
+    "write_plots",
     "write_report",
 ]

@@ -25,7 +25,14 @@ TEMPLATES = ("{}", "an emoji of {}", "an emoji of a {}.")
 METHODS = ("zero_shot", "nearest_mean", "tip_adapter_f", "cmm")
 NUM_SEEDS = 3
 # By these a folder is known as a demo's, which may be replaced.
-_FILES = ("embeddings.safetensors", "model", "pictures", "report.html", "results.json")
+_FILES = (
+    "embeddings.safetensors",
+    "model",
+    "pictures",
+    "plots",
+    "report.html",
+    "results.json",
+)
 
 
 @click.command(
@@ -59,14 +66,14 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
     over three seeds from --seed on. Then a classifier is trained on the most shots.
 
     The output folder holds the pictures, their embeddings (for `keras-cmm benchmark`), the records
-    in results.json, the classifier in model/ and report.html.
+    in results.json, the classifier in model/, report.html and its figures as PNG in plots/.
     """
     _check_output(output, overwrite)
     load_keras()
     from keras_cmm import CMMImageClassifier
     from keras_cmm.data import DemoSet, ImageList, sample_few_shot
     from keras_cmm.evaluation import run_benchmark, top_1
-    from keras_cmm.report import ReportContent, write_report
+    from keras_cmm.report import ReportContent, write_plots, write_report
 
     pictures = DemoSet.load()
     classifier = CMMImageClassifier.from_preset(
@@ -124,6 +131,8 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
         data.write(folder / "embeddings.safetensors")
         write_json(folder / "results.json", records)
         write_report(folder / "report.html", content)
+        (folder / "plots").mkdir()
+        write_plots(folder / "plots", content)
     for table in benchmark_tables(records, terminal.plus_minus):
         terminal.result(table.to_rich())
         terminal.result("")

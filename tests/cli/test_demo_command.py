@@ -22,8 +22,15 @@ def test_what_is_written(demo):
         "embeddings.safetensors",
         "model",
         "pictures",
+        "plots",
         "report.html",
         "results.json",
+    ]
+    assert sorted(path.name for path in (folder / "plots").iterdir()) == [
+        "accuracy.png",
+        "class_accuracy.png",
+        "confusions.png",
+        "modality_gap.png",
     ]
     records = json.loads((folder / "results.json").read_text())
     assert len(records) == 1 + 3 * 2 * 3

@@ -1,0 +1,188 @@
+"""The figures of the report as pictures."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_cmm._files import replacing
+from keras_cmm.report import _accuracy, _classifier, _gap, _palette
+from keras_cmm.report.classifier_result import ClassifierResult
+from keras_cmm.report.mapped_embeddings import MappedEmbeddings
+from keras_cmm.report.report_content import ReportContent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# In the order of the report's own markers.
+_MARKERS = ("o", "s", "D", "^", "v", "X")
+_INK, _MUTED, _RULE = _palette.INK[0], _palette.MUTED[0], _palette.RULE[0]
+_DPI = 160
+
+
+def write_plots(directory: str | Path, content: ReportContent) -> list[Path]:
+    """Write the figures of a report as PNG, for slides and papers.
+
+    The report draws its own, which follow the reader's theme and the width of the page.
+
+    Args:
+        directory: An existing folder. Files of the same names are replaced.
+        content: What to show.
+
+    Returns:
+        The files written, among `accuracy.png`, `class_accuracy.png`, `confusions.png` and
+        `modality_gap.png`.
+
+    Raises:
+        InputError: If a file cannot be written.
+
+    Example:
+        >>> from keras_cmm.report import ReportContent, write_plots
+        >>> write_plots(".", ReportContent("Nothing to draw"))
+        []
+    """
+    figures: dict[str, Figure] = {}
+    panels = [panel for panel in _accuracy.make_panels(content.records) if panel.lines]
+    if panels:
+        figures["accuracy"] = _draw_accuracy(panels)
+    if content.classifier is not None:
+        figures["class_accuracy"] = _draw_class_accuracy(content.classifier)
+        if len(content.classifier.class_names) <= _classifier.MAX_CLASSES:
+            figures["confusions"] = _draw_confusions(content.classifier)
+    if content.embeddings is not None:
+        figures["modality_gap"] = _draw_gap(content.embeddings)
+
+    paths = []
+    for name, figure in figures.items():
+        path = Path(directory) / f"{name}.png"
+        with replacing(path) as file, warnings.catch_warnings():
+            # matplotlib's font lacks many scripts; names in them are whole in the HTML report.
+            warnings.filterwarnings("ignore", "Glyph .* missing from font")
+            figure.savefig(file, format="png", dpi=_DPI)
+        paths.append(path)
+    return paths
+
+
+def _new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
+    # pyplot would keep every figure alive, and may want a display.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for ax in axes:
+        ax.spines[["top", "right", "left"]].set_visible(False)
+        ax.spines["bottom"].set_color(_RULE)
+        ax.tick_params(length=0, colors=_MUTED, labelsize=9)
+    return figure, axes
+
+
+def _draw_accuracy(panels: list[_accuracy.Panel]) -> Figure:
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _new_figure(1.0 + 4.6 * columns, 0.4 + 3.4 * rows, columns, rows)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    handles: dict[str, Any] = {}
+    for ax, panel in zip(axes, panels, strict=False):
+        for line in panel.references:
+            mean = line.points[0].mean
+            handles[line.label] = ax.axhline(mean, color=_MUTED, linestyle="--", linewidth=1.2)
+        for line in panel.lines:
+            shots = sorted(line.points)
+            handles[line.label] = ax.errorbar(
+                shots,
+                [line.points[number].mean for number in shots],
+                [line.points[number].std for number in shots],
+                color=_palette.SERIES[line.colour][0],
+                marker=_MARKERS[line.marker],
+                markersize=5,
+                linewidth=2.4 if line.is_own else 1.4,
+                elinewidth=1.0,
+                capsize=2.5,
+                zorder=3 if line.is_own else 2,
+            )
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(panel.shots, [str(number) for number in panel.shots])
+        ax.set_xticks([], minor=True)
+        ax.set_xlabel("shots per class", color=_MUTED, fontsize=9)
+        ax.grid(axis="y", color=_RULE)
+        _set_title(ax, f"{panel.title}: top-1 accuracy, %")
+    legend = figure.legend(
+        list(handles.values()), list(handles), loc="outside right upper", frameon=False, fontsize=9
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def _draw_class_accuracy(result: ClassifierResult) -> Figure:
+    scores = _classifier.class_scores(result)
+    figure, (ax,) = _new_figure(7.0, 0.8 + 0.17 * len(scores))
+    places = np.arange(len(scores))
+    ax.barh(places, [score.accuracy for score in scores], 0.7, color=_palette.RIGHT[0])
+    _name_ticks(ax, "y", [score.name for score in scores])
+    ax.set(xlim=(0, 100), ylim=(len(scores) - 0.4, -0.6))
+    ax.grid(axis="x", color=_RULE)
+    ax.set_axisbelow(True)
+    _set_title(ax, "Accuracy by class, %")
+    return figure
+
+
+def _draw_confusions(result: ClassifierResult) -> Figure:
+    from matplotlib.colors import to_rgb
+
+    matrix = _classifier.count_confusions(result)
+    totals = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    strength = np.sqrt(matrix / totals)[..., None]
+    on_diagonal = np.eye(len(matrix), dtype=bool)[..., None]
+    colours = np.where(on_diagonal, to_rgb(_palette.RIGHT[0]), to_rgb(_palette.WRONG[0]))
+    side = float(np.clip(0.17 * len(matrix), 3.5, 15.0)) + 1.5
+    figure, (ax,) = _new_figure(side, side)
+    ax.imshow(1.0 - strength * (1.0 - colours), interpolation="none")
+    _name_ticks(ax, "x", result.class_names)
+    _name_ticks(ax, "y", result.class_names)
+    ax.tick_params(axis="x", labelrotation=90)
+    ax.set_xlabel("taken for", color=_MUTED)
+    ax.set_ylabel("class", color=_MUTED)
+    return figure
+
+
+def _draw_gap(embeddings: MappedEmbeddings) -> Figure:
+    gaps = _gap.measure(embeddings)
+    before, after, _ = _gap.project(embeddings)
+    low, high = _gap.limits((before, after))
+    height = 5.0 * float((high[1] - low[1]) / (high[0] - low[0]))
+    figure, axes = _new_figure(10.4, height + 0.9, columns=2)
+    titles = ("Before the mapping", "After the mapping")
+    for ax, projection, gap, title in zip(axes, (before, after), gaps, titles, strict=True):
+        links = np.stack([projection.means, projection.texts], axis=1)
+        ax.scatter(*projection.images.T, s=6, alpha=0.4, linewidths=0, color=_palette.RIGHT[0])
+        ax.plot(*links.transpose(2, 1, 0), color=_MUTED, linewidth=0.6, alpha=0.6)
+        ax.scatter(*projection.texts.T, s=34, color=_palette.WRONG[0], edgecolors="white", zorder=3)
+        ax.spines["bottom"].set_visible(False)
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
+        _set_title(ax, f"{title}: distance of the centroids {gap.centroid_distance:.3f}")
+    axes[0].legend(
+        [axes[0].collections[0], axes[0].collections[1]],
+        ["images", "texts of the classes"],
+        loc="best",
+        frameon=False,
+        fontsize=9,
+    )
+    return figure
+
+
+def _set_title(ax: Axes, title: str) -> None:
+    ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=_INK, parse_math=False)
+
+
+def _name_ticks(ax: Axes, axis: str, names: Any) -> None:
+    """Label the ticks 0, 1, ... with class names, in which a `$` is no formula."""
+    getattr(ax, f"set_{axis}ticks")(range(len(names)), names, fontsize=7, color=_INK)
+    for label in getattr(ax, f"get_{axis}ticklabels")():
+        label.set_parse_math(False)
