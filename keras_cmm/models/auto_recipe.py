@@ -24,7 +24,7 @@ class AutoRecipe(TrainingRecipe):
     more shots there are: their scale is `shot_scale * sqrt(shots)`, whatever CLIP's logit scale is.
 
     One set of constants serves every data set and number of shots. `examples/study_recipe.py`
-    shows what each ingredient does, and how they were chosen.
+    measures what each ingredient does, and what other values would give.
 
     Args:
         learning_rate: float > 0. As in `TrainingRecipe`.
