@@ -24,6 +24,12 @@ def inference_mode() -> Iterator[None]:
         yield
 
 
+def runs_on_cpu(backbone: Any) -> bool:
+    """Returns whether a backbone's weights lie in the memory of the CPU, as far as Keras tells."""
+    device = getattr(backbone.weights[0].value, "device", "") if backbone.weights else ""
+    return "cpu" in str(device).lower()
+
+
 def unit_rows(embeddings: Any) -> npt.NDArray[np.float32]:
     """Returns a tensor `(n, dim)` as a float32 array on the CPU, its rows of unit length."""
     rows = np.array(ops.convert_to_numpy(ops.cast(embeddings, "float32")))

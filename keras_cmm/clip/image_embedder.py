@@ -8,7 +8,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from keras_cmm.clip._embedding_buffer import EmbeddingBuffer
 from keras_cmm.clip._embedding_space import KEY_TYPE, EmbeddingSpace
 from keras_cmm.clip._encoders import VisionEncoder
-from keras_cmm.clip._inference import inference_mode, unit_rows
+from keras_cmm.clip._inference import inference_mode, runs_on_cpu, unit_rows
 from keras_cmm.clip._model_digest import ModelDigest
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding_store import EmbeddingStore
@@ -214,14 +214,21 @@ class ImageEmbedder:
     ) -> Iterator[_ReadImage | InputError]:
         """Yields the images in their order, or why one cannot be read."""
         ahead = 4 * self.batch_size
+        # An encoder on the CPU takes all cores and its threads wait for each other, so that readers
+        # beside it cost more than their own time: there it rests while many images are read.
+        in_turns = runs_on_cpu(self.clip_model.backbone)
+        source = iter(images)
         waiting: deque[Future[_ReadImage | InputError]] = deque()
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
-            for image in images:
-                waiting.append(pool.submit(self._read, image, space))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
-            while waiting:
+            while True:
+                if not (in_turns and waiting):
+                    for image in itertools.islice(source, ahead - len(waiting)):
+                        waiting.append(pool.submit(self._read, image, space))
+                    if in_turns:
+                        wait(waiting)
+                if not waiting:
+                    return
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)

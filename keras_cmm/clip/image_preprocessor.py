@@ -130,10 +130,15 @@ class ImagePreprocessor:
         target = (size, scaled) if width <= height else (scaled, size)
         if not self.crop:
             target = (size, size)
+        filter_ = _INTERPOLATIONS[self.interpolation]
+        if target[0] > size:
+            # PIL scales the width first, then the height. Cutting in between gives the same bits,
+            # and spares the height's pass what would be cut off after it.
+            picture = _centre(picture.resize((target[0], height), filter_), size, height)
+            target = (size, size)
         if picture.size != target:
-            picture = picture.resize(target, _INTERPOLATIONS[self.interpolation])
-        left, top = (picture.width - size) // 2, (picture.height - size) // 2
-        return np.asarray(picture.crop((left, top, left + size, top + size)))
+            picture = picture.resize(target, filter_)
+        return np.asarray(_centre(picture, size, size))
 
     def normalize(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Scales pixels to [0, 1] and normalises the channels.
@@ -157,3 +162,8 @@ class ImagePreprocessor:
     def __call__(self, image: Any) -> npt.NDArray[np.float32]:
         """Returns the model's input for one image, float32 `(image_size, image_size, 3)`."""
         return self.normalize(self.pixels(image))
+
+
+def _centre(picture: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))

@@ -1,3 +1,6 @@
+import threading
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -83,6 +86,33 @@ def test_images_are_not_all_held_at_once(embedder):
     embedder.embed(stream(), progress=lambda done, total: ahead.append(read - done))
     assert read == 60
     assert max(ahead) <= 4 * embedder.batch_size
+
+
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_images_are_read_beside_the_encoder_unless_it_needs_the_same_cores(
+    embedder, monkeypatch, on_cpu
+):
+    monkeypatch.setattr("keras_cmm.clip.image_embedder.runs_on_cpu", lambda backbone: on_cpu)
+    reading, read_beside = threading.Semaphore(0), []
+    pixels, embed_pixels = embedder.preprocessor.pixels, embedder.embed_pixels
+
+    def read(image):
+        time.sleep(0.01)
+        reading.release()
+        return pixels(image)
+
+    def embed(batch):
+        while reading.acquire(blocking=False):  # What was read before the encoder began.
+            pass
+        read_beside.append(reading.acquire(timeout=0.2))
+        return embed_pixels(batch)
+
+    x = images(16)
+    expected = embedder.embed(x).embeddings
+    monkeypatch.setattr(embedder.preprocessor, "pixels", read)
+    monkeypatch.setattr(embedder, "embed_pixels", embed)
+    np.testing.assert_array_equal(embedder.embed(x).embeddings, expected)
+    assert any(read_beside) is not on_cpu
 
 
 def test_half_precision_is_close(tiny_preset, embedder):
