@@ -134,7 +134,7 @@ class DatasetInput:
         embedding: Embedding,
         indices: Path | None = None,
     ) -> None:
-        from keras_cmm.data.few_shot_draws import FewShotDraws
+        from keras_cmm.data import FewShotDraws
 
         self.label = benchmark.name
         self.name = (benchmark.name, protocol, embedding.backbone)

@@ -9,6 +9,8 @@ from keras_cmm.data.coop_split import read_coop_split
 from keras_cmm.data.demo_set import DemoSet
 from keras_cmm.data.embedding_set import EmbeddingSet
 from keras_cmm.data.few_shot import row_keys, sample_few_shot
+from keras_cmm.data.few_shot_draws import FewShotDraws
+from keras_cmm.data.few_shot_indices import read_few_shot_indices
 from keras_cmm.data.few_shot_sample import FewShotSample
 from keras_cmm.data.hf_source import HFSource
 from keras_cmm.data.image_list import ImageList
@@ -21,6 +23,7 @@ __all__ = [
     "Benchmark",
     "DemoSet",
     "EmbeddingSet",
+    "FewShotDraws",
     "FewShotSample",
     "HFSource",
     "ImageList",
@@ -28,6 +31,7 @@ __all__ = [
     "StoredImage",
     "TFDSSource",
     "read_coop_split",
+    "read_few_shot_indices",
     "row_keys",
     "sample_few_shot",
 ]

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from keras_cmm import InputError
-from keras_cmm.data import ImageList
-from keras_cmm.data.few_shot_draws import FewShotDraws, within
-from keras_cmm.data.few_shot_indices import read_few_shot_indices
+from keras_cmm.data import FewShotDraws, ImageList, read_few_shot_indices
+from keras_cmm.data.few_shot_draws import within
 
 LABELS = np.repeat(np.arange(3), 6)
 # Other classes have images of the same names, as in Caltech101.
