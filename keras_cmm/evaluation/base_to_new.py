@@ -20,7 +20,7 @@ from keras_cmm.evaluation.benchmark import versions
 from keras_cmm.evaluation.metrics import top_1
 from keras_cmm.evaluation.modality_gap import unit_rows
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
-from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe
+from keras_cmm.models import CMMClassifier
 
 Record = Mapping[str, Any]
 
@@ -243,10 +243,7 @@ def _new_logits(
     whole = CMMClassifier.from_text_embeddings(
         np.concatenate([task.text_embeddings, text_embeddings]), logit_scale=head.logit_scale
     )
-    recipe = fitted.recipe
-    if not isinstance(recipe, TrainingRecipe):
-        recipe = AutoRecipe() if recipe == "auto" else TrainingRecipe()
-    recipe.start(whole, task.embeddings, task.labels)
+    fitted.recipe_.start(whole, task.embeddings, task.labels)
     starts = keras.ops.convert_to_numpy(whole.prototypes.embeddings)
     new.prototypes.embeddings.assign(starts[task.num_classes :])
     return np.asarray(new.predict(images, batch_size=4096, verbose=0))

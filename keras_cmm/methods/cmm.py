@@ -93,6 +93,7 @@ class CMM(FewShotMethod):
                 "Received: none"
             )
         recipe = self.recipe if isinstance(self.recipe, TrainingRecipe) else _RECIPES[self.recipe]()
+        self.recipe_ = recipe
         self.model_, epochs = self._trained(task, recipe)
         self.temperature_, source = self._temperature(task, recipe)
         self.model_.temperature = self.temperature_
