@@ -45,6 +45,7 @@ print(f"{len(x)} embeddings of {x.shape[1]} dimensions, zero-shot: {zero_shot:.1
 # are an output beside the logits.
 
 # %%
+keras.utils.set_random_seed(1)
 inputs = keras.Input(shape=(x.shape[1],), name="image_embeddings")
 clip_similarities = ClassPrototypes.from_embeddings(texts, name="clip")
 clip_similarities.trainable = False
@@ -64,7 +65,6 @@ model.compile(
 )
 
 # %%
-keras.utils.set_random_seed(1)
 history = model.fit(
     x, {"logits": y, "similarities": y}, batch_size=256, epochs=30, shuffle=True, verbose=0
 )

@@ -1,8 +1,7 @@
 """What the notebooks have in common: where the images are, and looking at mistakes.
 
-The notebooks are Python files in cells. Editors show the cells, `python quickstart.py` runs them in
-this folder, and `jupytext --to ipynb quickstart.py` (https://jupytext.readthedocs.io) makes a
-notebook file.
+Each notebook is also a Python file in cells, with which jupytext (https://jupytext.readthedocs.io)
+keeps it in step. `python quickstart.py` runs it in this folder.
 
 Environment variables set the rest, so that the notebooks need no edits:
 

@@ -2,6 +2,8 @@
 
 import ast
 import io
+import json
+import re
 import runpy
 import sys
 import tempfile
@@ -75,9 +77,22 @@ def test_there_is_one_for_each_benchmark_and_shift():
     assert len(expected) == 15 + 4 + 1
 
 
+def committed(name):
+    """What a notebook file says that its cells print."""
+    notebook = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return "".join(line for output in outputs for line in output.get("text", []))
+
+
+def figures(text):
+    return [float(figure) for figure in re.findall(r"\d+(?:\.\d+)?", text)]
+
+
 @pytest.mark.parametrize("name", ON_BUNDLED_DATA)
-def test_on_bundled_data(name, run):
+def test_on_bundled_data(name, run, capsys):
     seen = run(name)
+    # Another processor may name a few pictures differently.
+    assert figures(capsys.readouterr().out) == pytest.approx(figures(committed(name)), abs=2)
     if name == "ablation":
         assert seen["accuracy"].keys() == seen["variants"].keys()
         assert seen["accuracy"]["default recipe"][1] > seen["accuracy"]["default recipe"][0]
