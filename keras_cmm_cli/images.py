@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,35 +137,27 @@ def embed_images(
     return embedded
 
 
-def find_broken(terminal: Terminal, images: ImageSource, strict: bool) -> list[int]:
+def find_broken(
+    terminal: Terminal, embedder: ImageEmbedder, images: ImageSource, strict: bool
+) -> list[int]:
     """Opens every image; warns of those that cannot be read, or refuses them.
 
     Args:
         terminal: Where the progress is shown.
+        embedder: What is to embed them. What its store has is not decoded again.
         images: The images.
         strict: Refuse an image that cannot be read, instead of warning.
 
     Returns:
         The numbers of the images that cannot be read.
     """
-    from keras_cmm.clip import read_image
-    from keras_cmm.errors import InputError
-
-    def reason(image: Any) -> InputError | None:
-        try:
-            read_image(image)
-        except InputError as error:
-            return error
-        return None
-
     broken = []
-    with terminal.progress("checking images") as progress, ThreadPoolExecutor() as pool:
-        for row, error in enumerate(pool.map(reason, images.images)):
+    with terminal.progress("checking images") as progress:
+        for row, error in enumerate(embedder.check(images.images)):
             progress(row + 1, len(images))
             if error is None:
                 continue
             if strict:
-                pool.shutdown(cancel_futures=True)
                 raise error
             warnings.warn(f"left out: {error}", stacklevel=2)
             broken.append(row)

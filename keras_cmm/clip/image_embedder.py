@@ -137,10 +137,7 @@ class ImageEmbedder:
         """
         if on_error not in ("raise", "skip"):
             raise ValueError(f'`on_error` must be "raise" or "skip". Received: {on_error=}')
-        space = None
-        if self.store is not None:
-            dim = self.clip_model.backbone.projection_dim
-            space = self.store.space(self._description(), dim)
+        space = self._space()
         total = len(images) if isinstance(images, Sized) else None
         done = 0
 
@@ -165,6 +162,42 @@ class ImageEmbedder:
             yield from self._embed_missing(readable(), space)
         if progress:
             progress(done, total)
+
+    def check(self, images: Iterable[Any]) -> Iterator[InputError | None]:
+        """Reads images to see whether they can be embedded.
+
+        An image that the store has is not decoded, since it was before.
+
+        Args:
+            images: as of `embed`.
+
+        Yields:
+            For each image why it cannot be read, or `None`.
+
+        Raises:
+            InputError: If the store is damaged.
+        """
+        space = self._space()
+
+        def problem(image: Any) -> InputError | None:
+            try:
+                if space is not None:
+                    key, image = _identified(image)
+                    if _has(space, key):
+                        return None
+                read_image(image)
+            except InputError as error:
+                return error
+            return None
+
+        with ThreadPoolExecutor() as pool:
+            yield from pool.map(problem, images)
+
+    def _space(self) -> EmbeddingSpace | None:
+        """Returns this model's part of the store, if there is a store."""
+        if self.store is None:
+            return None
+        return self.store.space(self._description(), self.clip_model.backbone.projection_dim)
 
     def _embed_all(self, images: Iterator[_ReadImage]) -> Iterator[EmbeddedImages]:
         while batch := list(itertools.islice(images, self.batch_size)):
@@ -238,8 +271,8 @@ class ImageEmbedder:
             if space is None:
                 return _ReadImage(0, b"", self.preprocessor.pixels(image))
             key, image = _identified(image)
-            known = space.find(np.frombuffer(key, KEY_TYPE))[0] >= 0
-            return _ReadImage(0, key, None if known else self.preprocessor.pixels(image))
+            pixels = None if _has(space, key) else self.preprocessor.pixels(image)
+            return _ReadImage(0, key, pixels)
         except InputError as error:
             return error
 
@@ -274,6 +307,10 @@ def _identified(image: Any) -> tuple[bytes, Any]:
     # All that follows depends on the RGB picture alone, whatever it was made from.
     picture = read_image(image)
     return _key(b"%d %d" % picture.size, picture.tobytes()), picture
+
+
+def _has(space: EmbeddingSpace, key: bytes) -> bool:
+    return bool(space.find(np.frombuffer(key, KEY_TYPE))[0] >= 0)
 
 
 def _key(head: bytes, content: bytes) -> bytes:

@@ -141,7 +141,7 @@ def fit(
     classifier.embedder.store = open_store(store)
     if sample is None:
         if check:
-            broken = find_broken(terminal, images, strict)
+            broken = find_broken(terminal, classifier.embedder, images, strict)
         sample, embeddings = _draw(
             terminal, classifier.embedder, images, shots, seed, strict, broken
         )

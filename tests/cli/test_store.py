@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from folders import files_in
+from folders import files_in, truncate_as_jpeg
 
+from keras_cmm.clip import image_reading
 from keras_cmm_cli.store import default_folder
 
 
@@ -50,6 +51,28 @@ def test_commands_share_one_store(run, fit, shared_photos, tiny_preset, home, tm
     result = run("store", "--clear")
     assert f"{home / 'embeddings'}: removed 18 embeddings" in result.stdout
     assert "0 embeddings by 0 models" in run("store").stdout
+
+
+def test_what_the_store_has_is_not_decoded(run, photos, tiny_preset, tmp_path, monkeypatch):
+    broken = truncate_as_jpeg(photos / "green tea" / "2.png")
+    decoded = []
+
+    def decode(data, name):
+        decoded.append(name)
+        return read(data, name)
+
+    read = image_reading._decode
+    monkeypatch.setattr(image_reading, "_decode", decode)
+    command = ("fit", photos, "--preset", tiny_preset, "--shots", "all", "--epochs", 1, "--output")
+    first = run(*command, tmp_path / "first")
+    assert set(decoded) == {str(path) for path in photos.rglob("*.*")}
+    decoded.clear()
+    again = run(*command, tmp_path / "again")
+    assert decoded == [str(broken)]
+    warnings = [line for line in again.stderr.splitlines() if line.startswith("Warning: ")]
+    assert warnings == [line for line in first.stderr.splitlines() if line.startswith("Warning: ")]
+    assert len(warnings) == 1
+    assert f"left out: {broken}: " in warnings[0]
 
 
 def test_without_a_store(fit, home):
