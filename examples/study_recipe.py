@@ -50,6 +50,7 @@ ABLATION = {
     "no closed-form map": WithoutMap(),
     "texts alone as start of the prototypes": replace(AUTO, prior_shots=1e6),
     "images alone as start of the prototypes": replace(AUTO, prior_shots=1e-3),
+    "texts placed by a scale alone": replace(AUTO, text_regression=False),
     "no text rows": replace(AUTO, text_rows=False),
     "no triplet loss": replace(AUTO, triplet_weight=0.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),
@@ -59,7 +60,7 @@ CONSTANTS = {
     "learning_rate": (2.5e-4, 5e-4, 1e-3),
     "min_steps": (75, 150, 300),
     "shot_scale": (7.5, 15.0, 30.0),
-    "prior_shots": (1.0, 2.0, 4.0),
+    "prior_shots": (2.0, 4.0, 8.0),
     "triplet_weight": (0.1, 0.3, 1.0),
 }
 
