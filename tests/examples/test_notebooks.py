@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from coop_miniatures import write_miniature
 from PIL import Image
 
@@ -53,6 +54,15 @@ def picture(label, noise=0):
     file = io.BytesIO()
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(file, "JPEG")
     return file.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Small tensors take no time; threads that wait for each other on a busy machine do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
