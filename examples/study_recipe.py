@@ -50,7 +50,6 @@ ABLATION = {
     "no closed-form map": WithoutMap(),
     "texts alone as start of the prototypes": replace(AUTO, prior_shots=1e6),
     "images alone as start of the prototypes": replace(AUTO, prior_shots=1e-3),
-    "texts placed by a scale alone": replace(AUTO, text_regression=False),
     "no text rows": replace(AUTO, text_rows=False),
     "no triplet loss": replace(AUTO, triplet_weight=0.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),

@@ -37,7 +37,6 @@ class AutoRecipe(TrainingRecipe):
         shot_scale: float > 0. Scale of the mapped images' logits at one shot.
         prior_shots: float >= 0. How many images a class's text counts for at the start.
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
-        text_regression: bool. Learn from two shots or more where a text's class lies among images.
         text_rows: bool. Train on the texts beside the images.
 
     Example:
@@ -57,7 +56,6 @@ class AutoRecipe(TrainingRecipe):
     shot_scale: float = 15.0
     prior_shots: float = 4.0
     triplet_weight: float = 0.3
-    text_regression: bool = True
     text_rows: bool = True
 
     def start(
@@ -81,7 +79,6 @@ class AutoRecipe(TrainingRecipe):
             labels,
             head.text_embeddings,
             self.prior_shots,
-            self.text_regression,
         )
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(start.prototypes)

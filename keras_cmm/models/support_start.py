@@ -29,17 +29,13 @@ def support_start(
     labels: npt.NDArray[np.integer],
     text_embeddings: Array,
     prior_shots: float = 4.0,
-    text_regression: bool = True,
 ) -> SupportStart:
     """Estimates a linear discriminant from a support set, with the texts as prior of the means.
 
     The mean of a class is what `prior_shots` images at its text's place and its own images give;
-    a class without images is at its text's place. That place is the mean of all classes, plus the
+    a class without images is at its text's place. That place is the mean of all images, plus the
     text's deviation from the mean text, scaled by least squares to the images' deviations. So the
-    gap between the modalities drops out, and one image a class is enough. With three classes and
-    two images a class or more, ridge regression from texts to class means adds what a scale cannot
-    say: its penalty is the best at predicting each class from the others, and a class's place is
-    that prediction.
+    gap between the modalities drops out, and one image a class is enough.
 
     The map is the inverse square root of the covariance of the images around these means. What few
     images cannot tell is shrunk towards the identity, halfway between the intensity of Ledoit and
@@ -50,7 +46,6 @@ def support_start(
         labels: `(images,)` class ids. A class may have no image.
         text_embeddings: `(classes, dim)`, rows of unit length.
         prior_shots: float >= 0. How many images a text counts for.
-        text_regression: bool. Whether the ridge regression is used.
 
     Returns:
         Map, prototypes, and the texts moved to the images' mean, to be trained on as images.
@@ -76,23 +71,19 @@ def support_start(
     texts = np.asarray(text_embeddings, dtype="float64")
     num_classes, dim = texts.shape
     counts = np.bincount(labels, minlength=num_classes)[:, None]
-    seen = counts[:, 0] > 0
     sums = np.zeros((num_classes, dim))
     np.add.at(sums, labels, images)
-    image_means = sums / np.maximum(counts, 1)
-    centre, text_centre = image_means[seen].mean(axis=0), texts[seen].mean(axis=0)
-    deviations, text_deviations = image_means - centre, texts - text_centre
-
+    centre, text_centre = images.mean(axis=0), texts.mean(axis=0)
+    image_deviations = (sums - counts * centre) / np.maximum(counts, 1)
+    text_deviations = texts - text_centre
+    seen = counts[:, 0] > 0
     slope = max(
         0.0,
-        (deviations[seen] * text_deviations[seen]).sum()
+        (image_deviations[seen] * text_deviations[seen]).sum()
         / max((text_deviations[seen] ** 2).sum(), 1e-12),
     )
-    places = slope * text_deviations
-    if text_regression and len(images) >= 2 * seen.sum() >= 6:
-        places += _ridge_predictions(text_deviations, deviations - places, seen)
     weight = counts / (counts + prior_shots) if prior_shots else seen[:, None].astype("float64")
-    means = centre + weight * deviations + (1 - weight) * places
+    means = centre + weight * image_deviations + (1 - weight) * slope * text_deviations
 
     residuals = images - means[labels]
     covariance = residuals.T @ residuals / len(images)
@@ -111,31 +102,6 @@ def support_start(
         _unit_rows(means @ transform),
         _unit_rows(texts + centre - text_centre),
     )
-
-
-def _ridge_predictions(inputs: Array, targets: Array, seen: npt.NDArray[np.bool_]) -> Array:
-    """Predicts the targets of all classes, those of the seen ones each from the others.
-
-    Leaving a class out needs no new fit: its residual is the fit's over one minus its leverage.
-    """
-    values, vectors = np.linalg.eigh(inputs[seen].T @ inputs[seen])
-    values = np.maximum(values, 0.0)
-    unit = values.sum() / min(seen.sum(), len(values))
-    if unit < 1e-12:  # All texts are the same.
-        return np.zeros_like(targets)
-    rotated = inputs @ vectors
-    products = rotated[seen].T @ targets[seen]
-    smallest_error, best = np.inf, np.zeros_like(targets)
-    for penalty in unit * np.exp(np.linspace(-5, 5, 11)):
-        predictions = rotated @ (products / (values + penalty)[:, None])
-        # The mean, subtracted before, takes its part too.
-        leverage = (rotated[seen] ** 2 / (values + penalty)).sum(axis=1) + 1 / seen.sum()
-        errors = (targets[seen] - predictions[seen]) / (1 - leverage)[:, None]
-        error = (errors**2).sum()
-        if error < smallest_error:
-            predictions[seen] = targets[seen] - errors
-            smallest_error, best = error, predictions
-    return best
 
 
 def _unit_rows(rows: Array) -> npt.NDArray[np.float32]:
