@@ -56,7 +56,7 @@ ABLATION = {
     "plain recipe": TrainingRecipe(),
 }
 CONSTANTS = {
-    "learning_rate": (2.5e-4, 5e-4, 1e-3),
+    "learning_rate": (1.25e-4, 2.5e-4, 5e-4),
     "min_steps": (75, 150, 300),
     "shot_scale": (7.5, 15.0, 30.0),
     "prior_shots": (2.0, 4.0, 8.0),

@@ -42,7 +42,6 @@ variants = {
     "default recipe": auto,
     "texts alone at the start": replace(auto, prior_shots=1e6),
     "images alone at the start": replace(auto, prior_shots=1e-3),
-    "texts placed by a scale alone": replace(auto, text_regression=False),
     "no text rows": replace(auto, text_rows=False),
     "no triplet loss": replace(auto, triplet_weight=0.0),
     "no training, the start alone": replace(auto, learning_rate=1e-12),

@@ -21,7 +21,7 @@ class AutoRecipe(TrainingRecipe):
 
     The mapping and the prototypes start where `support_start` puts them, and the texts, moved to
     the images' mean, are trained on beside the images. The mapped images' logits count more the
-    more shots there are: their scale is `shot_scale * sqrt(shots)`, whatever CLIP's logit scale is.
+    more shots there are: their scale is `shot_scale * shots**0.75`, whatever CLIP's logit scale is.
 
     One set of constants serves every data set and number of shots. `examples/study_recipe.py`
     measures what each ingredient does, and what other values would give.
@@ -48,7 +48,7 @@ class AutoRecipe(TrainingRecipe):
         ((6, 8), [0, 1, 2, 0, 1, 2], 0.15)
     """
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 2.5e-4
     weight_decay: float = 0.0
     epochs: int = 1
     min_steps: int = 150
@@ -83,7 +83,7 @@ class AutoRecipe(TrainingRecipe):
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(start.prototypes)
         shots = len(labels) / len(np.unique(labels))
-        head.alpha = self.shot_scale * shots**0.5 / head.logit_scale
+        head.alpha = self.shot_scale * shots**0.75 / head.logit_scale
         head.triplet_weight = self.triplet_weight
         # A traced training step holds the old weights of the objective.
         head.train_function = head.test_function = head.predict_function = None
