@@ -646,7 +646,10 @@ def _checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
         raise InputError(f"`class_names` must have two names or more. Received: {list(names)}")
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise InputError(f"`class_names` must differ. Received twice: {repeated[0]!r}")
+        raise InputError(
+            "`class_names` must differ; tell them apart as in 'crane (bird)'. "
+            f"Received twice: {repeated[0]!r}"
+        )
     return names
 
 
