@@ -59,6 +59,7 @@ CONSTANTS = {
     "learning_rate": (1.25e-4, 2.5e-4, 5e-4),
     "min_steps": (75, 150, 300),
     "shot_scale": (7.5, 15.0, 30.0),
+    "shot_exponent": (0.5, 0.75, 1.0),
     "prior_shots": (2.0, 4.0, 8.0),
     "triplet_weight": (0.1, 0.3, 1.0),
 }

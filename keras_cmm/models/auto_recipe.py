@@ -21,7 +21,7 @@ class AutoRecipe(TrainingRecipe):
 
     The mapping and the prototypes start where `support_start` puts them, and the texts, moved to
     the images' mean, are trained on beside the images. The mapped images' logits count more the
-    more shots there are: their scale is `shot_scale * shots**0.75`, whatever CLIP's logit scale is.
+    more shots there are: their scale is `shot_scale * shots**shot_exponent`, whatever CLIP's.
 
     One set of constants serves every data set and number of shots. `examples/study_recipe.py`
     measures what each ingredient does, and what other values would give.
@@ -35,6 +35,7 @@ class AutoRecipe(TrainingRecipe):
         max_steps: int or `None`. As in `TrainingRecipe`; so a step's cost, which grows with the
             classes, is not multiplied by a number of steps that grows with them too.
         shot_scale: float > 0. Scale of the mapped images' logits at one shot.
+        shot_exponent: float. How that scale grows with the shots.
         prior_shots: float >= 0. How many images a class's text counts for at the start.
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
         text_rows: bool. Train on the texts beside the images.
@@ -54,6 +55,7 @@ class AutoRecipe(TrainingRecipe):
     min_steps: int = 150
     max_steps: int | None = 150
     shot_scale: float = 15.0
+    shot_exponent: float = 0.75
     prior_shots: float = 4.0
     triplet_weight: float = 0.3
     text_rows: bool = True
@@ -83,7 +85,7 @@ class AutoRecipe(TrainingRecipe):
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(start.prototypes)
         shots = len(labels) / len(np.unique(labels))
-        head.alpha = self.shot_scale * shots**0.75 / head.logit_scale
+        head.alpha = self.shot_scale * shots**self.shot_exponent / head.logit_scale
         head.triplet_weight = self.triplet_weight
         # A traced training step holds the old weights of the objective.
         head.train_function = head.test_function = head.predict_function = None
