@@ -52,16 +52,18 @@ ABLATION = {
     "images alone as start of the prototypes": replace(AUTO, prior_shots=1e-3),
     "no text rows": replace(AUTO, text_rows=False),
     "no triplet loss": replace(AUTO, triplet_weight=0.0),
+    "logits not softened in training": replace(AUTO, train_temperature=1.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),
     "plain recipe": TrainingRecipe(),
 }
 CONSTANTS = {
-    "learning_rate": (1.25e-4, 2.5e-4, 5e-4),
+    "learning_rate": (1e-4, 2e-4, 4e-4),
     "min_steps": (75, 150, 300),
-    "shot_scale": (7.5, 15.0, 30.0),
-    "shot_exponent": (0.5, 0.75, 1.0),
+    "shot_scale": (10.0, 20.0, 40.0),
+    "shot_exponent": (0.4, 0.6, 0.8),
     "prior_shots": (2.0, 4.0, 8.0),
-    "triplet_weight": (0.1, 0.3, 1.0),
+    "triplet_weight": (0.3, 1.0, 3.0),
+    "train_temperature": (1.0, 2.0, 3.0),
 }
 
 
@@ -158,12 +160,14 @@ def ablation(files, shots, seeds) -> None:
 
 @main.command()
 @options
-def constants(files, shots, seeds) -> None:
+@click.option("--only", type=click.Choice(CONSTANTS), multiple=True, help="Constants to vary.")
+def constants(files, shots, seeds, only) -> None:
     """Vary one constant at a time; choose it without the data set it is judged on."""
     sets = read(files, shots)
     print("| constant | values | mean | chosen without each set | lost by that choice |")
     print("| --- | --- | --- | --- | --- |")
-    for name, values in CONSTANTS.items():
+    for name in only or CONSTANTS:
+        values = CONSTANTS[name]
         scores = np.array(
             [
                 [

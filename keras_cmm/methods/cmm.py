@@ -100,6 +100,7 @@ class CMM(FewShotMethod):
         self.hyperparameters_ = {
             "recipe": "auto" if isinstance(recipe, AutoRecipe) else "plain",
             **asdict(recipe),
+            "learning_rate": recipe.learning_rate_for(task.embeddings.shape[1]),
             "epochs": epochs,
             "margin": self.margin,
             "triplet_weight": float(self.model_.triplet_weight),

@@ -38,6 +38,8 @@ class CMMClassifier(keras.Model):
         triplet_weight: float >= 0. Weight of the triplet loss in the objective.
         train_prototypes: bool. Train `T` with the map, or keep it where it starts.
         temperature: float > 0. `probabilities` divides the logits by it; training does not.
+        train_temperature: float > 0. Training divides the logits by it before the compiled loss,
+            evaluation does not. Above 1, samples that are fitted already go on counting.
         **kwargs: the arguments of `keras.Model`, such as `name` and `dtype`.
 
     Input shape:
@@ -79,6 +81,7 @@ class CMMClassifier(keras.Model):
         triplet_weight: float = 1.0,
         train_prototypes: bool = True,
         temperature: float = 1.0,
+        train_temperature: float = 1.0,
         **kwargs: Any,
     ) -> None:
         # The frozen branch and the norms want the inputs as they are, not rounded to a half
@@ -94,12 +97,17 @@ class CMMClassifier(keras.Model):
             raise ValueError(f"`triplet_weight` must be a float >= 0. Received: {triplet_weight=}")
         if not temperature > 0:
             raise ValueError(f"`temperature` must be a float > 0. Received: {temperature=}")
+        if not train_temperature > 0:
+            raise ValueError(
+                f"`train_temperature` must be a float > 0. Received: {train_temperature=}"
+            )
         self.num_classes = int(num_classes)
         self.alpha = alpha
         self.logit_scale = logit_scale
         self.triplet_weight = triplet_weight
         self.train_prototypes = train_prototypes
         self.temperature = temperature
+        self.train_temperature = train_temperature
 
         # === Layers ===
         self.mapping = mapping or CrossModalMapping(dtype=self.dtype_policy, name="mapping")
@@ -298,7 +306,8 @@ class CMMClassifier(keras.Model):
         training: bool = True,
     ) -> Any:
         """Returns the compiled loss plus `triplet_weight` times the triplet loss."""
-        loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+        logits = y_pred / self.train_temperature if training else y_pred
+        loss = super().compute_loss(x, y, logits, sample_weight, training)
         similarities = getattr(y_pred, "_cmm_similarities", None)
         if similarities is None:
             similarities = self.similarities(x, training=training)
@@ -324,6 +333,7 @@ class CMMClassifier(keras.Model):
                 "triplet_weight": self.triplet_weight,
                 "train_prototypes": self.train_prototypes,
                 "temperature": self.temperature,
+                "train_temperature": self.train_temperature,
             }
         )
         return config

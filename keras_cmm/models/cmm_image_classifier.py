@@ -563,7 +563,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self.recipe_ = recipe
         epochs = recipe.epochs_for(samples)
         # An optimizer that was left to us is made anew for the number of epochs.
-        self._compile_head(recipe.optimizer_for(samples, epochs))
+        dim = self.text_embeddings.shape[1]
+        self._compile_head(recipe.optimizer_for(samples, dim, epochs))
         kwargs.setdefault("steps_per_epoch", recipe.steps_per_epoch(samples))
         return self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs

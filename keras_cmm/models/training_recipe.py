@@ -53,16 +53,23 @@ class TrainingRecipe:
         steps = max(1, math.ceil(num_samples / self.batch_size))
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
-    def optimizer_for(self, num_samples: int, epochs: int | None = None) -> keras.Optimizer:
+    def learning_rate_for(self, dim: int) -> float:
+        """Returns the peak learning rate for embeddings of `dim` numbers."""
+        return self.learning_rate
+
+    def optimizer_for(
+        self, num_samples: int, dim: int, epochs: int | None = None
+    ) -> keras.Optimizer:
         """Returns AdamW with a cosine that ends with the last of `epochs` epochs.
 
         Args:
             num_samples: int. Rows of the support set.
+            dim: int. Width of the embeddings.
             epochs: int or `None`. `None` takes `epochs_for(num_samples)`.
         """
         epochs = epochs or self.epochs_for(num_samples)
         schedule = keras.optimizers.schedules.CosineDecay(
-            self.learning_rate, decay_steps=epochs * self.steps_per_epoch(num_samples)
+            self.learning_rate_for(dim), decay_steps=epochs * self.steps_per_epoch(num_samples)
         )
         return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
 
@@ -103,7 +110,8 @@ class TrainingRecipe:
             The number of epochs.
         """
         epochs = self.epochs_for(len(labels))
-        head.compile(optimizer=self.optimizer_for(len(labels), epochs), metrics=None)
+        optimizer = self.optimizer_for(len(labels), embeddings.shape[1], epochs)
+        head.compile(optimizer=optimizer, metrics=None)
         batches = ShuffledBatches(embeddings, labels, self.batch_size, seed)
         head.fit(
             batches,

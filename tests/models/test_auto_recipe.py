@@ -33,15 +33,16 @@ def test_the_head_starts_where_the_support_set_says():
     # The head's own texts are normalised once more.
     np.testing.assert_allclose(rows, np.concatenate([IMAGES, start.text_rows]), atol=1e-6)
     np.testing.assert_array_equal(labels, [*LABELS, 0, 1, 2, 3])
-    assert head.alpha == pytest.approx(15.0 * 4**0.75 / 50.0)
-    assert head.triplet_weight == 0.3
+    assert head.alpha == pytest.approx(20.0 * 4**0.6 / 50.0)
+    assert head.triplet_weight == 1.0
+    assert head.train_temperature == 2.0
 
 
 def test_alpha_counts_in_a_head_that_predicted_before():
     head = make_head()
     before = head.predict(IMAGES, verbose=0)
     AutoRecipe().start(head, IMAGES, LABELS)
-    expected = 50.0 * IMAGES @ TEXTS.T + 15.0 * 4**0.75 * ops.convert_to_numpy(
+    expected = 50.0 * IMAGES @ TEXTS.T + 20.0 * 4**0.6 * ops.convert_to_numpy(
         head.similarities(IMAGES)
     )
     after = head.predict(IMAGES, verbose=0)
@@ -58,7 +59,7 @@ def test_without_text_rows():
 def test_shots_are_those_of_the_classes_that_have_any():
     head = make_head()
     AutoRecipe().start(head, IMAGES[:4], LABELS[:4])
-    assert head.alpha == pytest.approx(15.0 * 4**0.75 / 50.0)
+    assert head.alpha == pytest.approx(20.0 * 4**0.6 / 50.0)
 
 
 def test_training_keeps_what_is_right_and_changes_the_head():
@@ -69,3 +70,11 @@ def test_training_keeps_what_is_right_and_changes_the_head():
     assert recipe.train(head, rows, labels, seed=1) == 20
     assert (head.predict(IMAGES, verbose=0).argmax(axis=1) == LABELS).all()
     assert np.abs(ops.convert_to_numpy(head.mapping.kernel) - start).max() > 1e-4
+
+
+def test_the_learning_rate_falls_as_the_embeddings_widen():
+    recipe = AutoRecipe(learning_rate=1e-3)
+    rates = [recipe.learning_rate_for(dim) for dim in (64, 512, 1024)]
+    assert rates == pytest.approx([8e-3, 1e-3, 5e-4])
+    optimizer = recipe.optimizer_for(len(LABELS), dim=1024)
+    assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(5e-4)

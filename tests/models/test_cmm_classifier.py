@@ -184,7 +184,9 @@ def gradient(function, number, *arguments, delta=1e-6):
     return result
 
 
-def naive_descent(steps, learning_rate, triplet_weight, train_prototypes):
+def naive_descent(
+    steps, learning_rate, triplet_weight=1.0, train_prototypes=True, train_temperature=1.0
+):
     """Return kernel and prototypes after full-batch gradient descent."""
     kernel = np.zeros((DIM, DIM))
     prototypes = TEXTS.astype("float64")
@@ -194,7 +196,8 @@ def naive_descent(steps, learning_rate, triplet_weight, train_prototypes):
         similarities = unit(images + images @ kernel) @ unit(prototypes).T
         logits = 5.0 * (unit(images) @ unit(TEXTS.astype("float64")).T + similarities)
         triplet = naive_triplets(similarities, margin=0.4).mean()
-        return naive_cross_entropies(logits).mean() + triplet_weight * triplet
+        softened = logits / train_temperature
+        return naive_cross_entropies(softened).mean() + triplet_weight * triplet
 
     for _ in range(steps):
         kernel_step = gradient(objective, 0, kernel, prototypes)
@@ -224,6 +227,25 @@ def test_fit_descends_the_objective(triplet_weight, train_prototypes):
     )
     frozen = ops.convert_to_numpy(model.text_prototypes.embeddings)
     np.testing.assert_allclose(frozen, unit(TEXTS), rtol=1e-6)
+
+
+def test_training_softens_the_logits_and_evaluation_does_not():
+    model = make_model(
+        trained=False,
+        logit_scale=5.0,
+        triplet_loss=CrossModalTripletLoss(margin=0.4),
+        train_temperature=2.0,
+    )
+    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    model.fit(IMAGES, LABELS, batch_size=ROWS, epochs=3, shuffle=False, verbose=0)
+    kernel, prototypes = naive_descent(3, 0.1, train_temperature=2.0)
+    np.testing.assert_allclose(ops.convert_to_numpy(model.mapping.kernel), kernel, atol=1e-4)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model.prototypes.embeddings), prototypes, atol=1e-4
+    )
+    logits = model.predict(IMAGES, verbose=0).astype("float64")
+    expected = naive_cross_entropies(logits).mean()
+    assert evaluate(model)["cross_entropy"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_history():
@@ -272,10 +294,11 @@ def test_callbacks_see_the_parts():
     [
         {},
         {"alpha": 0.5, "logit_scale": 20.0, "triplet_weight": 2.0, "train_prototypes": False},
+        {"temperature": 1.5, "train_temperature": 2.0},
         {"triplet_loss": CrossModalTripletLoss(0.3, duplicate_groups=[[0, 2]]), "name": "head"},
         {"mapping": CrossModalMapping(rank=2), "dtype": "mixed_bfloat16"},
     ],
-    ids=["defaults", "numbers", "triplet_loss", "mapping"],
+    ids=["defaults", "numbers", "temperatures", "triplet_loss", "mapping"],
 )
 def test_serialization(options):
     model = CMMClassifier(CLASSES, **options)
@@ -399,6 +422,10 @@ def test_assign_text_embeddings_after_training():
         ({"alpha": -1}, "`alpha` must be a float >= 0. Received: alpha=-1"),
         ({"alpha": float("nan")}, "`alpha` must be a float >= 0. Received: alpha=nan"),
         ({"logit_scale": 0}, "`logit_scale` must be a float > 0. Received: logit_scale=0"),
+        (
+            {"train_temperature": 0.0},
+            "`train_temperature` must be a float > 0. Received: train_temperature=0.0",
+        ),
         ({"triplet_weight": -2}, "`triplet_weight` must be a float >= 0. Received: tripl.*=-2"),
     ],
 )
