@@ -41,7 +41,7 @@ def describe_run(
             "epochs": len(history["loss"]),
             "batch_size": recipe.batch_size,
             "optimizer": "AdamW, cosine schedule",
-            "learning_rate": recipe.learning_rate_for(head.text_embeddings.shape[1]),
+            "learning_rate": recipe.learning_rate,
             "weight_decay": recipe.weight_decay,
             "alpha": head.alpha,
             "logit_scale": head.logit_scale,

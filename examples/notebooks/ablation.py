@@ -58,8 +58,8 @@ def score(recipe, shots, seed):
     drawn = sample_few_shot(demo.train_labels, shots, seed=seed, keys=demo.train_keys).indices
     rest = np.setdiff1d(np.arange(len(pool)), drawn)
     head = CMMClassifier.from_text_embeddings(texts, logit_scale=scale)
-    rows, labels = recipe.start(head, pool[drawn], demo.train_labels[drawn].astype("int64"))
-    recipe.train(head, rows, labels, seed=seed)
+    start = recipe.start(head, pool[drawn], demo.train_labels[drawn].astype("int64"))
+    recipe.train(head, *start, seed=seed)
     logits = head.predict(pool[rest], batch_size=4096, verbose=0)
     return top_1(logits, demo.train_labels[rest])
 

@@ -241,7 +241,7 @@ def _new_logits(
     )
     # Where the recipe starts all classes, of which the new ones have no image.
     whole = CMMClassifier.from_text_embeddings(
-        np.concatenate([task.text_embeddings, text_embeddings]), logit_scale=head.logit_scale
+        np.concatenate([task.text_embeddings, text_embeddings]), logit_scale=task.logit_scale
     )
     fitted.recipe_.start(whole, task.embeddings, task.labels)
     starts = keras.ops.convert_to_numpy(whole.prototypes.embeddings)

@@ -94,13 +94,13 @@ class CMM(FewShotMethod):
             )
         recipe = self.recipe if isinstance(self.recipe, TrainingRecipe) else _RECIPES[self.recipe]()
         self.recipe_ = recipe
-        self.model_, epochs = self._trained(task, recipe)
+        self.model_, epochs, learning_rate = self._trained(task, recipe)
         self.temperature_, source = self._temperature(task, recipe)
         self.model_.temperature = self.temperature_
         self.hyperparameters_ = {
             "recipe": "auto" if isinstance(recipe, AutoRecipe) else "plain",
             **asdict(recipe),
-            "learning_rate": recipe.learning_rate_for(task.embeddings.shape[1]),
+            "learning_rate": learning_rate,
             "epochs": epochs,
             "margin": self.margin,
             "triplet_weight": float(self.model_.triplet_weight),
@@ -113,19 +113,22 @@ class CMM(FewShotMethod):
         }
         return self
 
-    def _trained(self, task: FewShotTask, recipe: TrainingRecipe) -> tuple[CMMClassifier, int]:
+    def _trained(
+        self, task: FewShotTask, recipe: TrainingRecipe
+    ) -> tuple[CMMClassifier, int, float]:
         head = CMMClassifier.from_text_embeddings(
             task.text_embeddings,
             triplet_loss=CrossModalTripletLoss(margin=self.margin),
             logit_scale=task.logit_scale,
             train_prototypes=self.text == "trained",
         )
-        embeddings, labels = recipe.start(head, task.embeddings, task.labels)
+        embeddings, labels, learning_rate = recipe.start(head, task.embeddings, task.labels)
         if self.alpha is not None:
             head.alpha = self.alpha
         if self.triplet_weight is not None:
             head.triplet_weight = self.triplet_weight
-        return head, recipe.train(head, embeddings, labels, task.seed)
+        epochs = recipe.train(head, embeddings, labels, learning_rate, task.seed)
+        return head, epochs, learning_rate
 
     def _temperature(self, task: FewShotTask, recipe: TrainingRecipe) -> tuple[float, str]:
         """Fits the temperature on validation rows; it changes no top-1."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.models.support_start import support_start
+from keras_cmm.models.support_start import SupportStart, support_start
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 # The width of the embeddings on which the learning rate was chosen: CLIP ViT-B's.
 _RATED_DIM = 512
 
+# One number needs no more, and 84,000 rows of 21,000 classes would take gigabytes.
+_MAX_RATED_ROWS = 1000
+
 
 @dataclass(frozen=True)
 class AutoRecipe(TrainingRecipe):
@@ -25,14 +29,20 @@ class AutoRecipe(TrainingRecipe):
 
     The mapping and the prototypes start where `support_start` puts them, and the texts, moved to
     the images' mean, are trained on beside the images. The mapped images' logits count more the
-    more shots there are: their scale is `shot_scale * shots**shot_exponent`, whatever CLIP's. The
-    logits are softened in training, so that a sample that is fitted goes on shaping the map.
+    more shots there are: their scale is `shot_scale * shots**shot_exponent`, whatever CLIP's. To
+    these come `text_share / sqrt(shots)` of CLIP's own logits: the prototypes take them over, and
+    `logit_scale` falls by as much. So mapped images find their class's prototype without CLIP's
+    help, and the fused logits stay what they were. The logits are softened in training, so that a
+    sample that is fitted goes on shaping the map.
 
     One set of constants serves every data set and number of shots. `examples/study_recipe.py`
     measures what each ingredient does, and what other values would give.
 
     Args:
-        learning_rate: float > 0. The peak learning rate at 512 dimensions, see `learning_rate_for`.
+        learning_rate: float > 0. The peak learning rate at 512 dimensions, for a support set that
+            CLIP finds hard.
+        hard_cross_entropy: float > 0. A support set is hard if this is CLIP's cross-entropy on it.
+            On an easier one there is less to learn, and the learning rate is lower in proportion.
         weight_decay: float >= 0. As in `TrainingRecipe`; decay would pull the map from its start.
         epochs: int >= 1. As in `TrainingRecipe`.
         min_steps: int. As in `TrainingRecipe`.
@@ -41,6 +51,8 @@ class AutoRecipe(TrainingRecipe):
             classes, is not multiplied by a number of steps that grows with them too.
         shot_scale: float > 0. Scale of the mapped images' logits at one shot.
         shot_exponent: float. How that scale grows with the shots.
+        text_share: float in [0, 1). The part of CLIP's logits that the prototypes take over at one
+            shot.
         prior_shots: float >= 0. How many images a class's text counts for at the start.
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
         train_temperature: float > 0. Training divides the logits by it.
@@ -50,40 +62,40 @@ class AutoRecipe(TrainingRecipe):
         >>> import numpy as np
         >>> from keras_cmm import AutoRecipe, CMMClassifier
         >>> head = CMMClassifier.from_text_embeddings(np.eye(3, 8), logit_scale=100.0)
-        >>> images, labels = AutoRecipe().start(head, np.eye(3, 8, 1), np.arange(3))
-        >>> images.shape, labels.tolist(), head.alpha
-        ((6, 8), [0, 1, 2, 0, 1, 2], 0.2)
+        >>> images, labels, rate = AutoRecipe().start(head, np.eye(3, 8, 1), np.arange(3))
+        >>> images.shape, labels.tolist(), head.logit_scale
+        ((6, 8), [0, 1, 2, 0, 1, 2], 70.0)
     """
 
-    learning_rate: float = 2e-4
+    learning_rate: float = 1.6e-4
+    hard_cross_entropy: float = 1.2
     weight_decay: float = 0.0
     epochs: int = 1
     min_steps: int = 150
     max_steps: int | None = 150
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
+    text_share: float = 0.3
     prior_shots: float = 4.0
     triplet_weight: float = 1.0
     train_temperature: float = 2.0
     text_rows: bool = True
 
-    def learning_rate_for(self, dim: int) -> float:
-        """Returns the peak learning rate for embeddings of `dim` numbers.
-
-        A step of Adam moves every weight of the map by about as much, and a mapped image is a sum
-        over `dim` of them: so the rate falls with `dim`, and all backbones learn equally fast.
-
-        References:
-            Yang et al., "Tensor Programs V", NeurIPS 2021, arXiv:2203.03466, table 3.
-        """
-        return self.learning_rate * _RATED_DIM / dim
+    def support_start(
+        self,
+        embeddings: npt.NDArray[np.floating[Any]],
+        labels: npt.NDArray[Any],
+        text_embeddings: npt.NDArray[np.floating[Any]],
+    ) -> SupportStart:
+        """Returns the closed-form start, see `keras_cmm.models.support_start`."""
+        return support_start(embeddings, labels, text_embeddings, self.prior_shots)
 
     def start(
         self,
         head: CMMClassifier,
         embeddings: npt.NDArray[np.floating[Any]],
         labels: npt.NDArray[Any],
-    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[Any]]:
+    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[Any], float]:
         """Puts a head at its start, and returns what to train it on.
 
         Args:
@@ -92,25 +104,82 @@ class AutoRecipe(TrainingRecipe):
             labels: `(images,)` class ids.
 
         Returns:
-            The rows to train on and their class ids: the support set, and the texts after it.
+            The rows to train on and their class ids, the support set and the texts after it; and
+            the peak learning rate.
         """
-        start = support_start(
+        learning_rate = self._learning_rate(head, embeddings, labels)
+        start = self.support_start(embeddings, labels, head.text_embeddings)
+        shots = len(labels) / len(np.unique(labels))
+        share = self.text_share / shots**0.5
+        prototypes, scale = _with_text_logits(
+            start,
             embeddings,
-            labels,
             head.text_embeddings,
-            self.prior_shots,
+            scale=self.shot_scale * shots**self.shot_exponent,
+            text_scale=share * head.logit_scale,
         )
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
-        head.prototypes.embeddings.assign(start.prototypes)
-        shots = len(labels) / len(np.unique(labels))
-        head.alpha = self.shot_scale * shots**self.shot_exponent / head.logit_scale
+        head.prototypes.embeddings.assign(prototypes)
+        head.logit_scale *= 1 - share
+        head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
         head.train_temperature = self.train_temperature
         # A traced training step holds the old weights of the objective.
         head.train_function = head.test_function = head.predict_function = None
         if not self.text_rows:
-            return embeddings, labels
+            return embeddings, labels, learning_rate
         return (
             np.concatenate([embeddings, start.text_rows.astype(embeddings.dtype)]),
             np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)]),
+            learning_rate,
         )
+
+    def _learning_rate(
+        self,
+        head: CMMClassifier,
+        embeddings: npt.NDArray[np.floating[Any]],
+        labels: npt.NDArray[Any],
+    ) -> float:
+        """Returns the peak learning rate for a head that is not started yet.
+
+        A step of Adam moves every weight by about as much, and a logit is a sum over all
+        dimensions: the rate falls with their root, so that all backbones learn about as fast.
+        """
+        from scipy.special import log_softmax
+
+        dim = embeddings.shape[1]
+        # Every so many rows, so that no class is left out where they are sorted by class.
+        rows = slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
+        logits = head.logit_scale * embeddings[rows] @ head.text_embeddings.T
+        own = log_softmax(logits, axis=1)[np.arange(len(logits)), labels[rows]]
+        cross_entropy = -float(own.mean())
+        hardness = min(1.0, cross_entropy / self.hard_cross_entropy)
+        return self.learning_rate * hardness * (_RATED_DIM / dim) ** 0.5
+
+
+def _with_text_logits(
+    start: SupportStart,
+    images: npt.NDArray[np.floating[Any]],
+    texts: npt.NDArray[np.float32],
+    scale: float,
+    text_scale: float,
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Returns prototypes whose logits are those of the start plus CLIP's, and their scale.
+
+    `x @ text` is `(x @ map) @ (inverse map @ text)`, so the sum is linear in mapped images. To
+    bring its rows to unit length would favour the short ones: instead, their part along the mean
+    image, which all images see alike, is kept, and the part across it makes up the length.
+    """
+    mapped = images @ start.transform
+    lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
+    text_part = np.linalg.solve(start.transform, texts.T).T  # The map is symmetric.
+    rows = scale * start.prototypes + (text_scale * lengths.mean()) * text_part
+    new_scale = float(np.linalg.norm(rows, axis=1).mean())
+    centre = (mapped / lengths).mean(axis=0)
+    centre /= np.linalg.norm(centre)
+    along = (rows @ centre)[:, None]
+    across = rows - along * centre
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
+    cosine = np.clip(along / new_scale, -1.0, 1.0)
+    prototypes = cosine * centre + np.sqrt(1 - cosine**2) * across
+    return prototypes.astype("float32"), new_scale

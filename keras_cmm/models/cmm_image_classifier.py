@@ -285,7 +285,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         The first call starts a head that was left to us by `AutoRecipe`, which also trains on one
         text row a class (they count in the history's accuracy), and fits its temperature on
         `validation_data` or on rows held out of a second head. Later calls go on from there by
-        `TrainingRecipe`. `recipe_` is the one that was used last.
+        `TrainingRecipe`. `recipe_` is the one that was used last, with its learning rate.
 
         Args:
             x: images, see the class.
@@ -321,9 +321,10 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         images = list(iterate_images(x, y))
         labels = self._class_ids([label for _, label in images])
         recipe = self._recipe(batch_size, epochs)
+        learning_rate = recipe.learning_rate
         if self._starts_from_support:
             embeddings = self.embedder.embed([image for image, _ in images]).embeddings
-            recipe.start(self.head, embeddings, labels)
+            learning_rate = recipe.start(self.head, embeddings, labels)[-1]
             self._starts_from_support = False
         batches = _AugmentedBatches(
             self.embedder,
@@ -334,7 +335,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             seed,
             kwargs.pop("sample_weight", None),
         )
-        return self._fit_head(batches, len(labels), recipe, validation_data, **kwargs)
+        return self._fit_head(
+            batches, len(labels), recipe, learning_rate, validation_data, **kwargs
+        )
 
     def fit_embeddings(
         self,
@@ -376,18 +379,21 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         embeddings, labels = embeddings[rows], labels[rows]
         weights = None if weights is None else weights[rows]
         recipe = self._recipe(batch_size, epochs)
+        learning_rate = recipe.learning_rate
         temperature = None
         if self._starts_from_support:
             temperature = self._fitted_temperature(
                 recipe, embeddings, labels, validation_data, seed
             )
-            embeddings, labels = recipe.start(self.head, embeddings, labels)
+            embeddings, labels, learning_rate = recipe.start(self.head, embeddings, labels)
             self._starts_from_support = False
             if weights is not None:
                 texts = np.ones(len(labels) - len(weights), dtype=weights.dtype)
                 weights = np.concatenate([weights, texts])
         batches = ShuffledBatches(embeddings, labels, recipe.batch_size, seed, weights)
-        history = self._fit_head(batches, len(labels), recipe, validation_data, **kwargs)
+        history = self._fit_head(
+            batches, len(labels), recipe, learning_rate, validation_data, **kwargs
+        )
         if temperature is not None:
             self.head.temperature = temperature
         return history
@@ -557,14 +563,14 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         batches: ShuffledBatches,
         samples: int,
         recipe: TrainingRecipe,
+        learning_rate: float,
         validation_data: Any,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        self.recipe_ = recipe
+        self.recipe_ = replace(recipe, learning_rate=learning_rate)
         epochs = recipe.epochs_for(samples)
         # An optimizer that was left to us is made anew for the number of epochs.
-        dim = self.text_embeddings.shape[1]
-        self._compile_head(recipe.optimizer_for(samples, dim, epochs))
+        self._compile_head(recipe.optimizer_for(samples, epochs, learning_rate))
         kwargs.setdefault("steps_per_epoch", recipe.steps_per_epoch(samples))
         return self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs

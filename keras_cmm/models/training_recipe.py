@@ -53,23 +53,20 @@ class TrainingRecipe:
         steps = max(1, math.ceil(num_samples / self.batch_size))
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
-    def learning_rate_for(self, dim: int) -> float:
-        """Returns the peak learning rate for embeddings of `dim` numbers."""
-        return self.learning_rate
-
     def optimizer_for(
-        self, num_samples: int, dim: int, epochs: int | None = None
+        self, num_samples: int, epochs: int | None = None, learning_rate: float | None = None
     ) -> keras.Optimizer:
         """Returns AdamW with a cosine that ends with the last of `epochs` epochs.
 
         Args:
             num_samples: int. Rows of the support set.
-            dim: int. Width of the embeddings.
             epochs: int or `None`. `None` takes `epochs_for(num_samples)`.
+            learning_rate: float or `None`. What `start` returned; `None` takes the recipe's.
         """
         epochs = epochs or self.epochs_for(num_samples)
         schedule = keras.optimizers.schedules.CosineDecay(
-            self.learning_rate_for(dim), decay_steps=epochs * self.steps_per_epoch(num_samples)
+            self.learning_rate if learning_rate is None else learning_rate,
+            decay_steps=epochs * self.steps_per_epoch(num_samples),
         )
         return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
 
@@ -78,7 +75,7 @@ class TrainingRecipe:
         head: CMMClassifier,
         embeddings: npt.NDArray[np.floating[Any]],
         labels: npt.NDArray[Any],
-    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[Any]]:
+    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[Any], float]:
         """Prepares a head for training; the plain recipe leaves it at its text embeddings.
 
         Args:
@@ -87,30 +84,32 @@ class TrainingRecipe:
             labels: `(images,)` class ids.
 
         Returns:
-            The rows to train on and their class ids.
+            The rows to train on, their class ids and the peak learning rate.
         """
-        return embeddings, labels
+        return embeddings, labels, self.learning_rate
 
     def train(
         self,
         head: CMMClassifier,
         embeddings: npt.NDArray[np.floating[Any]],
         labels: npt.NDArray[Any],
+        learning_rate: float,
         seed: int,
     ) -> int:
-        """Compiles a head that `start` has prepared, and trains it on the rows it returned.
+        """Compiles a head that `start` has prepared, and trains it on what that returned.
 
         Args:
             head: a built classifier.
             embeddings: `(rows, dim)`.
             labels: `(rows,)` class ids.
+            learning_rate: float >= 0. The peak learning rate.
             seed: int. Seed of the order of the rows.
 
         Returns:
             The number of epochs.
         """
         epochs = self.epochs_for(len(labels))
-        optimizer = self.optimizer_for(len(labels), embeddings.shape[1], epochs)
+        optimizer = self.optimizer_for(len(labels), epochs, learning_rate)
         head.compile(optimizer=optimizer, metrics=None)
         batches = ShuffledBatches(embeddings, labels, self.batch_size, seed)
         head.fit(

@@ -20,28 +20,67 @@ def make_head(logit_scale=50.0):
     return CMMClassifier.from_text_embeddings(TEXTS, logit_scale=logit_scale)
 
 
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def test_the_head_starts_where_the_support_set_says():
     head = make_head()
-    rows, labels = AutoRecipe().start(head, IMAGES, LABELS)
+    rows, labels, _ = AutoRecipe(text_share=0.0).start(head, IMAGES, LABELS)
     start = support_start(IMAGES, LABELS, TEXTS)
-    expected = IMAGES @ start.transform
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(ops.convert_to_numpy(head.mapping(IMAGES)), expected, atol=1e-5)
+    mapped = ops.convert_to_numpy(head.mapping(IMAGES))
+    np.testing.assert_allclose(mapped, unit(IMAGES @ start.transform), atol=1e-5)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(head.prototypes.embeddings), start.prototypes, atol=1e-6
+        ops.convert_to_numpy(head.prototypes.embeddings), start.prototypes, atol=1e-5
     )
     # The head's own texts are normalised once more.
     np.testing.assert_allclose(rows, np.concatenate([IMAGES, start.text_rows]), atol=1e-6)
     np.testing.assert_array_equal(labels, [*LABELS, 0, 1, 2, 3])
     assert head.alpha == pytest.approx(20.0 * 4**0.6 / 50.0)
+    assert head.logit_scale == 50.0
     assert head.triplet_weight == 1.0
     assert head.train_temperature == 2.0
+
+
+def test_prototypes_take_over_a_share_of_clips_logits():
+    head = make_head()
+    AutoRecipe().start(head, IMAGES, LABELS)
+    assert head.logit_scale == pytest.approx(50.0 * (1 - 0.3 / 2))
+    start = support_start(IMAGES, LABELS, TEXTS)
+    mapped = IMAGES.astype("float64") @ start.transform
+    length = np.linalg.norm(mapped, axis=1).mean()
+    mean_image = unit(mapped).mean(axis=0)
+    # What the share of CLIP's logits and those of the start give the mean image, in its map.
+    clip = 50.0 * 0.3 / 2 * length * mean_image @ np.linalg.inv(start.transform) @ TEXTS.T
+    expected = 20.0 * 4**0.6 * mean_image @ start.prototypes.T + clip
+    prototypes = ops.convert_to_numpy(head.prototypes.embeddings)
+    np.testing.assert_allclose(np.linalg.norm(prototypes, axis=1), 1.0, atol=1e-5)
+    scale = head.alpha * head.logit_scale
+    np.testing.assert_allclose(scale * mean_image @ prototypes.T, expected, rtol=1e-4)
+
+
+def test_the_share_brings_mapped_images_to_their_prototypes():
+    """Where texts tell the classes apart and the images' means do not."""
+    rng = np.random.default_rng(3)
+    texts = unit(rng.normal(size=(4, 16))).astype("float32")
+    labels = np.repeat(np.arange(4), 3)
+    images = unit(texts[labels] + 0.3 * rng.normal(size=(12, 16))).astype("float32")
+    others = unit(texts[labels] + 0.3 * rng.normal(size=(12, 16))).astype("float32")
+    margins = []
+    for share in (0.0, 0.5):
+        head = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
+        AutoRecipe(text_share=share, shot_scale=5.0, prior_shots=0.1).start(head, images, labels)
+        cosines = ops.convert_to_numpy(head.similarities(others))
+        own = cosines[np.arange(12), labels]
+        cosines[np.arange(12), labels] = -np.inf
+        margins.append((own - cosines.max(axis=1)).mean())
+    assert margins[1] > margins[0]
 
 
 def test_alpha_counts_in_a_head_that_predicted_before():
     head = make_head()
     before = head.predict(IMAGES, verbose=0)
-    AutoRecipe().start(head, IMAGES, LABELS)
+    AutoRecipe(text_share=0.0).start(head, IMAGES, LABELS)
     expected = 50.0 * IMAGES @ TEXTS.T + 20.0 * 4**0.6 * ops.convert_to_numpy(
         head.similarities(IMAGES)
     )
@@ -51,30 +90,46 @@ def test_alpha_counts_in_a_head_that_predicted_before():
 
 
 def test_without_text_rows():
-    rows, labels = replace(AutoRecipe(), text_rows=False).start(make_head(), IMAGES, LABELS)
+    rows, labels, _ = replace(AutoRecipe(), text_rows=False).start(make_head(), IMAGES, LABELS)
     assert rows is IMAGES
     assert labels is LABELS
 
 
 def test_shots_are_those_of_the_classes_that_have_any():
     head = make_head()
-    AutoRecipe().start(head, IMAGES[:4], LABELS[:4])
+    AutoRecipe(text_share=0.0).start(head, IMAGES[:4], LABELS[:4])
     assert head.alpha == pytest.approx(20.0 * 4**0.6 / 50.0)
 
 
 def test_training_keeps_what_is_right_and_changes_the_head():
     head = make_head(logit_scale=5.0)  # At a high scale there is nothing left to learn here.
     recipe = AutoRecipe(min_steps=20, shot_scale=1.0)
-    rows, labels = recipe.start(head, IMAGES, LABELS)
+    started = recipe.start(head, IMAGES, LABELS)
     start = ops.convert_to_numpy(head.mapping.kernel).copy()
-    assert recipe.train(head, rows, labels, seed=1) == 20
+    assert recipe.train(head, *started, seed=1) == 20
     assert (head.predict(IMAGES, verbose=0).argmax(axis=1) == LABELS).all()
     assert np.abs(ops.convert_to_numpy(head.mapping.kernel) - start).max() > 1e-4
 
 
+def learning_rate(texts, images, **options):
+    head = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
+    return AutoRecipe(learning_rate=1e-3, **options).start(head, images, np.arange(len(images)))[2]
+
+
 def test_the_learning_rate_falls_as_the_embeddings_widen():
-    recipe = AutoRecipe(learning_rate=1e-3)
-    rates = [recipe.learning_rate_for(dim) for dim in (64, 512, 1024)]
-    assert rates == pytest.approx([8e-3, 1e-3, 5e-4])
-    optimizer = recipe.optimizer_for(len(LABELS), dim=1024)
-    assert float(ops.convert_to_numpy(optimizer.learning_rate)) == pytest.approx(5e-4)
+    # Texts that say nothing: cross-entropy is log(4), whatever the images.
+    for dim, expected in ((128, 2e-3), (512, 1e-3), (2048, 5e-4)):
+        rate = learning_rate(np.ones((4, dim)), np.eye(4, dim, dtype="float32"))
+        assert rate == pytest.approx(expected)
+
+
+def test_the_learning_rate_falls_where_clip_knows_the_answers():
+    images = np.eye(4, 512, dtype="float32")
+    texts = np.eye(4, 512) + 10.0  # of unit length, they differ a little
+    logits = 50.0 * unit(texts)[:, :4]
+    own = logits[np.arange(4), np.arange(4)]
+    cross_entropy = (np.log(np.exp(logits).sum(axis=0)) - own).mean()
+    assert 0.1 < cross_entropy < 1.39
+    rate = learning_rate(texts, images, hard_cross_entropy=2.0)
+    assert rate == pytest.approx(1e-3 * cross_entropy / 2.0, rel=1e-4)
+    assert learning_rate(texts, images, hard_cross_entropy=0.1) == pytest.approx(1e-3)

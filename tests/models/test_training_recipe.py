@@ -28,13 +28,13 @@ def test_every_field_counts():
     )
     assert recipe.steps_per_epoch(25) == 3
     assert (recipe.epochs_for(25), recipe.epochs_for(5)) == (5, 7)
-    assert recipe.optimizer_for(25, dim=8).weight_decay == 0.2
+    assert recipe.optimizer_for(25).weight_decay == 0.2
 
 
 @pytest.mark.parametrize("epochs", [None, 2])
 def test_the_learning_rate_falls_along_a_cosine(epochs):
     recipe = TrainingRecipe(learning_rate=0.1, epochs=4, min_steps=1, batch_size=10)
-    optimizer = recipe.optimizer_for(25, dim=8, epochs=epochs)
+    optimizer = recipe.optimizer_for(25, epochs)
     steps = 3 * (epochs or 4)
     variable = keras.Variable(np.zeros(1))
     optimizer.build([variable])
