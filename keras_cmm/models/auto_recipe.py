@@ -30,7 +30,7 @@ class AutoRecipe(TrainingRecipe):
     The mapping and the prototypes start where `support_start` puts them, and the texts, moved to
     the images' mean, are trained on beside the images. The mapped images' logits count more the
     more shots there are: their scale is `shot_scale * shots**shot_exponent`, whatever CLIP's. To
-    these come `text_share / sqrt(shots)` of CLIP's own logits: the prototypes take them over, and
+    these come `text_share / shots` of CLIP's own logits: the prototypes take them over, and
     `logit_scale` falls by as much. So mapped images find their class's prototype without CLIP's
     help, and the fused logits stay what they were. The logits are softened in training, so that a
     sample that is fitted goes on shaping the map.
@@ -64,10 +64,10 @@ class AutoRecipe(TrainingRecipe):
         >>> head = CMMClassifier.from_text_embeddings(np.eye(3, 8), logit_scale=100.0)
         >>> images, labels, rate = AutoRecipe().start(head, np.eye(3, 8, 1), np.arange(3))
         >>> images.shape, labels.tolist(), head.logit_scale
-        ((6, 8), [0, 1, 2, 0, 1, 2], 70.0)
+        ((6, 8), [0, 1, 2, 0, 1, 2], 75.0)
     """
 
-    learning_rate: float = 1.6e-4
+    learning_rate: float = 2e-4
     hard_cross_entropy: float = 1.2
     weight_decay: float = 0.0
     epochs: int = 1
@@ -75,7 +75,7 @@ class AutoRecipe(TrainingRecipe):
     max_steps: int | None = 150
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
-    text_share: float = 0.3
+    text_share: float = 0.25
     prior_shots: float = 4.0
     triplet_weight: float = 1.0
     train_temperature: float = 2.0
@@ -107,10 +107,11 @@ class AutoRecipe(TrainingRecipe):
             The rows to train on and their class ids, the support set and the texts after it; and
             the peak learning rate.
         """
-        learning_rate = self._learning_rate(head, embeddings, labels)
         start = self.support_start(embeddings, labels, head.text_embeddings)
         shots = len(labels) / len(np.unique(labels))
-        share = self.text_share / shots**0.5
+        share = self.text_share / shots
+        # The prototypes' logits weigh more with the share, and so does every step.
+        learning_rate = (1 - share) * self._learning_rate(head, embeddings, labels)
         prototypes, scale = _with_text_logits(
             start,
             embeddings,

@@ -45,13 +45,13 @@ def test_the_head_starts_where_the_support_set_says():
 def test_prototypes_take_over_a_share_of_clips_logits():
     head = make_head()
     AutoRecipe().start(head, IMAGES, LABELS)
-    assert head.logit_scale == pytest.approx(50.0 * (1 - 0.3 / 2))
+    assert head.logit_scale == pytest.approx(50.0 * (1 - 0.25 / 4))
     start = support_start(IMAGES, LABELS, TEXTS)
     mapped = IMAGES.astype("float64") @ start.transform
     length = np.linalg.norm(mapped, axis=1).mean()
     mean_image = unit(mapped).mean(axis=0)
     # What the share of CLIP's logits and those of the start give the mean image, in its map.
-    clip = 50.0 * 0.3 / 2 * length * mean_image @ np.linalg.inv(start.transform) @ TEXTS.T
+    clip = 50.0 * 0.25 / 4 * length * mean_image @ np.linalg.inv(start.transform) @ TEXTS.T
     expected = 20.0 * 4**0.6 * mean_image @ start.prototypes.T + clip
     prototypes = ops.convert_to_numpy(head.prototypes.embeddings)
     np.testing.assert_allclose(np.linalg.norm(prototypes, axis=1), 1.0, atol=1e-5)
@@ -67,7 +67,7 @@ def test_the_share_brings_mapped_images_to_their_prototypes():
     images = unit(texts[labels] + 0.3 * rng.normal(size=(12, 16))).astype("float32")
     others = unit(texts[labels] + 0.3 * rng.normal(size=(12, 16))).astype("float32")
     margins = []
-    for share in (0.0, 0.5):
+    for share in (0.0, 0.9):
         head = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
         AutoRecipe(text_share=share, shot_scale=5.0, prior_shots=0.1).start(head, images, labels)
         cosines = ops.convert_to_numpy(head.similarities(others))
@@ -111,9 +111,10 @@ def test_training_keeps_what_is_right_and_changes_the_head():
     assert np.abs(ops.convert_to_numpy(head.mapping.kernel) - start).max() > 1e-4
 
 
-def learning_rate(texts, images, **options):
+def learning_rate(texts, images, text_share=0.0, **options):
     head = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
-    return AutoRecipe(learning_rate=1e-3, **options).start(head, images, np.arange(len(images)))[2]
+    recipe = AutoRecipe(learning_rate=1e-3, text_share=text_share, **options)
+    return recipe.start(head, images, np.arange(len(images)))[2]
 
 
 def test_the_learning_rate_falls_as_the_embeddings_widen():
@@ -121,6 +122,8 @@ def test_the_learning_rate_falls_as_the_embeddings_widen():
     for dim, expected in ((128, 2e-3), (512, 1e-3), (2048, 5e-4)):
         rate = learning_rate(np.ones((4, dim)), np.eye(4, dim, dtype="float32"))
         assert rate == pytest.approx(expected)
+    rate = learning_rate(np.ones((4, 512)), np.eye(4, 512, dtype="float32"), text_share=0.25)
+    assert rate == pytest.approx(0.75e-3)
 
 
 def test_the_learning_rate_falls_where_clip_knows_the_answers():
