@@ -145,7 +145,10 @@ def test_the_default_is_the_recipe(shared_photos, model_dir):
     settings = read_run(model_dir)["hyperparameters"]
     assert settings["epochs"] == recipe.epochs_for(6)
     assert settings["batch_size"] == recipe.batch_size
-    assert settings["learning_rate"] == recipe.learning_rate
+    # Two shots, 16 dimensions, and random weights: CLIP knows nothing.
+    expected = recipe.learning_rate * (1 - recipe.text_share / 2) * (512 / 16) ** 0.5
+    assert settings["learning_rate"] == pytest.approx(expected)
+    assert settings["train_temperature"] == recipe.train_temperature
 
 
 def test_short_classes_are_named(photos, fit):
