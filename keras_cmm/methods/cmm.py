@@ -106,7 +106,7 @@ class CMM(FewShotMethod):
             "triplet_weight": float(self.model_.triplet_weight),
             "alpha": float(self.model_.alpha),
             "text": self.text,
-            "logit_scale": float(task.logit_scale),
+            "logit_scale": float(self.model_.logit_scale),
             "temperature": self.temperature_,
             "temperature_from": source,
             "selection": "fixed",
