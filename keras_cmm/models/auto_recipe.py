@@ -32,8 +32,8 @@ class AutoRecipe(TrainingRecipe):
     more shots there are: their scale is `shot_scale * shots**shot_exponent`, whatever CLIP's. To
     these come `text_share / shots` of CLIP's own logits: the prototypes take them over, and
     `logit_scale` falls by as much. So mapped images find their class's prototype without CLIP's
-    help, and the fused logits stay what they were. The logits are softened in training, so that a
-    sample that is fitted goes on shaping the map.
+    help, and the fused logits stay nearly what they were. The logits are softened in training, so
+    that a sample that is fitted goes on shaping the map.
 
     One set of constants serves every data set and number of shots. `examples/study_recipe.py`
     measures what each ingredient does, and what other values would give.

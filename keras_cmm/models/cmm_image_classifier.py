@@ -283,9 +283,10 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         depends on `seed` alone.
 
         The first call starts a head that was left to us by `AutoRecipe`, which also trains on one
-        text row a class (they count in the history's accuracy), and fits its temperature on
-        `validation_data` or on rows held out of a second head. Later calls go on from there by
-        `TrainingRecipe`. `recipe_` is the one that was used last, with its learning rate.
+        text row a class (they count in the history's accuracy; its losses are of softened logits,
+        see `CMMClassifier.train_temperature`), and fits its temperature on `validation_data` or on
+        rows held out of a second head. Later calls go on from there by `TrainingRecipe`. `recipe_`
+        is the one that was used last, with its learning rate.
 
         Args:
             x: images, see the class.
@@ -570,7 +571,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self.recipe_ = replace(recipe, learning_rate=learning_rate)
         epochs = recipe.epochs_for(samples)
         # An optimizer that was left to us is made anew for the number of epochs.
-        self._compile_head(recipe.optimizer_for(samples, epochs, learning_rate))
+        self._compile_head(self.recipe_.optimizer_for(samples, epochs))
         kwargs.setdefault("steps_per_epoch", recipe.steps_per_epoch(samples))
         return self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -53,20 +53,16 @@ class TrainingRecipe:
         steps = max(1, math.ceil(num_samples / self.batch_size))
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
-    def optimizer_for(
-        self, num_samples: int, epochs: int | None = None, learning_rate: float | None = None
-    ) -> keras.Optimizer:
+    def optimizer_for(self, num_samples: int, epochs: int | None = None) -> keras.Optimizer:
         """Returns AdamW with a cosine that ends with the last of `epochs` epochs.
 
         Args:
             num_samples: int. Rows of the support set.
             epochs: int or `None`. `None` takes `epochs_for(num_samples)`.
-            learning_rate: float or `None`. What `start` returned; `None` takes the recipe's.
         """
         epochs = epochs or self.epochs_for(num_samples)
         schedule = keras.optimizers.schedules.CosineDecay(
-            self.learning_rate if learning_rate is None else learning_rate,
-            decay_steps=epochs * self.steps_per_epoch(num_samples),
+            self.learning_rate, decay_steps=epochs * self.steps_per_epoch(num_samples)
         )
         return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
 
@@ -109,8 +105,8 @@ class TrainingRecipe:
             The number of epochs.
         """
         epochs = self.epochs_for(len(labels))
-        optimizer = self.optimizer_for(len(labels), epochs, learning_rate)
-        head.compile(optimizer=optimizer, metrics=None)
+        used = replace(self, learning_rate=learning_rate)
+        head.compile(optimizer=used.optimizer_for(len(labels), epochs), metrics=None)
         batches = ShuffledBatches(embeddings, labels, self.batch_size, seed)
         head.fit(
             batches,
