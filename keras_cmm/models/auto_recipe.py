@@ -39,8 +39,9 @@ class AutoRecipe(TrainingRecipe):
     measures what each ingredient does, and what other values would give.
 
     Args:
-        learning_rate: float > 0. The peak learning rate at 512 dimensions, for a support set that
-            CLIP finds hard.
+        learning_rate: float > 0. The peak learning rate at one shot and 512 dimensions, for a
+            support set that CLIP finds hard.
+        rate_exponent: float. How the learning rate grows with the shots.
         hard_cross_entropy: float > 0. A support set is hard if this is CLIP's cross-entropy on it.
             On an easier one there is less to learn, and the learning rate is lower in proportion.
         weight_decay: float >= 0. As in `TrainingRecipe`; decay would pull the map from its start.
@@ -67,7 +68,8 @@ class AutoRecipe(TrainingRecipe):
         ((6, 8), [0, 1, 2, 0, 1, 2], 75.0)
     """
 
-    learning_rate: float = 2e-4
+    learning_rate: float = 1.6e-4
+    rate_exponent: float = 0.25
     hard_cross_entropy: float = 1.2
     weight_decay: float = 0.0
     epochs: int = 1
@@ -76,7 +78,7 @@ class AutoRecipe(TrainingRecipe):
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
     text_share: float = 0.25
-    prior_shots: float = 4.0
+    prior_shots: float = 2.0
     triplet_weight: float = 1.0
     train_temperature: float = 2.0
     text_rows: bool = True
@@ -111,7 +113,7 @@ class AutoRecipe(TrainingRecipe):
         shots = len(labels) / len(np.unique(labels))
         share = self.text_share / shots
         # The prototypes' logits weigh more with the share, and so does every step.
-        learning_rate = (1 - share) * self._learning_rate(head, embeddings, labels)
+        learning_rate = (1 - share) * self._learning_rate(head, embeddings, labels, shots)
         prototypes, scale = _with_text_logits(
             start,
             embeddings,
@@ -140,6 +142,7 @@ class AutoRecipe(TrainingRecipe):
         head: CMMClassifier,
         embeddings: npt.NDArray[np.floating[Any]],
         labels: npt.NDArray[Any],
+        shots: float,
     ) -> float:
         """Returns the peak learning rate for a head that is not started yet.
 
@@ -155,7 +158,8 @@ class AutoRecipe(TrainingRecipe):
         own = log_softmax(logits, axis=1)[np.arange(len(logits)), labels[rows]]
         cross_entropy = -float(own.mean())
         hardness = min(1.0, cross_entropy / self.hard_cross_entropy)
-        return self.learning_rate * hardness * (_RATED_DIM / dim) ** 0.5
+        growth = shots**self.rate_exponent * (_RATED_DIM / dim) ** 0.5
+        return self.learning_rate * hardness * growth
 
 
 def _with_text_logits(

@@ -28,7 +28,7 @@ def support_start(
     embeddings: Array,
     labels: npt.NDArray[np.integer],
     text_embeddings: Array,
-    prior_shots: float = 4.0,
+    prior_shots: float = 2.0,
 ) -> SupportStart:
     """Estimates a linear discriminant from a support set, with the texts as prior of the means.
 

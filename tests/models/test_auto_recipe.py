@@ -126,6 +126,16 @@ def test_the_learning_rate_falls_as_the_embeddings_widen():
     assert rate == pytest.approx(0.75e-3)
 
 
+def test_the_learning_rate_grows_with_the_shots():
+    rates = []
+    for shots in (1, 4):
+        head = make_head(logit_scale=1e-6)  # Cross-entropy is log(4), whatever the images.
+        rows = np.arange(16).reshape(4, 4)[:, :shots].ravel()
+        recipe = AutoRecipe(rate_exponent=0.5, text_share=0.0)
+        rates.append(recipe.start(head, IMAGES[rows], LABELS[rows])[2])
+    assert rates[1] == pytest.approx(2 * rates[0])
+
+
 def test_the_learning_rate_falls_where_clip_knows_the_answers():
     images = np.eye(4, 512, dtype="float32")
     texts = np.eye(4, 512) + 10.0  # of unit length, they differ a little
