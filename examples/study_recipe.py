@@ -65,7 +65,7 @@ CONSTANTS = {
     "min_steps": (75, 150, 300),
     "shot_scale": (10.0, 20.0, 40.0),
     "shot_exponent": (0.4, 0.6, 0.8),
-    "text_share": (0.1, 0.25, 0.5),
+    "text_share": (0.25, 0.5, 0.75),
     "prior_shots": (1.0, 2.0, 4.0),
     "triplet_weight": (0.3, 1.0, 3.0),
     "train_temperature": (1.0, 2.0, 3.0),

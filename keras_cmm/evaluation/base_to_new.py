@@ -237,7 +237,11 @@ def _new_logits(
         return images @ text_embeddings.T
     head = fitted.model_
     new = CMMClassifier.from_text_embeddings(
-        text_embeddings, mapping=head.mapping, alpha=head.alpha, logit_scale=head.logit_scale
+        text_embeddings,
+        mapping=head.mapping,
+        alpha=head.alpha,
+        logit_scale=head.logit_scale,
+        clip_weight=head.clip_weight,
     )
     # Where the recipe starts all classes, of which the new ones have no image.
     whole = CMMClassifier.from_text_embeddings(

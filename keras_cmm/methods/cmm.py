@@ -107,6 +107,7 @@ class CMM(FewShotMethod):
             "alpha": float(self.model_.alpha),
             "text": self.text,
             "logit_scale": float(self.model_.logit_scale),
+            "clip_weight": float(self.model_.clip_weight),
             "temperature": self.temperature_,
             "temperature_from": source,
             "selection": "fixed",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.layers import CrossModalMapping
 from keras_cmm.models.support_start import SupportStart, support_start
 from keras_cmm.models.training_recipe import TrainingRecipe
 
@@ -31,7 +32,7 @@ class AutoRecipe(TrainingRecipe):
     the images' mean, are trained on beside the images. The mapped images' logits count more the
     more shots there are: their scale is `shot_scale * shots**shot_exponent`, whatever CLIP's. To
     these come `text_share / shots` of CLIP's own logits: the prototypes take them over, and
-    `logit_scale` falls by as much. So mapped images find their class's prototype without CLIP's
+    `clip_weight` falls by as much. So mapped images find their class's prototype without CLIP's
     help, and the fused logits stay nearly what they were. The logits are softened in training, so
     that a sample that is fitted goes on shaping the map.
 
@@ -64,8 +65,8 @@ class AutoRecipe(TrainingRecipe):
         >>> from keras_cmm import AutoRecipe, CMMClassifier
         >>> head = CMMClassifier.from_text_embeddings(np.eye(3, 8), logit_scale=100.0)
         >>> images, labels, rate = AutoRecipe().start(head, np.eye(3, 8, 1), np.arange(3))
-        >>> images.shape, labels.tolist(), head.logit_scale
-        ((6, 8), [0, 1, 2, 0, 1, 2], 75.0)
+        >>> images.shape, labels.tolist(), head.clip_weight
+        ((6, 8), [0, 1, 2, 0, 1, 2], 0.5)
     """
 
     learning_rate: float = 1.6e-4
@@ -77,7 +78,7 @@ class AutoRecipe(TrainingRecipe):
     max_steps: int | None = 150
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
-    text_share: float = 0.25
+    text_share: float = 0.5
     prior_shots: float = 2.0
     triplet_weight: float = 1.0
     train_temperature: float = 2.0
@@ -100,15 +101,26 @@ class AutoRecipe(TrainingRecipe):
     ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[Any], float]:
         """Puts a head at its start, and returns what to train it on.
 
+        It may have been trained before: all that is left of that are its class texts.
+
         Args:
-            head: a built classifier with a full-rank residual mapping without bias.
-            embeddings: support set, `(images, dim)`, rows of unit length.
+            head: a built classifier whose mapping is a `CrossModalMapping` as it is by default:
+                residual, of full rank and without bias.
+            embeddings: support set, `(images, dim)`.
             labels: `(images,)` class ids.
 
         Returns:
             The rows to train on and their class ids, the support set and the texts after it; and
             the peak learning rate.
+
+        Raises:
+            ValueError: if the mapping cannot start in closed form.
         """
+        _check_mapping(head.mapping)
+        embeddings = np.asarray(embeddings, dtype="float32")
+        embeddings = embeddings / np.maximum(
+            np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12
+        )
         start = self.support_start(embeddings, labels, head.text_embeddings)
         shots = len(labels) / len(np.unique(labels))
         share = self.text_share / shots
@@ -123,7 +135,7 @@ class AutoRecipe(TrainingRecipe):
         )
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(prototypes)
-        head.logit_scale *= 1 - share
+        head.clip_weight = 1 - share
         head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
         head.train_temperature = self.train_temperature
@@ -132,7 +144,7 @@ class AutoRecipe(TrainingRecipe):
         if not self.text_rows:
             return embeddings, labels, learning_rate
         return (
-            np.concatenate([embeddings, start.text_rows.astype(embeddings.dtype)]),
+            np.concatenate([embeddings, start.text_rows]),
             np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)]),
             learning_rate,
         )
@@ -160,6 +172,19 @@ class AutoRecipe(TrainingRecipe):
         hardness = min(1.0, cross_entropy / self.hard_cross_entropy)
         growth = shots**self.rate_exponent * (_RATED_DIM / dim) ** 0.5
         return self.learning_rate * hardness * growth
+
+
+def _check_mapping(mapping: Any) -> None:
+    if not isinstance(mapping, CrossModalMapping):
+        received = type(mapping).__name__
+    elif mapping.rank is not None or not mapping.residual or mapping.use_bias:
+        received = f"rank={mapping.rank}, residual={mapping.residual}, use_bias={mapping.use_bias}"
+    else:
+        return
+    raise ValueError(
+        "`mapping` must be a `CrossModalMapping` with rank=None, residual=True and use_bias=False "
+        f"for `AutoRecipe`; train another one by `TrainingRecipe`. Received: {received}"
+    )
 
 
 def _with_text_logits(

@@ -15,14 +15,17 @@ from keras_cmm.losses import CrossModalTripletLoss
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
 from keras_cmm.models.training_recipe import TrainingRecipe
 
+# What `AutoRecipe` and calibration set, without which the weights are another classifier.
+_FITTED = ("alpha", "logit_scale", "clip_weight", "temperature")
+
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class CMMClassifier(keras.Model):
     """Classifies CLIP image embeddings by text prototypes and a cross-modal mapping.
 
-    The fused logits are `logit_scale * (cos(x, T0) + alpha * cos(map(x), T))`: `T0` are the frozen
-    text embeddings of the classes, `T` prototypes that start there and are trained with the map.
-    A new classifier is zero-shot CLIP with a sharper softmax.
+    The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`: `T0`
+    are the frozen text embeddings of the classes, `T` prototypes that start there and are trained
+    with the map. A new classifier is zero-shot CLIP with a sharper softmax.
 
     Training minimises the compiled loss (cross-entropy) on the fused logits plus `triplet_weight`
     times `triplet_loss` on the mapped images. It takes one plain `y`; `history` shows the total
@@ -34,6 +37,7 @@ class CMMClassifier(keras.Model):
             `CrossModalMapping()`.
         alpha: float >= 0. Weight of the mapped images' logits in the fused logits.
         logit_scale: float > 0. CLIP's inverse temperature; 100 for OpenAI's models.
+        clip_weight: float >= 0. Weight of CLIP's own logits in the fused logits.
         triplet_loss: a loss of `(y_true, similarities)`, or `None` for `CrossModalTripletLoss()`.
         triplet_weight: float >= 0. Weight of the triplet loss in the objective.
         train_prototypes: bool. Train `T` with the map, or keep it where it starts.
@@ -77,6 +81,7 @@ class CMMClassifier(keras.Model):
         mapping: keras.layers.Layer | None = None,
         alpha: float = 1.0,
         logit_scale: float = 100.0,
+        clip_weight: float = 1.0,
         triplet_loss: keras.losses.Loss | None = None,
         triplet_weight: float = 1.0,
         train_prototypes: bool = True,
@@ -93,6 +98,8 @@ class CMMClassifier(keras.Model):
             raise ValueError(f"`alpha` must be a float >= 0. Received: {alpha=}")
         if not logit_scale > 0:
             raise ValueError(f"`logit_scale` must be a float > 0. Received: {logit_scale=}")
+        if not clip_weight >= 0:
+            raise ValueError(f"`clip_weight` must be a float >= 0. Received: {clip_weight=}")
         if not triplet_weight >= 0:
             raise ValueError(f"`triplet_weight` must be a float >= 0. Received: {triplet_weight=}")
         if not temperature > 0:
@@ -104,6 +111,7 @@ class CMMClassifier(keras.Model):
         self.num_classes = int(num_classes)
         self.alpha = alpha
         self.logit_scale = logit_scale
+        self.clip_weight = clip_weight
         self.triplet_weight = triplet_weight
         self.train_prototypes = train_prototypes
         self.temperature = temperature
@@ -278,7 +286,7 @@ class CMMClassifier(keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the fused logits, `(batch, num_classes)`, of image embeddings."""
         similarities = self.similarities(inputs, training=training)
-        clip_logits = self.logit_scale * self.text_prototypes(inputs)
+        clip_logits = (self.logit_scale * self.clip_weight) * self.text_prototypes(inputs)
         logits = clip_logits + (self.logit_scale * self.alpha) * similarities
         # `compute_loss` needs the similarities again. JAX's arrays take no attribute; there XLA
         # merges the second computation with this one, unless the mapping is random (dropout).
@@ -329,6 +337,7 @@ class CMMClassifier(keras.Model):
                 "mapping": keras.saving.serialize_keras_object(self.mapping),
                 "alpha": self.alpha,
                 "logit_scale": self.logit_scale,
+                "clip_weight": self.clip_weight,
                 "triplet_loss": keras.saving.serialize_keras_object(self.triplet_loss),
                 "triplet_weight": self.triplet_weight,
                 "train_prototypes": self.train_prototypes,
@@ -337,6 +346,21 @@ class CMMClassifier(keras.Model):
             }
         )
         return config
+
+    def save_own_variables(self, store: Any) -> None:
+        """Saves, beside the weights, the numbers that fitting sets."""
+        super().save_own_variables(store)
+        for name in _FITTED:
+            store[name] = np.asarray(getattr(self, name), dtype="float64")
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restores what `save_own_variables` saved."""
+        # Files of earlier versions have them in the configuration alone.
+        for name in _FITTED:
+            if name in store.keys():  # noqa: SIM118, the store of Keras iterates over nothing else
+                setattr(self, name, float(np.asarray(store[name])))
+        # Traced functions hold the old numbers.
+        self.train_function = self.test_function = self.predict_function = None
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CMMClassifier:

@@ -67,8 +67,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         descriptions: `{class name: [sentence, ...]}` of more prompts, or `None`.
         head: a `CMMClassifier` with settings of your own, or `None` for one with the backbone's
             logit scale, which the first `fit` starts and trains by `AutoRecipe`. One of your own
-            keeps its settings and is trained by `TrainingRecipe`; an unbuilt one gets the class
-            texts as prototypes, a built one keeps those it has.
+            keeps its settings (but for the temperature, see `fit`) and is trained by
+            `TrainingRecipe`; an unbuilt one gets the class texts as prototypes, a built one keeps
+            those it has.
         **kwargs: `name` and `compile`, as of `keras_hub.models.ImageClassifier`.
 
     Raises:
@@ -284,9 +285,13 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
 
         The first call starts a head that was left to us by `AutoRecipe`, which also trains on one
         text row a class (they count in the history's accuracy; its losses are of softened logits,
-        see `CMMClassifier.train_temperature`), and fits its temperature on `validation_data` or on
-        rows held out of a second head. Later calls go on from there by `TrainingRecipe`. `recipe_`
-        is the one that was used last, with its learning rate.
+        see `CMMClassifier.train_temperature`). Later calls go on from there by `TrainingRecipe`.
+        `recipe_` is the one that was used last, with its learning rate.
+
+        Every call with `validation_data` (or `validation_split`) then fits the head's temperature
+        on it. Without, the first call fits it on rows held out of a second head, which is trained
+        alike but for callbacks, where a class has two images or more; later ones and those with
+        an augmentation leave it as it is.
 
         Args:
             x: images, see the class.
@@ -299,7 +304,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 augmented, through the backbone: tens of times slower.
             seed: int. Seed of the order of the samples.
             **kwargs: the other arguments of `keras.Model.fit`, such as `callbacks`, `verbose`,
-                `class_weight` and `sample_weight`. Callbacks see the head as their model.
+                `class_weight` and `sample_weight`. Callbacks see the head as their model. A sample
+                of weight 0 is left out; where the head starts depends on no other weight.
 
         Returns:
             Keras's `History`, with `loss`, `cross_entropy`, `triplet` and the metrics.
@@ -321,12 +327,15 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         images = list(iterate_images(x, y))
         labels = self._class_ids([label for _, label in images])
+        weights = _sample_weights(kwargs, len(labels))
+        if weights is not None:
+            images = [image for image, weight in zip(images, weights, strict=True) if weight]
+            labels, weights = labels[weights != 0], weights[weights != 0]
         recipe = self._recipe(batch_size, epochs)
         learning_rate = recipe.learning_rate
         if self._starts_from_support:
             embeddings = self.embedder.embed([image for image, _ in images]).embeddings
             learning_rate = recipe.start(self.head, embeddings, labels)[-1]
-            self._starts_from_support = False
         batches = _AugmentedBatches(
             self.embedder,
             augmentation,
@@ -334,10 +343,11 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             labels,
             recipe.batch_size,
             seed,
-            kwargs.pop("sample_weight", None),
+            weights,
+            recipe.max_steps,
         )
         return self._fit_head(
-            batches, len(labels), recipe, learning_rate, validation_data, **kwargs
+            batches, len(labels), recipe, learning_rate, validation_data, seed, **kwargs
         )
 
     def fit_embeddings(
@@ -353,7 +363,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         """Trains the head on embeddings that `embed` returned, as `fit` does on images.
 
         Args:
-            embeddings: `(images, dim)`, rows of unit length.
+            embeddings: `(images, dim)`.
             y: labels.
             batch_size: int or `None`, as in `fit`.
             epochs: int or `None`, as in `fit`.
@@ -363,41 +373,46 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
 
         Returns:
             Keras's `History`.
+
+        Raises:
+            InputError: if a label cannot be used, or there is not one for each embedding.
         """
         _refuse_shuffle(kwargs)
         embeddings = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
         labels = self._class_ids(y)
-        weights = kwargs.pop("sample_weight", None)
-        weights = None if weights is None else np.asarray(weights)
+        _check_one_label_each(embeddings, labels)
+        weights = _sample_weights(kwargs, len(labels))
         rows = np.random.default_rng(seed).permutation(len(labels))
+        if weights is not None:
+            rows = rows[weights[rows] != 0]
         held_out = int(len(rows) * kwargs.pop("validation_split", 0.0))
         if held_out and validation_data is None:
             # Drawn: at the end, where Keras takes it, class-sorted data has its last classes.
             validation_data = (embeddings[rows[:held_out]], labels[rows[:held_out]])
             rows = rows[held_out:]
         elif validation_data is not None:
-            validation_data = (validation_data[0], self._class_ids(validation_data[1]))
+            rows_to_validate, their_labels = _unpacked(validation_data)
+            validation_data = (rows_to_validate, self._class_ids(their_labels))
+            _check_one_label_each(*validation_data)
         embeddings, labels = embeddings[rows], labels[rows]
         weights = None if weights is None else weights[rows]
         recipe = self._recipe(batch_size, epochs)
         learning_rate = recipe.learning_rate
-        temperature = None
         if self._starts_from_support:
-            temperature = self._fitted_temperature(
-                recipe, embeddings, labels, validation_data, seed
+            if validation_data is None:
+                # Before training, so that callbacks save it with the head.
+                self.head.temperature = self._held_out_temperature(
+                    recipe, embeddings, labels, weights, seed, kwargs.get("class_weight")
+                )
+            embeddings, labels, weights, learning_rate = _started(
+                recipe, self.head, embeddings, labels, weights
             )
-            embeddings, labels, learning_rate = recipe.start(self.head, embeddings, labels)
-            self._starts_from_support = False
-            if weights is not None:
-                texts = np.ones(len(labels) - len(weights), dtype=weights.dtype)
-                weights = np.concatenate([weights, texts])
-        batches = ShuffledBatches(embeddings, labels, recipe.batch_size, seed, weights)
-        history = self._fit_head(
-            batches, len(labels), recipe, learning_rate, validation_data, **kwargs
+        batches = ShuffledBatches(
+            embeddings, labels, recipe.batch_size, seed, weights, recipe.max_steps
         )
-        if temperature is not None:
-            self.head.temperature = temperature
-        return history
+        return self._fit_head(
+            batches, len(labels), recipe, learning_rate, validation_data, seed, **kwargs
+        )
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
@@ -503,6 +518,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 "template": self.template,
                 "descriptions": self.descriptions,
                 "head": head,
+                "starts_from_support": self._starts_from_support,
             }
         )
         return config
@@ -511,6 +527,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     def from_config(cls, config: dict[str, Any]) -> CMMImageClassifier:
         """Builds a classifier from what `get_config` returned."""
         config = dict(config)
+        starts_from_support = config.pop("starts_from_support", False)
         for name in ("backbone", "preprocessor", "head"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
@@ -518,7 +535,10 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         # unbuilt one would ask for class texts, before the tokenizer has its vocabulary.
         if config.get("head") is not None and not config["head"].built:
             config["head"].build((None, prepare_backbone(config["backbone"]).projection_dim))
-        return cls(**config)
+        model = cls(**config)
+        # Saved before its first `fit`, it is still to be started.
+        model._starts_from_support = starts_from_support
+        return model
 
     def _clip_model(self) -> CLIPModel:
         if self.preprocessor is None:
@@ -566,16 +586,22 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         recipe: TrainingRecipe,
         learning_rate: float,
         validation_data: Any,
+        seed: int,
         **kwargs: Any,
     ) -> keras.callbacks.History:
         self.recipe_ = replace(recipe, learning_rate=learning_rate)
         epochs = recipe.epochs_for(samples)
         # An optimizer that was left to us is made anew for the number of epochs.
         self._compile_head(self.recipe_.optimizer_for(samples, epochs))
-        kwargs.setdefault("steps_per_epoch", recipe.steps_per_epoch(samples))
-        return self.head.fit(
+        history = self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
         )
+        # Only now: a `fit` that was broken off is made anew.
+        self._starts_from_support = False
+        if validation_data is not None:
+            rows, labels = validation_data
+            self.head.temperature = calibrated_temperature(self.head, rows, labels, seed)
+        return history
 
     def _recipe(self, batch_size: int | None, epochs: int | None) -> TrainingRecipe:
         recipe = AutoRecipe() if self._starts_from_support else TrainingRecipe()
@@ -586,35 +612,54 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             return recipe
         return replace(recipe, epochs=epochs, min_steps=1, max_steps=None)
 
-    def _fitted_temperature(
+    def _held_out_temperature(
         self,
         recipe: TrainingRecipe,
         embeddings: npt.NDArray[np.float32],
         labels: npt.NDArray[np.int64],
-        validation_data: tuple[Any, Any] | None,
+        weights: npt.NDArray[Any] | None,
         seed: int,
+        class_weight: dict[int, float] | None,
     ) -> float:
         """Fits the temperature of a second head on rows that it was not trained on."""
-        held_out = np.zeros(len(labels), dtype=bool)
-        if validation_data is None:
-            held_out = held_out_rows(labels, seed)
-            if not held_out.any():
-                return 1.0
-            validation_data = (embeddings[held_out], labels[held_out])
+        held_out = held_out_rows(labels, seed)
+        if not held_out.any():
+            return 1.0
         head = CMMClassifier.from_config(self.head.get_config())
         head.assign_text_embeddings(self.head.text_embeddings)
-        recipe.train(head, *recipe.start(head, embeddings[~held_out], labels[~held_out]), seed=seed)
-        rows, targets = validation_data
-        return calibrated_temperature(head, rows, targets, seed)
+        rows, targets, row_weights, learning_rate = _started(
+            recipe,
+            head,
+            embeddings[~held_out],
+            labels[~held_out],
+            None if weights is None else weights[~held_out],
+        )
+        epochs = recipe.epochs_for(len(targets))
+        optimizer = replace(recipe, learning_rate=learning_rate).optimizer_for(len(targets), epochs)
+        arguments = self._arguments_for_the_head(optimizer)
+        if arguments["optimizer"] is not optimizer:
+            # An optimizer of the user's own is bound to the head that it trains.
+            given = keras.optimizers.get(arguments["optimizer"])
+            arguments["optimizer"] = type(given).from_config(given.get_config())
+        head.compile(**{**arguments, "metrics": None, "weighted_metrics": None})
+        batches = ShuffledBatches(
+            rows, targets, recipe.batch_size, seed, row_weights, recipe.max_steps
+        )
+        head.fit(batches, epochs=epochs, shuffle=False, verbose=0, class_weight=class_weight)
+        return calibrated_temperature(head, embeddings[held_out], labels[held_out], seed)
 
-    def _compile_head(self, auto_optimizer: keras.Optimizer | None = None) -> None:
+    def _arguments_for_the_head(self, auto_optimizer: keras.Optimizer | None) -> dict[str, Any]:
         if self._compile_arguments is None:
             raise ValueError("the classifier must be compiled first: call `compile()`.")
         arguments = dict(vars(self._compile_arguments))
         given = arguments["optimizer"]
         if auto_optimizer is not None and isinstance(given, str) and given == "auto":
             arguments["optimizer"] = auto_optimizer
-        elif self._head_is_compiled:
+        return arguments
+
+    def _compile_head(self, auto_optimizer: keras.Optimizer | None = None) -> None:
+        arguments = self._arguments_for_the_head(auto_optimizer)
+        if arguments["optimizer"] is not auto_optimizer and self._head_is_compiled:
             return
         self.head.compile(**arguments)
         self._head_is_compiled = True
@@ -691,6 +736,43 @@ def _is_saved_classifier(folder: Path) -> bool:
 def _refuse_shuffle(arguments: Mapping[str, Any]) -> None:
     if "shuffle" in arguments:
         raise ValueError("samples are always shuffled, by `seed`; leave out `shuffle`.")
+
+
+def _sample_weights(arguments: dict[str, Any], samples: int) -> npt.NDArray[Any] | None:
+    """Takes `sample_weight` out of the arguments of `fit`."""
+    weights = arguments.pop("sample_weight", None)
+    if weights is None:
+        return None
+    weights = np.asarray(weights)
+    if weights.shape != (samples,) or not weights.any():
+        raise InputError(
+            f"`sample_weight` must be one weight for each of the {samples} samples, not all 0. "
+            f"Received: shape {weights.shape}, {np.count_nonzero(weights)} not 0"
+        )
+    return weights
+
+
+def _check_one_label_each(embeddings: Any, labels: npt.NDArray[np.int64]) -> None:
+    if len(embeddings) != len(labels):
+        raise InputError(
+            "there must be one label for each embedding. "
+            f"Received: {len(embeddings)} embeddings and {len(labels)} labels"
+        )
+
+
+def _started(
+    recipe: TrainingRecipe,
+    head: CMMClassifier,
+    embeddings: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    weights: npt.NDArray[Any] | None,
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any] | None, float]:
+    """Starts a head; returns rows, class ids, weights (1 for the texts) and the learning rate."""
+    embeddings, labels, learning_rate = recipe.start(head, embeddings, labels)
+    if weights is not None:
+        texts = np.ones(len(labels) - len(weights), dtype=weights.dtype)
+        weights = np.concatenate([weights, texts])
+    return embeddings, labels, weights, learning_rate
 
 
 def _unpacked(data: Any) -> tuple[Any, Any]:

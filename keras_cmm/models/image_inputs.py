@@ -124,6 +124,8 @@ def _split(element: Any) -> tuple[Any, Any]:
         )
     if not isinstance(element, tuple | list) or isinstance(element[0], str | os.PathLike):
         return element, None
+    if all(_is_picture(part) for part in element):
+        return element, None  # A batch, which may well be of two: a label never is a picture.
     if len(element) > 2:
         raise InputError(
             "a data set must yield images or (images, labels). "
@@ -132,11 +134,15 @@ def _split(element: Any) -> tuple[Any, Any]:
     return (element[0], None) if len(element) == 1 else (element[0], element[1])
 
 
+def _is_picture(part: Any) -> bool:
+    return isinstance(part, Image.Image) or len(getattr(part, "shape", ())) == 3
+
+
 def _is_one_image(images: Any) -> bool:
-    if isinstance(images, str | bytes | os.PathLike | Image.Image):
+    if isinstance(images, str | bytes | os.PathLike) or _is_picture(images):
         return True
-    # A `tf.data` element that is a path is a scalar.
-    return hasattr(images, "shape") and len(images.shape) in (0, 3)
+    # An element of a data set that holds an encoded image is a scalar.
+    return hasattr(images, "shape") and not len(images.shape)
 
 
 def _to_numpy_batch(images: Any) -> Any:

@@ -21,6 +21,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         batch_size: int. Rows a step; the last step of an epoch may have fewer.
         seed: int. Seed of the orders.
         sample_weight: weights, shape `(rows,)`, or `None`.
+        max_steps: int or `None`. An epoch is no more than the first so many steps of its order.
 
     Example:
         >>> import numpy as np
@@ -37,17 +38,20 @@ class ShuffledBatches(keras.utils.PyDataset):
         batch_size: int,
         seed: int,
         sample_weight: Any = None,
+        max_steps: int | None = None,
     ) -> None:
         super().__init__()
         self._x = x
         self._y = np.asarray(y, dtype="int32")
         self._batch_size = batch_size
+        self._max_steps = max_steps
         self._generator = np.random.default_rng(seed)
         self._sample_weight = None if sample_weight is None else np.asarray(sample_weight)
         self.on_epoch_end()
 
     def __len__(self) -> int:
-        return -(-len(self._y) // self._batch_size)
+        steps = -(-len(self._y) // self._batch_size)
+        return steps if self._max_steps is None else min(steps, self._max_steps)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]

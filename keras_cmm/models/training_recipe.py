@@ -107,12 +107,8 @@ class TrainingRecipe:
         epochs = self.epochs_for(len(labels))
         used = replace(self, learning_rate=learning_rate)
         head.compile(optimizer=used.optimizer_for(len(labels), epochs), metrics=None)
-        batches = ShuffledBatches(embeddings, labels, self.batch_size, seed)
-        head.fit(
-            batches,
-            epochs=epochs,
-            steps_per_epoch=self.steps_per_epoch(len(labels)),
-            shuffle=False,
-            verbose=0,
+        batches = ShuffledBatches(
+            embeddings, labels, self.batch_size, seed, max_steps=self.max_steps
         )
+        head.fit(batches, epochs=epochs, shuffle=False, verbose=0)
         return epochs

@@ -1,10 +1,12 @@
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_cmm import AutoRecipe, CMMClassifier
+from keras_cmm.layers import CrossModalMapping
 from keras_cmm.models.support_start import support_start
 
 pytestmark = pytest.mark.backend_neutral
@@ -45,13 +47,13 @@ def test_the_head_starts_where_the_support_set_says():
 def test_prototypes_take_over_a_share_of_clips_logits():
     head = make_head()
     AutoRecipe().start(head, IMAGES, LABELS)
-    assert head.logit_scale == pytest.approx(50.0 * (1 - 0.25 / 4))
+    assert head.clip_weight == pytest.approx(1 - 0.5 / 4)
     start = support_start(IMAGES, LABELS, TEXTS)
     mapped = IMAGES.astype("float64") @ start.transform
     length = np.linalg.norm(mapped, axis=1).mean()
     mean_image = unit(mapped).mean(axis=0)
     # What the share of CLIP's logits and those of the start give the mean image, in its map.
-    clip = 50.0 * 0.25 / 4 * length * mean_image @ np.linalg.inv(start.transform) @ TEXTS.T
+    clip = 50.0 * 0.5 / 4 * length * mean_image @ np.linalg.inv(start.transform) @ TEXTS.T
     expected = 20.0 * 4**0.6 * mean_image @ start.prototypes.T + clip
     prototypes = ops.convert_to_numpy(head.prototypes.embeddings)
     np.testing.assert_allclose(np.linalg.norm(prototypes, axis=1), 1.0, atol=1e-5)
@@ -91,8 +93,34 @@ def test_alpha_counts_in_a_head_that_predicted_before():
 
 def test_without_text_rows():
     rows, labels, _ = replace(AutoRecipe(), text_rows=False).start(make_head(), IMAGES, LABELS)
-    assert rows is IMAGES
+    np.testing.assert_allclose(rows, IMAGES, atol=1e-6)
     assert labels is LABELS
+
+
+def test_a_second_start_is_the_first_one_again():
+    head, recipe = make_head(), AutoRecipe(min_steps=5)
+    starts = []
+    for scale in (1.0, 10.0):  # Images need not be of unit length.
+        started = recipe.start(head, scale * IMAGES, LABELS)
+        starts.append([*started, *head.get_weights(), head.alpha, head.clip_weight])
+        recipe.train(head, *started, seed=1)
+    for first, second in zip(*starts, strict=True):
+        np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "received"),
+    [
+        (CrossModalMapping(rank=2), "rank=2, residual=True"),
+        (CrossModalMapping(residual=False), "rank=None, residual=False"),
+        (CrossModalMapping(use_bias=True), "use_bias=True"),
+        (keras.layers.Dense(8), "Dense"),
+    ],
+)
+def test_a_mapping_that_cannot_start_in_closed_form(mapping, received):
+    head = CMMClassifier.from_text_embeddings(TEXTS, mapping=mapping)
+    with pytest.raises(ValueError, match=received):
+        AutoRecipe().start(head, IMAGES, LABELS)
 
 
 def test_shots_are_those_of_the_classes_that_have_any():

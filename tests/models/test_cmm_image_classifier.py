@@ -17,6 +17,7 @@ from keras_cmm import (
     TrainingRecipe,
 )
 from keras_cmm.clip import EmbeddingStore, TextEmbedder, load, logit_scale
+from keras_cmm.models import fit_temperature
 
 NAMES = ["ant", "bee", "cat"]
 
@@ -398,10 +399,9 @@ def test_own_head(tiny_preset):
 
 
 def test_the_first_fit_starts_in_closed_form_and_later_ones_go_on(model):
-    clip_scale = model.head.logit_scale
     model.fit(*make_images(), epochs=1, verbose=0)
     assert type(model.recipe_) is AutoRecipe
-    assert model.head.logit_scale == pytest.approx(clip_scale * (1 - 0.25 / 4))
+    assert model.head.clip_weight == pytest.approx(1 - 0.5 / 4)
     before = keras.ops.convert_to_numpy(model.head.mapping.kernel).copy()
     model.compile(optimizer=keras.optimizers.SGD(0.0))
     model.fit(*make_images(seed=8), epochs=1, verbose=0)
@@ -433,6 +433,104 @@ def test_the_temperature_is_fitted_on_rows_that_were_not_trained_on(tiny_preset)
     one_shot = CMMImageClassifier.from_preset(tiny_preset, NAMES)
     one_shot.fit([images[row] for row in (0, 4, 8)], labels[[0, 4, 8]], verbose=0)
     assert one_shot.head.temperature == 1.0
+
+
+def test_saved_before_its_first_fit_it_is_started_all_the_same(tiny_preset, tmp_path):
+    images, labels = make_images()
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    model.save_to_preset(str(tmp_path / "model"))
+    model.save(tmp_path / "model.keras")
+    model.fit(images, labels, verbose=0)
+    for again in (
+        CMMImageClassifier.from_preset(str(tmp_path / "model")),
+        keras.saving.load_model(tmp_path / "model.keras"),
+    ):
+        again.fit(images, labels, verbose=0)
+        assert type(again.recipe_) is AutoRecipe
+        np.testing.assert_allclose(again.predict(images), model.predict(images), atol=1e-4)
+        assert again.head.temperature == pytest.approx(model.head.temperature)
+
+
+def test_a_first_fit_that_was_broken_off_is_made_anew(tiny_preset):
+    images, labels = make_images()
+
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise KeyboardInterrupt
+
+    broken, model = (CMMImageClassifier.from_preset(tiny_preset, NAMES) for _ in range(2))
+    with pytest.raises(KeyboardInterrupt):
+        broken.fit(images, labels, callbacks=[Interrupt()], verbose=0)
+    with pytest.raises(TypeError):
+        broken.fit(images, labels, epoch=3, verbose=0)
+    for one in (broken, model):
+        one.fit(images, labels, verbose=0)
+    assert type(broken.recipe_) is AutoRecipe
+    np.testing.assert_allclose(broken.predict(images), model.predict(images), atol=1e-4)
+
+
+def test_every_fit_with_validation_data_calibrates_the_head_that_it_trained(tiny_preset):
+    images, labels = make_images()
+    validation = (images, (labels + 1) % 3)
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    for options in ({}, {"augmentation": lambda pixels: pixels}):
+        model.head.temperature = 1.0
+        model.fit(images, labels, validation_data=validation, epochs=1, verbose=0, **options)
+        expected = fit_temperature(model.predict(images), validation[1])
+        assert model.head.temperature == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_second_head_is_trained_as_the_first(tiny_preset):
+    images, labels = make_images()
+    temperatures = []
+    for optimizer in (keras.optimizers.SGD(0.0), keras.optimizers.Adam(0.1)):
+        model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+        model.compile(optimizer=optimizer)
+        model.fit(images, labels, verbose=0)
+        temperatures.append(model.head.temperature)
+        assert model.head.optimizer is optimizer
+    assert temperatures[0] != pytest.approx(temperatures[1], rel=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"augmentation": lambda pixels: pixels, "epochs": 1}])
+def test_a_sample_of_weight_zero_is_as_if_it_were_not_there(tiny_preset, options):
+    images, labels = make_images()
+    weights = np.repeat([1.0, 0.0], len(labels))
+    models = [CMMImageClassifier.from_preset(tiny_preset, NAMES) for _ in range(2)]
+    models[0].fit(images, labels, sample_weight=np.ones(len(labels)), verbose=0, **options)
+    models[1].fit(
+        [*images, *images],
+        np.concatenate([labels, (labels + 1) % 3]),
+        sample_weight=weights,
+        verbose=0,
+        **options,
+    )
+    assert models[0].head.alpha == models[1].head.alpha
+    np.testing.assert_allclose(models[0].predict(images), models[1].predict(images), atol=0.01)
+    with pytest.raises(InputError, match="not all 0"):
+        models[0].fit(images, labels, sample_weight=np.zeros(len(labels)))
+
+
+def test_embeddings_need_one_label_each(model):
+    images, labels = make_images()
+    rows = model.embed(images)
+    with pytest.raises(InputError, match=r"12 embeddings and 11 labels"):
+        model.fit_embeddings(rows, labels[1:])
+    with pytest.raises(InputError, match=r"11 embeddings and 12 labels"):
+        model.fit_embeddings(rows, labels, validation_data=(rows[1:], labels))
+    with pytest.raises(InputError, match="3 parts"):
+        model.fit_embeddings(rows, labels, validation_data=(rows, labels, labels))
+
+
+def test_weights_alone_restore_a_fitted_classifier(trained, tiny_preset, tmp_path):
+    images, _ = make_images()
+    trained.save_weights(tmp_path / "model.weights.h5")
+    again = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    again.predict(images)
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_allclose(again.predict(images), trained.predict(images), atol=1e-4)
+    assert again.head.temperature == trained.head.temperature
 
 
 def test_classes_that_share_a_text_are_never_negatives(tiny_preset):

@@ -33,6 +33,16 @@ def test_mixed_sizes_and_paths(tmp_path):
     assert all(image is given for (image, _), given in zip(pairs, images, strict=True))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_batch_may_be_a_list_of_pictures(size):
+    pictures = [Image.fromarray(image) for image in BATCH]
+    for images in (list(BATCH), pictures, list(keras.ops.convert_to_tensor(BATCH))):
+        batches = [images[start : start + size] for start in range(0, 5, size)]
+        assert_pairs(iterate_images(iter(batches)), labels=[None] * 5)
+        labelled = [(batch, LABELS[size * i :][:size]) for i, batch in enumerate(batches)]
+        assert_pairs(iterate_images(iter(labelled)))
+
+
 def test_tf_data():
     tf = pytest.importorskip("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices((BATCH, LABELS))

@@ -35,3 +35,17 @@ def test_labels_and_weights_stay_with_their_rows():
             row = int(number)
             np.testing.assert_array_equal(values, X[row])
             assert label == Y[row]
+
+
+def test_an_epoch_may_be_the_first_steps_of_its_order():
+    batches = ShuffledBatches(X, Y, batch_size=2, seed=1, max_steps=3)
+    whole = ShuffledBatches(X, Y, batch_size=2, seed=1)
+    epochs = []
+    for _ in range(2):
+        assert len(batches) == 3
+        np.testing.assert_array_equal(rows(batches), rows(whole)[:6])
+        epochs.append(rows(batches))
+        batches.on_epoch_end()
+        whole.on_epoch_end()
+    assert (epochs[0] != epochs[1]).any()
+    assert len(ShuffledBatches(X, Y, batch_size=2, seed=1, max_steps=30)) == 6

@@ -43,3 +43,16 @@ def test_the_learning_rate_falls_along_a_cosine(epochs):
         expected = 0.1 * 0.5 * (1 + math.cos(math.pi * step / steps))
         assert rate == pytest.approx(expected, abs=1e-7)
         optimizer.apply([ops.ones(1)], [variable])
+
+
+def test_every_epoch_has_its_most_steps():
+    model = keras.Sequential([keras.layers.Dense(2)])
+    model.build((None, 1))
+    compile_model = model.compile
+    model.compile = lambda **options: compile_model(
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), **options
+    )
+    recipe = TrainingRecipe(epochs=3, min_steps=1, batch_size=4, max_steps=4)
+    assert recipe.train(model, np.ones((24, 1)), np.zeros(24), learning_rate=0.1, seed=1) == 3
+    assert int(model.optimizer.iterations) == 3 * 4
+    assert float(ops.convert_to_numpy(model.optimizer.learning_rate)) == pytest.approx(0, abs=1e-6)
