@@ -20,6 +20,7 @@ from keras_cmm.evaluation.metrics import calibration_error, top_1
 from keras_cmm.evaluation.modality_gap import measure_modality_gap, unit_rows
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask
+from keras_cmm.models import find_duplicate_groups
 
 Shots = int | Literal["all"]
 
@@ -250,8 +251,9 @@ def _measures(
             "": head.text_embeddings,
             "mapped_": keras.ops.convert_to_numpy(head.prototypes.embeddings),
         }
+        groups = find_duplicate_groups(head.text_embeddings[test.classes])
         for prefix, rows in images.items():
-            gap = measure_modality_gap(rows, prototypes[prefix][test.classes], test.labels)
+            gap = measure_modality_gap(rows, prototypes[prefix][test.classes], test.labels, groups)
             measures[f"{prefix}own_cosine"] = gap.own_cosine
             measures[f"{prefix}hardest_wrong_cosine"] = gap.hardest_wrong_cosine
     return measures

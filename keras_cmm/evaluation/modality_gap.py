@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,15 +34,18 @@ def measure_modality_gap(
     image_embeddings: npt.NDArray[np.floating],
     text_embeddings: npt.NDArray[np.floating],
     labels: npt.NDArray[np.integer],
+    duplicate_groups: Sequence[Sequence[int]] | None = None,
 ) -> ModalityGap:
     """Measure the gap between images and the texts of their classes.
 
-    Classes with the same text embedding are never each other's wrong text.
+    Classes that share a text are never each other's wrong text.
 
     Args:
         image_embeddings: Image embeddings of any length, shape `(images, dim)`.
         text_embeddings: One embedding a class, of any length, shape `(classes, dim)`.
         labels: Class of each image, shape `(images,)`.
+        duplicate_groups: The classes that share a text, for prototypes that training has driven
+            apart; `None` takes those with the same embedding.
 
     Returns:
         The three numbers; `hardest_wrong_cosine` is NaN where there is no wrong text.
@@ -62,7 +66,9 @@ def measure_modality_gap(
     own = cosines[np.arange(len(labels)), labels]
 
     same_text = np.eye(len(texts), dtype=bool)
-    for group in find_duplicate_groups(texts):
+    if duplicate_groups is None:
+        duplicate_groups = find_duplicate_groups(texts)
+    for group in duplicate_groups:
         same_text[np.ix_(group, group)] = True
     hardest = np.where(same_text[labels], -np.inf, cosines).max(axis=1)
     return ModalityGap(

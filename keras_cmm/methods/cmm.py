@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from keras_cmm.errors import InputError
 from keras_cmm.losses import CrossModalTripletLoss
+from keras_cmm.methods._checks import check_fitted
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
@@ -150,7 +151,11 @@ class CMM(FewShotMethod):
 
         Returns:
             float32 logits, shape `(batch, classes)`.
+
+        Raises:
+            InputError: If the method is not fitted yet.
         """
+        check_fitted(self)
         if not len(embeddings):  # Keras predicts no empty array.
             return np.empty((0, self.model_.num_classes), dtype="float32")
         return np.asarray(self.model_.predict(embeddings, batch_size=_PREDICTION_BATCH, verbose=0))

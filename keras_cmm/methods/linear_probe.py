@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
+from keras_cmm.methods._checks import check_fitted
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
@@ -86,7 +87,11 @@ class LinearProbe(FewShotMethod):
 
         Returns:
             float32 logits, shape `(batch, classes)`.
+
+        Raises:
+            InputError: If the method is not fitted yet.
         """
+        check_fitted(self)
         logits = np.full((len(embeddings), self.num_classes_), _ABSENT_LOGIT, dtype="float32")
         logits[:, self.classes_] = embeddings @ self.weights_.T + self.bias_
         return logits

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from keras_cmm.methods.few_shot_method import FewShotMethod
+from keras_cmm.methods._linear_head import LinearHead
 from keras_cmm.methods.few_shot_task import FewShotTask
 
 
-class NearestMean(FewShotMethod):
+class NearestMean(LinearHead):
     """Cosine similarity to the mean support embedding of every class, times the logit scale.
 
     Means are taken over unit-length rows and normalised again. A class without a support row is
@@ -48,14 +47,3 @@ class NearestMean(FewShotMethod):
         self.weights_ = np.float32(task.logit_scale) * means
         self.hyperparameters_ = {"logit_scale": float(task.logit_scale), "selection": "fixed"}
         return self
-
-    def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Score every class.
-
-        Args:
-            embeddings: Unit-length float32 image embeddings, shape `(batch, dim)`.
-
-        Returns:
-            float32 logits, shape `(batch, classes)`.
-        """
-        return embeddings @ self.weights_.T

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
+from keras_cmm.methods._checks import check_fitted, check_support
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
@@ -60,8 +60,7 @@ class TipAdapter(FewShotMethod):
         Raises:
             InputError: If the support set is empty.
         """
-        if not len(task.labels):
-            raise InputError(f"`{self.name}` needs at least one support row. Received: none")
+        check_support(self, task)
         # Rows of one class side by side turn the product with one-hot V into sums over segments.
         order = np.argsort(task.labels, kind="stable")
         task = replace(task, embeddings=task.embeddings[order], labels=task.labels[order])
@@ -90,7 +89,11 @@ class TipAdapter(FewShotMethod):
 
         Returns:
             float32 logits, shape `(batch, classes)`.
+
+        Raises:
+            InputError: If the method is not fitted yet.
         """
+        check_fitted(self)
         logits = embeddings @ self.text_weights_.T
         for rows in _batches(len(embeddings), len(self.keys_)):
             similarities = embeddings[rows] @ self.keys_.T

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from keras_cmm.methods.few_shot_method import FewShotMethod
+from keras_cmm.methods._linear_head import LinearHead
 from keras_cmm.methods.few_shot_task import FewShotTask
 
 
-class ZeroShot(FewShotMethod):
+class ZeroShot(LinearHead):
     """Zero-shot CLIP: `logit_scale * x @ T0.T`. It ignores the support set.
 
     Example:
@@ -39,14 +38,3 @@ class ZeroShot(FewShotMethod):
         self.weights_ = np.float32(task.logit_scale) * task.text_embeddings
         self.hyperparameters_ = {"logit_scale": float(task.logit_scale), "selection": "fixed"}
         return self
-
-    def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Score every class.
-
-        Args:
-            embeddings: Unit-length float32 image embeddings, shape `(batch, dim)`.
-
-        Returns:
-            float32 logits, shape `(batch, classes)`.
-        """
-        return embeddings @ self.weights_.T

@@ -343,6 +343,7 @@ class CMMClassifier(keras.Model):
                 "train_prototypes": self.train_prototypes,
                 "temperature": self.temperature,
                 "train_temperature": self.train_temperature,
+                "finds_duplicate_groups": self._finds_duplicate_groups,
             }
         )
         return config
@@ -366,11 +367,16 @@ class CMMClassifier(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CMMClassifier:
         """Builds a classifier from what `get_config` returned."""
         config = dict(config)
+        finds_duplicate_groups = config.pop("finds_duplicate_groups", None)
         for name in ("mapping", "triplet_loss"):
             config[name] = keras.saving.deserialize_keras_object(
                 config[name], custom_objects=custom_objects
             )
-        return cls(**config)
+        model = cls(**config)
+        if finds_duplicate_groups is not None:
+            # The loss has groups by now, which are those of the old texts.
+            model._finds_duplicate_groups = finds_duplicate_groups
+        return model
 
 
 def _as_text_embeddings(text_embeddings: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from keras_cmm.evaluation import ModalityGap, measure_modality_gap
 from keras_cmm.evaluation.modality_gap import unit_rows
+from keras_cmm.models import find_duplicate_groups
 from keras_cmm.report.mapped_embeddings import MappedEmbeddings
 
 Points = npt.NDArray[np.float32]
@@ -34,7 +35,10 @@ def measure(embeddings: MappedEmbeddings) -> tuple[ModalityGap, ModalityGap]:
     return (
         measure_modality_gap(embeddings.images, embeddings.texts, embeddings.labels),
         measure_modality_gap(
-            embeddings.mapped_images, embeddings.class_prototypes, embeddings.labels
+            embeddings.mapped_images,
+            embeddings.class_prototypes,
+            embeddings.labels,
+            find_duplicate_groups(embeddings.texts),
         ),
     )
 

@@ -54,3 +54,12 @@ def test_no_wrong_text():
     gap = measure_modality_gap(rows, rows, np.array([0, 1]))
     assert gap.own_cosine == 1.0
     assert np.isnan(gap.hardest_wrong_cosine)
+
+
+def test_prototypes_of_one_text_that_training_has_driven_apart():
+    texts = np.eye(3, 4)
+    texts[2] = [0.0, 0.9, 0.1, 0.0]
+    gap = measure_modality_gap(texts, texts, np.arange(3))
+    assert gap.hardest_wrong_cosine > 0.6
+    gap = measure_modality_gap(texts, texts, np.arange(3), duplicate_groups=[[1, 2]])
+    assert gap.hardest_wrong_cosine == 0.0

@@ -323,3 +323,9 @@ def test_importing_the_methods_adds_no_heavy_package():
         "assert not added & {'sklearn', 'tensorflow', 'keras_hub'}, added"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("method", HERE)
+def test_no_prediction_before_the_fit(method):
+    with pytest.raises(InputError, match=f"`{method.name}` is not fitted yet: call `fit"):
+        method().predict_logits(np.eye(2, DIM, dtype="float32"))

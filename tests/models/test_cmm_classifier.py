@@ -375,6 +375,34 @@ def test_duplicate_texts_are_found():
     model = CMMClassifier.from_text_embeddings(texts, triplet_loss=CrossModalTripletLoss(0.3))
     assert model.triplet_loss.duplicate_groups == [[0, 2]]
     assert model.triplet_loss.margin == 0.3
+    # Of other texts, also after saving and loading.
+    again = CMMClassifier.from_config(model.get_config())
+    assert again.triplet_loss.duplicate_groups == [[0, 2]]
+    again.assign_text_embeddings(TEXTS)
+    assert again.triplet_loss.duplicate_groups is None
+
+
+def test_clip_weight():
+    model = CMMClassifier.from_text_embeddings(TEXTS, alpha=0.0, clip_weight=0.25)
+    whole = CMMClassifier.from_text_embeddings(TEXTS, alpha=0.0)
+    np.testing.assert_allclose(
+        model.predict(TEXTS, verbose=0), 0.25 * whole.predict(TEXTS, verbose=0), rtol=1e-5
+    )
+    with pytest.raises(ValueError, match=r"`clip_weight` must be a float >= 0. Received: .*-1"):
+        CMMClassifier(4, clip_weight=-1)
+
+
+def test_weights_hold_what_fitting_sets(tmp_path):
+    numbers = {"alpha": 2.5, "logit_scale": 30.0, "clip_weight": 0.5, "temperature": 1.7}
+    model = CMMClassifier.from_text_embeddings(TEXTS, **numbers)
+    model.save_weights(tmp_path / "model.weights.h5")
+    again = CMMClassifier.from_text_embeddings(TEXTS[::-1])
+    again.predict(TEXTS, verbose=0)
+    again.load_weights(tmp_path / "model.weights.h5")
+    assert {name: getattr(again, name) for name in numbers} == numbers
+    np.testing.assert_allclose(
+        again.predict(TEXTS, verbose=0), model.predict(TEXTS, verbose=0), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("groups", [[], [[1, 3]]])
