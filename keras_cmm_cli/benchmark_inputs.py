@@ -35,6 +35,8 @@ class BenchmarkInput(Protocol):
     """Names of `shifts`."""
     embedding_set: EmbeddingSet
     shifts: tuple[ShiftedTestSet, ...]
+    digest: str | None
+    """What tells the data from other data of its name, where that may change."""
 
     def prepare(self, draws: Iterable[Draw]) -> None:
         """Makes `embedding_set` and `shifts` ready for tasks of these shots and seeds."""
@@ -57,6 +59,7 @@ class FileInput:
         self.label = path
         self.embedding_set = EmbeddingSet.read(path)
         self.name = _name(self.embedding_set)
+        self.digest: str | None = self.embedding_set.digest()
         self.largest_class = int(np.bincount(self.embedding_set.train_labels).max())
 
     def prepare(self, draws: Iterable[Draw]) -> None:
@@ -124,6 +127,8 @@ class DatasetInput:
         embedding: How they are embedded.
         indices: A folder of other people's draws with a folder a data set, or `None`.
     """
+
+    digest: str | None = None
 
     def __init__(
         self,

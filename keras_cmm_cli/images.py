@@ -104,6 +104,10 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 
     found: list[Path] = []
     for path in paths:
+        if path.suffix.lower() in (".zip", ".tar", ".csv", ".parquet"):
+            raise click.ClickException(
+                f"{path}: is an archive or a list; give image files or folders of images."
+            )
         if not path.is_dir():
             found.append(path)
             continue

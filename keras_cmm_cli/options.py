@@ -81,6 +81,17 @@ class CommaSeparated(click.ParamType):
         return self.metavar
 
 
+def refuse_together(given: str, other: str) -> None:
+    """Refuses an option beside the given one, which stands in its place.
+
+    Raises:
+        UsageError: If `other` is on the command line.
+    """
+    context = click.get_current_context()
+    if context.get_parameter_source(other) is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError(f"--{given} and --{other} exclude each other; give one.")
+
+
 def _integer(text: str) -> int | None:
     try:
         return int(text)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ def check_new_file(path: Path, overwrite: bool) -> None:
     """Refuses a file that cannot be written or must not be replaced.
 
     Raises:
-        ClickException: If the file exists and `overwrite` is not set, or its folder does not.
+        ClickException: If the file exists and `overwrite` is not set, or its folder does not exist
+            or cannot be written to.
     """
     if path.is_dir():
         raise click.ClickException(f"{path}: is a folder; give the name of a file to write.")
@@ -25,16 +27,19 @@ def check_new_file(path: Path, overwrite: bool) -> None:
         raise click.ClickException(f"{path}: the folder {path.parent} does not exist; make it.")
     if path.exists() and not overwrite:
         raise click.ClickException(f"{path}: exists; give --overwrite to replace it.")
+    _check_writable(path)
 
 
 def check_new_folder(path: Path, overwrite: bool) -> None:
     """Refuses a folder that holds anything but a model of `keras-cmm fit` that may be replaced.
 
     Raises:
-        ClickException: If it does, or is a file, or its own folder does not exist.
+        ClickException: If it does, or is a file, or its own folder does not exist or cannot be
+            written to.
     """
     if not path.parent.is_dir():
         raise click.ClickException(f"{path}: the folder {path.parent} does not exist; make it.")
+    _check_writable(path)
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not path.is_dir():
@@ -49,6 +54,18 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
         )
     if not overwrite:
         raise click.ClickException(f"{path}: holds a model; give --overwrite to replace it.")
+
+
+def _check_writable(path: Path) -> None:
+    # Tried, because permissions do not tell of read-only or special file systems.
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise click.ClickException(
+            f"{path}: the folder {path.parent} cannot be written to "
+            f"({error.strerror or error}); give another one."
+        ) from error
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from keras_cmm.data.benchmark import Benchmark
 from keras_cmm.data.coop_split import read_coop_split
 from keras_cmm.data.demo_set import DemoSet
 from keras_cmm.data.embedding_set import EmbeddingSet
-from keras_cmm.data.few_shot import row_keys, sample_few_shot
+from keras_cmm.data.few_shot import key_digests, row_keys, sample_few_shot
 from keras_cmm.data.few_shot_draws import FewShotDraws
 from keras_cmm.data.few_shot_indices import read_few_shot_indices
 from keras_cmm.data.few_shot_sample import FewShotSample
@@ -30,6 +30,7 @@ __all__ = [
     "ImageSource",
     "StoredImage",
     "TFDSSource",
+    "key_digests",
     "read_coop_split",
     "read_few_shot_indices",
     "row_keys",

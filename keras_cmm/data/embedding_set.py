@@ -1,17 +1,19 @@
 """Image and text embeddings of one dataset."""
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from keras_cmm._files import replacing
+from keras_cmm.data.few_shot import row_keys
 from keras_cmm.errors import InputError
 
 FORMAT = "keras-cmm-embeddings/1"
@@ -40,6 +42,9 @@ class EmbeddingSet:
         text_embeddings: `(classes, dim)` floats, row `c` the text prototype of class `c`.
         val_embeddings: `(val, dim)` floats, the validation pool, or None.
         val_labels: `(val,)` integer class ids, or None.
+        train_keys: `(train, 32)` uint8 identities of the images, of which few-shot draws depend
+            (`key_digests`), or None where only the rows themselves tell them apart.
+        val_keys: `(val, 32)` uint8, or None.
         class_names: One name a class; names may repeat.
         dataset: Name of the dataset.
         backbone: Name of the model that made the embeddings.
@@ -74,6 +79,8 @@ class EmbeddingSet:
     text_embeddings: npt.NDArray[np.floating]
     val_embeddings: npt.NDArray[np.floating] | None = None
     val_labels: npt.NDArray[np.integer] | None = None
+    train_keys: npt.NDArray[np.uint8] | None = None
+    val_keys: npt.NDArray[np.uint8] | None = None
     class_names: list[str]
     dataset: str
     backbone: str
@@ -82,6 +89,8 @@ class EmbeddingSet:
     notes: str = ""
 
     def __post_init__(self) -> None:
+        if self.val_keys is not None and self.val_embeddings is None:
+            raise InputError("`val_keys` is given without `val_embeddings`.")
         if (self.val_embeddings is None) != (self.val_labels is None):
             raise InputError(
                 "only one of `val_embeddings` and `val_labels` is given; give both or neither."
@@ -103,6 +112,13 @@ class EmbeddingSet:
             if "labels" in name:
                 _check_array(name, array, rank=1, kind="iu", expected="integers")
                 self._check_labels(name, array, len(tensors[name.replace("labels", "embeddings")]))
+            if "keys" in name:
+                rows = len(tensors[name.replace("keys", "embeddings")])
+                if array.shape != (rows, 32) or array.dtype != np.uint8:
+                    raise InputError(
+                        f"`{name}` has shape {array.shape} and dtype {array.dtype.name}; expected "
+                        f"({rows}, 32) and uint8, as `key_digests` gives them."
+                    )
         names = self.class_names
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError("`class_names` must be a list of strings, one for each class.")
@@ -125,6 +141,30 @@ class EmbeddingSet:
     def num_classes(self) -> int:
         """Number of classes."""
         return len(self.text_embeddings)
+
+    def keys(self, part: Literal["train", "val"]) -> list[bytes]:
+        """Returns one identity for each image of a part, for `sample_few_shot`."""
+        keys = self.train_keys if part == "train" else self.val_keys
+        if keys is not None:
+            return [key.tobytes() for key in keys]
+        embeddings = self.train_embeddings if part == "train" else self.val_embeddings
+        if embeddings is None:
+            raise InputError("there are no validation rows.")
+        return row_keys(embeddings)
+
+    def digest(self) -> str:
+        """Returns what tells this data from other data of its name: images, classes and labels.
+
+        It does not depend on the last bits of the embeddings where the set has keys.
+        """
+        digest = hashlib.sha256(json.dumps([len(self.text_embeddings), self.class_names]).encode())
+        for name, array in self._tensors().items():
+            if "labels" in name:
+                digest.update(f"{name} {len(array)}:".encode())
+                digest.update(array.astype("<i8").tobytes())
+        for part in ("train", "val") if self.val_embeddings is not None else ("train",):
+            digest.update(b"".join(self.keys(part)))
+        return digest.hexdigest()[:16]
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -169,7 +209,8 @@ class EmbeddingSet:
         if precision not in map(np.dtype, _FLOATS.values()):
             raise InputError(f"`dtype` must be float16, float32 or float64, not {precision.name}.")
         tensors = self._tensors()
-        types = {name: precision if array.ndim == 2 else "<i4" for name, array in tensors.items()}
+        stored = {"embeddings": precision, "labels": "<i4", "keys": "<u1"}
+        types = {name: stored[name.rpartition("_")[2]] for name in tensors}
         dtypes = {name: np.dtype(stored) for name, stored in types.items()}
         # The widest numbers first, so that each tensor starts at a multiple of its item size.
         names = sorted(tensors, key=lambda name: (-dtypes[name].itemsize, name))
@@ -192,7 +233,7 @@ class EmbeddingSet:
                 for start in range(0, len(array), step):
                     with np.errstate(over="ignore"):
                         chunk = array[start : start + step].astype(dtypes[name])
-                    if chunk.ndim == 2:
+                    if chunk.dtype.kind == "f":
                         _check_rows(name, start, chunk)
                     file.write(chunk.tobytes())
 
@@ -205,6 +246,8 @@ class EmbeddingSet:
             "test_embeddings": self.test_embeddings,
             "test_labels": self.test_labels,
             "text_embeddings": self.text_embeddings,
+            "train_keys": self.train_keys,
+            "val_keys": self.val_keys,
         }
         return {name: array for name, array in tensors.items() if array is not None}
 
@@ -298,6 +341,9 @@ def _read_fields(path: Path) -> dict[str, Any]:
         for name, kinds in ((f"{part}_embeddings", _FLOATS), (f"{part}_labels", _INTEGERS)):
             if name in header or part != "val":
                 fields[name] = _tensor(path, header, 8 + size, name, kinds)
+    for name in ("train_keys", "val_keys"):
+        if name in header:
+            fields[name] = _keys(path, header[name], 8 + size, name)
     fields["text_embeddings"] = _tensor(path, header, 8 + size, "text_embeddings", _FLOATS)
     return fields
 
@@ -331,6 +377,14 @@ def _tensor(
             chunk = np.fromfile(file, dtype, count=rows * shape[1]).reshape(rows, shape[1])
             _check_rows(name, first, chunk)
     return np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
+
+
+def _keys(path: Path, entry: dict[str, Any], data: int, name: str) -> npt.NDArray[np.uint8]:
+    if entry["dtype"] != "U8":
+        raise InputError(f"`{name}` is stored as {entry['dtype']}; store it as U8.")
+    start, end = entry["data_offsets"]
+    keys = np.fromfile(path, np.uint8, count=end - start, offset=data + start)
+    return keys.reshape(entry["shape"])
 
 
 def _class_names(metadata: dict[str, str]) -> list[str]:

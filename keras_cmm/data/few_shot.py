@@ -97,8 +97,9 @@ def sample_few_shot(
 def row_keys(embeddings: npt.NDArray[np.floating]) -> list[bytes]:
     """Identities of embedding rows, for data that has no file names.
 
-    The key is the SHA-256 of the row as little-endian float32, so it is the same on any platform,
-    and the same for a float16 row and its float32 copy.
+    The key is the SHA-256 of the row as little-endian float32, the same for a float16 row and its
+    float32 copy. Who embeds the same images on another machine gets other last bits, and so other
+    keys: where there are names, `key_digests` has better ones.
 
     Args:
         embeddings: `(rows, dim)` floats.
@@ -122,6 +123,24 @@ def row_keys(embeddings: npt.NDArray[np.floating]) -> list[bytes]:
     # asarray: the rows of a plain array are made several times faster than those of a memmap.
     rows = np.asarray(embeddings)
     return [hashlib.sha256(row.astype("<f4").tobytes()).digest() for row in rows]
+
+
+def key_digests(keys: Sequence[bytes | str]) -> npt.NDArray[np.uint8]:
+    """Identities of images as an array, which an `EmbeddingSet` can hold.
+
+    Args:
+        keys: One identity an image, such as `ImageList.keys()`.
+
+    Returns:
+        `(images, 32)`, the SHA-256 of each.
+
+    Example:
+        >>> key_digests(["ant/1.jpg", "bee/1.jpg"]).shape
+        (2, 32)
+    """
+    identities = (key.encode() if isinstance(key, str) else key for key in keys)
+    digests = b"".join(hashlib.sha256(identity).digest() for identity in identities)
+    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
 
 
 def _excluded(exclude: npt.ArrayLike, num_rows: int) -> npt.NDArray[np.int64]:

@@ -349,7 +349,7 @@ def _checked_row(where: str, root: Path, name: Any, label: Any) -> tuple[Path, s
     if not name or not isinstance(name, str) or not label:
         raise InputError(f"{where}: has an empty path or label; fill it in or remove the line.")
     if not _is_file(root / name):
-        raise InputError(f"{where}: there is no image file {name!r} in {root}.")
+        raise InputError(f"{where}: there is no image file {name!r} in {str(root.resolve())!r}.")
     return root / name, label
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from keras_cmm.data import EmbeddingSet, FewShotSample, row_keys, sample_few_shot
+from keras_cmm.data import EmbeddingSet, FewShotSample, sample_few_shot
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation.metrics import calibration_error, top_1
 from keras_cmm.evaluation.modality_gap import measure_modality_gap, unit_rows
@@ -323,7 +323,7 @@ def _support_rows(
     embedding_set: EmbeddingSet, shots: Shots, seed: int, sample: FewShotSample | None
 ) -> npt.NDArray[np.int64]:
     if sample is None:
-        keys = row_keys(embedding_set.train_embeddings)
+        keys = embedding_set.keys("train")
         return sample_few_shot(embedding_set.train_labels, shots, seed=seed, keys=keys).indices
     if (sample.num_rows, sample.shots) != (len(embedding_set.train_labels), shots):
         raise InputError(
@@ -356,7 +356,7 @@ def _draw_validation(
                 labels,
                 min(shots, _MAX_VALIDATION_SHOTS),
                 seed=seed,
-                keys=row_keys(embeddings),
+                keys=embedding_set.keys("train" if embedding_set.val_embeddings is None else "val"),
                 exclude=exclude,
             )
     elif sample.num_rows != len(labels):

@@ -12,7 +12,13 @@ import click
 
 from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.options import CommaSeparated, Shots, batch_size_option, report_option
+from keras_cmm_cli.options import (
+    CommaSeparated,
+    Shots,
+    batch_size_option,
+    refuse_together,
+    report_option,
+)
 from keras_cmm_cli.outputs import check_new_file, write_json
 from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.runs_folder import RunsFolder, read_records
@@ -156,7 +162,9 @@ def benchmark(
 
     A data set or run that fails is reported and the others are run; the exit code is then 2.
     """
-    seeds = seeds if seed is None else [seed]
+    if seed is not None:
+        refuse_together("seed", "seeds")
+        seeds = [seed]
     _check_inputs(files, datasets, data_dir, preset, indices)
     if base_to_new and report is not None:
         raise click.UsageError("--report shows no base-to-new runs; leave one of the two out.")
@@ -183,9 +191,6 @@ def benchmark(
     failed = len(inputs) < len(files) or not set(datasets or ()) <= opened
     if not inputs:
         raise click.exceptions.Exit(2)
-    if output is not None:
-        write_json(output, records.all)  # What cannot be written should be known before the work.
-
     asked: list[Record] = []  # What identifies each record that there should be.
     missing: list[tuple[BenchmarkInput, list[Run]]] = []
     for data in inputs:
@@ -195,9 +200,14 @@ def benchmark(
             asked += wanted
             if skip_existing:
                 records.take_existing(wanted)
+            records.check_data(wanted, data)
             if not all(map(records.has, wanted)):
                 to_run.append(run)
         missing.append((data, to_run))
+    if not asked:
+        raise click.UsageError("no run is left; ask for fewer --shots, or for 'all'.")
+    if output is not None:
+        write_json(output, records.all)  # What cannot be written should be known before the work.
     finished, total = 0, sum(len(to_run) for _, to_run in missing)
     if records.all:
         terminal.note(f"{len(records.all)} records are there, {total} runs are missing.")
@@ -211,7 +221,9 @@ def benchmark(
                     data.prepare([run[1:] for run in to_run if run[1]])
                 for run in to_run:
                     for record in _run(data, run, base_to_new):
-                        marks = {"indices": True} if indices is not None and run[1] else {}
+                        marks: Record = {"indices": True} if indices is not None and run[1] else {}
+                        if data.digest is not None:
+                            marks["data"] = data.digest
                         records.add(record | marks)
                         terminal.detail(_described(record))
                     finished += 1
@@ -263,6 +275,17 @@ class _Records:
             record = None if self._runs is None else self._runs.read(identity)
             if record is not None and not self.has(identity):
                 self._keep(record)
+
+    def check_data(self, wanted: Sequence[Record], data: BenchmarkInput) -> None:
+        """Refuses records of other data of the same name, such as a file that was made anew."""
+        for identity in filter(self.has, wanted):
+            # Records of earlier versions do not say what they were made on.
+            if self[identity].get("data", data.digest) != data.digest:
+                raise click.ClickException(
+                    f"{data.label}: there are records of other data of the name "
+                    f"{data.name[0]!r}; give another --output-dir or --output, or replace them "
+                    "by --no-skip-existing or --overwrite."
+                )
 
     def add(self, record: Record) -> None:
         """Writes a record, unless there is one already."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
@@ -44,6 +45,7 @@ def list_(terminal: Terminal) -> None:
     """
     from rich.table import Table
 
+    load_keras()
     from keras_cmm.data.benchmarks import BENCHMARKS
 
     table = Table("NAME", "benchmark", "classes", "train", "val", "test", "in TFDS")
@@ -68,6 +70,7 @@ Example:
 @with_terminal
 def show(terminal: Terminal, name: str) -> None:
     """Show what is known of the benchmark NAME, and where to get it."""
+    load_keras()
     from keras_cmm.clip import PROMPT_TEMPLATES
     from keras_cmm.data.benchmarks import get_benchmark
 
@@ -128,6 +131,7 @@ def check(
     Each problem is printed with its mend. The exit code is 0 where there is none, 1 where there are
     some, and 2 where the command could not be run.
     """
+    load_keras()
     from keras_cmm.data.benchmarks import get_benchmark
 
     benchmark = get_benchmark(name)

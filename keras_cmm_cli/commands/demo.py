@@ -166,7 +166,7 @@ def _check_output(output: Path, overwrite: bool) -> None:
 
 
 def _embed(terminal: Terminal, classifier: Any, pictures: DemoSet) -> EmbeddingSet:
-    from keras_cmm.data import EmbeddingSet
+    from keras_cmm.data import EmbeddingSet, key_digests
 
     train, test = (
         embed_images(terminal, classifier.embedder, images, strict=True).embeddings
@@ -175,6 +175,7 @@ def _embed(terminal: Terminal, classifier: Any, pictures: DemoSet) -> EmbeddingS
     return EmbeddingSet(
         train_embeddings=train,
         train_labels=pictures.train_labels,
+        train_keys=key_digests(pictures.train_keys),
         test_embeddings=test,
         test_labels=pictures.test_labels,
         text_embeddings=classifier.text_embeddings,

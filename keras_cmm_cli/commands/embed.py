@@ -80,7 +80,7 @@ def embed(
     prompts = read_prompts(templates, descriptions, class_names)
 
     from keras_cmm.clip import ImageEmbedder, TextEmbedder, build_prompts, load, logit_scale
-    from keras_cmm.data import EmbeddingSet
+    from keras_cmm.data import EmbeddingSet, key_digests
 
     with terminal.status("loading CLIP"):
         model = load(preset, dtype=dtype)
@@ -92,6 +92,8 @@ def embed(
         )
         embeddings, kept = embed_list(terminal, embedder, images, strict)
         rows |= {f"{split}_embeddings": embeddings, f"{split}_labels": kept.labels}
+        if split != "test":
+            rows[f"{split}_keys"] = key_digests(kept.keys())
     source = table or images_dir
     data = EmbeddingSet(
         **rows,

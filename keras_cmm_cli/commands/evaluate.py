@@ -112,7 +112,9 @@ def _without_training_images(model_dir: Path, images: ImageSource, held_out: boo
         )
         return images
     if not new:
-        raise click.ClickException("the model was trained on all of the images.")
+        raise click.ClickException(
+            f"{model_dir}: was trained on all of these images; give others or leave out --held-out."
+        )
     return images.take(new)
 
 

@@ -19,7 +19,14 @@ from keras_cmm_cli.images import (
     warn_of_short_classes,
 )
 from keras_cmm_cli.model_folder import INDICES_FILE, describe_run, write_model
-from keras_cmm_cli.options import DTYPES, Shots, preset_option, report_option, seed_option
+from keras_cmm_cli.options import (
+    DTYPES,
+    Shots,
+    preset_option,
+    refuse_together,
+    report_option,
+    seed_option,
+)
 from keras_cmm_cli.outputs import check_new_file, check_new_folder, new_folder
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.reporting import classifier_sections
@@ -114,6 +121,8 @@ def fit(
 
     With --report the images that were not drawn are the test images of the report.
     """
+    if indices is not None:
+        refuse_together("indices", "shots")
     check_new_folder(output, overwrite)
     if report is not None:
         check_new_file(report, overwrite)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.store import default_folder, store_option
 from keras_cmm_cli.terminal import Terminal, with_terminal
@@ -29,6 +30,7 @@ def store(terminal: Terminal, store: Path | None, clear: bool) -> None:
     twice by the same model. They are found by the content of image and model, not by names; the
     images themselves are not kept.
     """
+    load_keras()
     from keras_cmm.clip import EmbeddingStore
 
     opened = EmbeddingStore(store or default_folder())

@@ -10,7 +10,9 @@ import time
 
 import pytest
 from folders import files_in
+from make_embeddings import make_embeddings
 
+from keras_cmm.data import EmbeddingSet
 from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.commands import benchmark as module
 
@@ -28,6 +30,7 @@ FIELDS = {
     "predict_seconds",
     "hyperparameters",
     "versions",
+    "data",
 }
 QUICK = ("--methods", "zero_shot,nearest_mean", "--shots", "1,4", "--seeds", "1,2")
 
@@ -37,8 +40,6 @@ def read(path):
 
 
 def write_other(path):
-    from make_embeddings import make_embeddings
-
     data = make_embeddings(seed=1)
     object.__setattr__(data, "dataset", "other")
     data.write(path)
@@ -107,6 +108,35 @@ def test_too_many_shots_are_left_out_with_one_warning(run, embeddings_file):
     assert "64 shots" not in result.stdout
     (warning,) = result.stderr.splitlines()
     assert warning.startswith("Warning: generated: 64 shots left out")
+
+
+def test_nothing_left_to_run(refused, embeddings_file, tmp_path):
+    output = tmp_path / "results.json"
+    arguments = ("--methods", "nearest_mean", "--shots", "64", "--output", output)
+    assert "no run is left" in refused("benchmark", embeddings_file, *arguments)
+    assert not output.exists()
+
+
+def test_seed_and_seeds_exclude_each_other(refused, embeddings_file):
+    line = refused("benchmark", embeddings_file, "--seed", 1, "--seeds", "1,2")
+    assert "--seed and --seeds exclude each other" in line
+
+
+def test_records_of_other_data_of_the_same_name(run, refused, tmp_path):
+    file, output = tmp_path / "data.safetensors", tmp_path / "results.json"
+    arguments = ("benchmark", file, *QUICK, "--output-dir", tmp_path / "runs")
+    for seed in (1, 2):
+        make_embeddings(seed=seed).write(file)
+        if seed == 2:
+            line = refused(*arguments)
+            assert "records of other data of the name 'generated'" in line
+            assert "--no-skip-existing" in line
+            assert "other data" in refused(*arguments[:-2], "--output", output, "--resume")
+        result = run(*arguments, *(["--no-skip-existing"] if seed == 2 else []))
+        assert result.exit_code == 0
+        run(*arguments[:-2], "--output", output, "--overwrite")
+    digest = EmbeddingSet.read(file).digest()
+    assert {record["data"] for record in read(output)} == {digest}
 
 
 def test_an_output_that_exists(run, refused, embeddings_file, tmp_path):

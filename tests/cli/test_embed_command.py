@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from folders import files_in, truncate_as_jpeg, write_photos
 
-from keras_cmm.data import EmbeddingSet
+from keras_cmm.data import EmbeddingSet, ImageList, key_digests
 
 
 @pytest.fixture
@@ -169,3 +169,11 @@ def test_the_notes_are_the_command(embed, shared_photos, monkeypatch):
     monkeypatch.setattr("sys.argv", ["keras-cmm", "embed", "my photos", "--seed", "1"])
     _, path = embed(shared_photos)
     assert EmbeddingSet.read(path).notes == "Made by: keras-cmm embed 'my photos' --seed 1"
+
+
+def test_draws_depend_on_the_names_of_the_images(embed, splits):
+    _, path = embed(splits)
+    data = EmbeddingSet.read(path)
+    for part, keys in (("train", data.train_keys), ("val", data.val_keys)):
+        names = ImageList.from_folder(splits / part).keys()
+        np.testing.assert_array_equal(keys, key_digests(names))

@@ -73,12 +73,23 @@ def test_a_new_user_has_torch_every_time_and_sees_no_noise(home):
     assert chosen() == "torch"
 
 
-def test_a_backend_that_does_not_exist(tmp_path):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", "model", "1.png"],
+        ["store"],
+        ["datasets", "list"],
+        ["datasets", "show", "dtd"],
+        ["datasets", "check", "dtd", "--data-dir", "model"],
+    ],
+)
+def test_a_backend_that_does_not_exist(tmp_path, arguments):
     code = "from keras_cmm_cli.main import main; main()"
     (tmp_path / "model").mkdir()
     (tmp_path / "1.png").touch()
     ran = subprocess.run(
-        [sys.executable, "-c", code, "predict", tmp_path / "model", tmp_path / "1.png"],
+        [sys.executable, "-c", code, *arguments],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         env=os.environ | {"KERAS_BACKEND": "torhc"},

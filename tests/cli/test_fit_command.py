@@ -248,6 +248,11 @@ def test_bad_prompts(refuse, shared_photos, tmp_path):
     assert "'Blue Jay'" in refuse(shared_photos, "--descriptions", path)
 
 
+def test_indices_stand_in_the_place_of_shots(refuse, photos, model_dir):
+    line = refuse(photos, "--indices", model_dir / "few_shot_indices.json", "--shots", 2)
+    assert "--indices and --shots exclude each other" in line
+
+
 def test_indices_of_other_images(refuse, photos, model_dir):
     (photos / "red_fox" / "0.png").unlink()
     assert "other images" in refuse(photos, "--indices", model_dir / "few_shot_indices.json")

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import click
 import pytest
@@ -37,6 +38,11 @@ def test_files(tmp_path):
     check_new_file(path, True)
     assert "is a folder" in refusal(check_new_file, tmp_path, True)
     assert "does not exist" in refusal(check_new_file, tmp_path / "none" / "file.json", True)
+
+
+def test_a_folder_that_cannot_be_written_to():
+    for check in (check_new_file, check_new_folder):
+        assert "/proc cannot be written to" in refusal(check, Path("/proc/output"), False)
 
 
 def test_folders(tmp_path):

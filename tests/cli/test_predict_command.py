@@ -95,6 +95,12 @@ def test_a_truncated_image(run, refused, model_dir, photos):
     assert "none of the images" in refused("predict", model_dir, broken)
 
 
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar", "photos.csv", "photos.parquet"])
+def test_archives_and_lists(refused, model_dir, tmp_path, name):
+    (tmp_path / name).touch()
+    assert "is an archive or a list" in refused("predict", model_dir, tmp_path / name)
+
+
 def test_a_folder_without_images(refused, model_dir, tmp_path):
     assert "no images in it" in refused("predict", model_dir, tmp_path)
 

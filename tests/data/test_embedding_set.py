@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from keras_cmm.data import EmbeddingSet
+from keras_cmm.data import EmbeddingSet, key_digests
 from keras_cmm.errors import InputError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "embeddings"
@@ -236,6 +236,9 @@ def test_refuses_missing_file_and_folder(tmp_path):
         ({"class_names": ("ant", "bee", "cat")}, "list of strings"),
         ({"logit_scale": -1}, "`logit_scale`"),
         ({"logit_scale": "100"}, "`logit_scale`"),
+        ({"train_keys": np.zeros((5, 32), np.uint8)}, "expected (6, 32)"),
+        ({"train_keys": np.zeros((6, 32), np.int64)}, "uint8"),
+        ({"val_keys": np.zeros((6, 32), np.uint8)}, "without `val_embeddings`"),
         ({"dataset": None}, "`dataset`"),
         ({"notes": 3}, "`notes`"),
     ],
@@ -406,3 +409,28 @@ def test_shared_files(name, tmp_path):
     read.write(tmp_path / "copy.safetensors")
     copy = EmbeddingSet.read(tmp_path / "copy.safetensors")
     np.testing.assert_array_equal(copy.train_embeddings, read.train_embeddings)
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_keys_and_digest(tmp_path, keyed):
+    names = [f"{row}.jpg" for row in range(6)]
+    keys = {"train_keys": key_digests(names)} if keyed else {}
+    data = EmbeddingSet(**fields(**keys))
+    data.write(tmp_path / "toy.safetensors", "float32")
+    again = EmbeddingSet.read(tmp_path / "toy.safetensors")
+    assert again.keys("train") == data.keys("train")
+    assert len(set(again.keys("train"))) == 6
+    assert again.digest() == data.digest()
+    # The same images, embedded elsewhere: other last bits.
+    other = EmbeddingSet(**fields(**keys, train_embeddings=np.nextafter(TRAIN, np.float32(9))))
+    assert (other.keys("train") == data.keys("train")) is keyed
+    assert (other.digest() == data.digest()) is keyed
+    for changes in ({"train_labels": LABELS[::-1].copy()}, {"class_names": ["a", "b", "c"]}):
+        assert EmbeddingSet(**fields(**(keys | changes))).digest() != data.digest()
+    with pytest.raises(InputError, match="no validation rows"):
+        data.keys("val")
+
+
+def test_refuses_keys_of_another_type(tmp_path):
+    path = write(tmp_path / "toy.safetensors", {"train_keys": np.zeros((6, 32), np.int32)})
+    assert "`train_keys` is stored as I32; store it as U8" in refusal(path)

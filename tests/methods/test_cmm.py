@@ -129,6 +129,7 @@ def test_the_record_names_every_value():
         "alpha": 2.0,
         "text": "frozen",
         "logit_scale": SCALE,
+        "clip_weight": 1.0,
         "selection": "fixed",
     }
 

@@ -15,7 +15,14 @@ def test_the_temperature_that_labels_were_drawn_with_is_found(truth):
 
 
 def test_the_temperature_stays_in_bounds_where_all_is_right():
-    assert fit_temperature(np.eye(3), np.arange(3)) == pytest.approx(0.1, abs=0.01)
+    logits, labels = np.tile(np.eye(3), (10_000, 1)), np.tile(np.arange(3), 10_000)
+    assert fit_temperature(logits, labels) == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(("offset", "low", "high"), [(0, 0.4, 1.0), (1, 1.5, 5.0)])
+def test_a_few_rows_that_are_all_right_or_all_wrong_say_little(offset, low, high):
+    labels = (np.arange(4) + offset) % 4
+    assert low < fit_temperature(6.0 * np.eye(4), labels) < high
 
 
 @pytest.mark.parametrize(("shots", "held"), [(1, 0), (2, 1), (4, 1), (8, 2), (16, 4), (40, 4)])
