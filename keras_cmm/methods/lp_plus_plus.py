@@ -25,7 +25,8 @@ class LPPlusPlus(LinearHead):
     whole support set, with steps that the data give: w moves by `4 * N / eigmax(K.T @ K)` times its
     gradient with momentum 0.9 every iteration, alpha by `N / (4 * max_c ||K @ t_c||^2)` times its
     gradient every tenth. Nothing is chosen on validation: it keeps the last iteration, while the
-    authors' script keeps the one that is best on validation rows.
+    authors' script keeps the one that is best on validation rows. It also trains a bias, and its
+    steps of alpha are along the sum of all gradients so far; this follows the paper instead.
 
     A class without a support row keeps its starting multiplier and takes the mean of the other
     classes' starting w, so that its text alone tells it from them.

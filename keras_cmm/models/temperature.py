@@ -32,8 +32,8 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     Example:
         >>> import numpy as np
         >>> logits = np.tile(4.0 * np.eye(2)[[0, 0, 0, 1]], (1000, 1))
-        >>> round(fit_temperature(logits, np.tile([0, 0, 1, 1], 1000)), 2)
-        3.64
+        >>> round(fit_temperature(logits, np.tile([0, 0, 1, 1], 1000)), 1)
+        3.6
 
     References:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.

@@ -71,7 +71,7 @@ def test_images_of_the_training_are_told(run, refused, model_dir, shared_photos,
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes((shared_photos / image["name"]).read_bytes())
     line = refused("evaluate", model_dir, tmp_path / "copies", "--held-out")
-    assert "trained on all of the images" in line
+    assert "trained on all of these images" in line
 
 
 def test_a_model_saved_from_python(run, refused, model_dir, shared_photos, tmp_path):
