@@ -146,7 +146,8 @@ def test_the_default_is_the_recipe(shared_photos, model_dir):
     assert settings["epochs"] == recipe.epochs_for(6)
     assert settings["batch_size"] == recipe.batch_size
     # Two shots, 16 dimensions, and random weights: CLIP knows nothing.
-    expected = recipe.learning_rate * (1 - recipe.text_share / 2) * (512 / 16) ** 0.5
+    expected = recipe.learning_rate * 2**recipe.rate_exponent
+    expected *= (1 - recipe.text_share / 2) * (512 / 16) ** 0.5
     assert settings["learning_rate"] == pytest.approx(expected)
     assert settings["train_temperature"] == recipe.train_temperature
 
