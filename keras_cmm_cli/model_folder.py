@@ -45,6 +45,7 @@ def describe_run(
             "weight_decay": recipe.weight_decay,
             "alpha": head.alpha,
             "logit_scale": head.logit_scale,
+            "clip_weight": head.clip_weight,
             "triplet_weight": head.triplet_weight,
             "train_temperature": head.train_temperature,
             "margin": head.triplet_loss.margin,

@@ -279,8 +279,9 @@ class _Records:
     def check_data(self, wanted: Sequence[Record], data: BenchmarkInput) -> None:
         """Refuses records of other data of the same name, such as a file that was made anew."""
         for identity in filter(self.has, wanted):
+            stored = self[identity].get("data")
             # Records of earlier versions do not say what they were made on.
-            if self[identity].get("data", data.digest) != data.digest:
+            if None not in (stored, data.digest) and stored != data.digest:
                 raise click.ClickException(
                     f"{data.label}: there are records of other data of the name "
                     f"{data.name[0]!r}; give another --output-dir or --output, or replace them "
