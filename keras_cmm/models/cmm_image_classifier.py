@@ -391,6 +391,11 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             validation_data = (embeddings[rows[:held_out]], labels[rows[:held_out]])
             rows = rows[held_out:]
         elif validation_data is not None:
+            if not isinstance(validation_data, tuple):
+                raise InputError(
+                    "`validation_data` must be a tuple (embeddings, labels). "
+                    f"Received: a {type(validation_data).__name__}"
+                )
             rows_to_validate, their_labels = _unpacked(validation_data)
             validation_data = (rows_to_validate, self._class_ids(their_labels))
             _check_one_label_each(*validation_data)

@@ -521,6 +521,8 @@ def test_embeddings_need_one_label_each(model):
         model.fit_embeddings(rows, labels, validation_data=(rows[1:], labels))
     with pytest.raises(InputError, match="3 parts"):
         model.fit_embeddings(rows, labels, validation_data=(rows, labels, labels))
+    with pytest.raises(InputError, match="Received: a list"):
+        model.fit_embeddings(rows, labels, validation_data=[rows, labels])
 
 
 def test_weights_alone_restore_a_fitted_classifier(trained, tiny_preset, tmp_path):
