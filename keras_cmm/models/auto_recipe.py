@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.layers import CrossModalMapping
-from keras_cmm.models.support_start import SupportStart, support_start
+from keras_cmm.models.support_start import SupportStart, support_start, unit_rows
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -117,10 +117,7 @@ class AutoRecipe(TrainingRecipe):
             ValueError: if the mapping cannot start in closed form.
         """
         _check_mapping(head.mapping)
-        embeddings = np.asarray(embeddings, dtype="float32")
-        embeddings = embeddings / np.maximum(
-            np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12
-        )
+        embeddings = unit_rows(np.asarray(embeddings, dtype="float32"))
         start = self.support_start(embeddings, labels, head.text_embeddings)
         shots = len(labels) / len(np.unique(labels))
         share = self.text_share / shots

@@ -99,11 +99,12 @@ def support_start(
         transform = np.eye(dim)
     return SupportStart(
         transform.astype("float32"),
-        _unit_rows(means @ transform),
-        _unit_rows(texts + centre - text_centre),
+        unit_rows(means @ transform),
+        unit_rows(texts + centre - text_centre),
     )
 
 
-def _unit_rows(rows: Array) -> npt.NDArray[np.float32]:
+def unit_rows(rows: Array) -> npt.NDArray[np.float32]:
+    """Returns rows of unit length in float32; a row of zeros stays one."""
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
     return (rows / np.maximum(lengths, 1e-12)).astype("float32")
