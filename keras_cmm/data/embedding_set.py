@@ -155,7 +155,8 @@ class EmbeddingSet:
     def digest(self) -> str:
         """Returns what tells this data from other data of its name: images, classes and labels.
 
-        It does not depend on the last bits of the embeddings where the set has keys.
+        It does not depend on the last bits of the embeddings where the set has keys. Of test images
+        only the labels count.
         """
         digest = hashlib.sha256(json.dumps([len(self.text_embeddings), self.class_names]).encode())
         for name, array in self._tensors().items():

@@ -356,10 +356,12 @@ class CMMClassifier(keras.Model):
 
     def load_own_variables(self, store: Any) -> None:
         """Restores what `save_own_variables` saved."""
-        # Files of earlier versions have them in the configuration alone.
+        weights = {name: store[name] for name in store.keys()}  # noqa: SIM118, a store of Keras
         for name in _FITTED:
-            if name in store.keys():  # noqa: SIM118, the store of Keras iterates over nothing else
-                setattr(self, name, float(np.asarray(store[name])))
+            # Files of earlier versions have them in the configuration alone.
+            if name in weights:
+                setattr(self, name, float(np.asarray(weights.pop(name))))
+        super().load_own_variables(weights)
         # Traced functions hold the old numbers.
         self.train_function = self.test_function = self.predict_function = None
 

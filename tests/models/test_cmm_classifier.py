@@ -392,6 +392,19 @@ def test_clip_weight():
         CMMClassifier(4, clip_weight=-1)
 
 
+def test_weights_of_a_subclass_are_loaded_too(tmp_path):
+    class WithBias(CMMClassifier):
+        def build(self, input_shape):
+            super().build(input_shape)
+            self.bias = self.add_weight(shape=(self.num_classes,), initializer="zeros")
+
+    model, again = (WithBias.from_text_embeddings(TEXTS) for _ in range(2))
+    model.bias.assign(np.arange(4.0))
+    model.save_weights(tmp_path / "model.weights.h5")
+    again.load_weights(tmp_path / "model.weights.h5")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(again.bias), np.arange(4.0))
+
+
 def test_weights_hold_what_fitting_sets(tmp_path):
     numbers = {"alpha": 2.5, "logit_scale": 30.0, "clip_weight": 0.5, "temperature": 1.7}
     model = CMMClassifier.from_text_embeddings(TEXTS, **numbers)
