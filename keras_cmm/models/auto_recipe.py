@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from keras_cmm.layers import CrossModalMapping
 from keras_cmm.models.support_start import SupportStart, support_start, unit_rows
@@ -106,18 +107,20 @@ class AutoRecipe(TrainingRecipe):
         Args:
             head: a built classifier whose mapping is a `CrossModalMapping` as it is by default:
                 residual, of full rank and without bias.
-            embeddings: support set, `(images, dim)`.
-            labels: `(images,)` class ids.
+            embeddings: support set, array-like of shape `(images, dim)`.
+            labels: array-like of shape `(images,)`, class ids.
 
         Returns:
             The rows to train on and their class ids, the support set and the texts after it; and
             the peak learning rate.
 
         Raises:
-            ValueError: if the mapping cannot start in closed form.
+            ValueError: if the mapping cannot start in closed form, or embeddings and labels do not
+                fit the head.
         """
         _check_mapping(head.mapping)
-        embeddings = unit_rows(np.asarray(embeddings, dtype="float32"))
+        embeddings, labels = _checked_support(head, embeddings, labels)
+        embeddings = unit_rows(embeddings)
         start = self.support_start(embeddings, labels, head.text_embeddings)
         shots = len(labels) / len(np.unique(labels))
         share = self.text_share / shots
@@ -136,8 +139,6 @@ class AutoRecipe(TrainingRecipe):
         head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
         head.train_temperature = self.train_temperature
-        # A traced training step holds the old weights of the objective.
-        head.train_function = head.test_function = head.predict_function = None
         if not self.text_rows:
             return embeddings, labels, learning_rate
         return (
@@ -184,6 +185,38 @@ def _check_mapping(mapping: Any) -> None:
     )
 
 
+def _checked_support(
+    head: CMMClassifier, embeddings: Any, labels: Any
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    if not head.built:
+        raise ValueError(
+            "`head` must have class texts: use `CMMClassifier.from_text_embeddings` or "
+            "`assign_text_embeddings`. Received: an unbuilt head"
+        )
+    embeddings = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
+    ids = np.asarray(ops.convert_to_numpy(labels))
+    dim = head.text_prototypes.embeddings.shape[1]
+    if embeddings.ndim != 2 or embeddings.shape[1] != dim or not len(embeddings):
+        raise ValueError(
+            f"`embeddings` must have shape (images, {dim}), with one image or more. "
+            f"Received: an array of shape {embeddings.shape}"
+        )
+    if not np.isfinite(embeddings).all():
+        row = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0]
+        raise ValueError(f"`embeddings` must be finite numbers. Received: row {row} is not")
+    if ids.shape != (len(embeddings),) or ids.dtype.kind not in "iu":
+        raise ValueError(
+            f"`labels` must be class ids of shape ({len(embeddings)},), integers. "
+            f"Received: {ids.dtype} of shape {ids.shape}"
+        )
+    if ids.min() < 0 or ids.max() >= head.num_classes:
+        raise ValueError(
+            f"`labels` must lie from 0 to {head.num_classes - 1}. "
+            f"Received: from {ids.min()} to {ids.max()}"
+        )
+    return embeddings, ids.astype("int64")
+
+
 def _with_text_logits(
     start: SupportStart,
     images: npt.NDArray[np.floating[Any]],
@@ -202,11 +235,9 @@ def _with_text_logits(
     text_part = np.linalg.solve(start.transform, texts.T).T  # The map is symmetric.
     rows = scale * start.prototypes + (text_scale * lengths.mean()) * text_part
     new_scale = float(np.linalg.norm(rows, axis=1).mean())
-    centre = (mapped / lengths).mean(axis=0)
-    centre /= np.linalg.norm(centre)
+    centre = unit_rows(unit_rows(mapped).mean(axis=0))
     along = (rows @ centre)[:, None]
     across = rows - along * centre
-    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)
     cosine = np.clip(along / new_scale, -1.0, 1.0)
-    prototypes = cosine * centre + np.sqrt(1 - cosine**2) * across
+    prototypes = cosine * centre + np.sqrt(1 - cosine**2) * unit_rows(across)
     return prototypes.astype("float32"), new_scale

@@ -38,8 +38,8 @@ def support_start(
     gap between the modalities drops out, and one image a class is enough.
 
     The map is the inverse square root of the covariance of the images around these means. What few
-    images cannot tell is shrunk towards the identity, halfway between the intensity of Ledoit and
-    Wolf and `dim / (dim + images - 1)`, that of Wang et al.
+    images cannot tell is shrunk towards the identity, by `dim / (dim + images - 1)` as Wang et al.
+    do.
 
     Args:
         embeddings: `(images, dim)`, rows of unit length.
@@ -59,14 +59,9 @@ def support_start(
         ((8, 8), (3, 8))
 
     References:
-        - Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
-          2004.
-        - Wang et al., "A Hard-to-Beat Baseline for Training-free CLIP-based Adaptation", ICLR 2024,
-          arXiv:2402.04087.
+        Wang et al., "A Hard-to-Beat Baseline for Training-free CLIP-based Adaptation", ICLR 2024,
+        arXiv:2402.04087.
     """
-    # Keras has no use for scikit-learn, which takes a second to import.
-    from sklearn.covariance import ledoit_wolf_shrinkage
-
     images = np.asarray(embeddings, dtype="float64")
     texts = np.asarray(text_embeddings, dtype="float64")
     num_classes, dim = texts.shape
@@ -89,8 +84,7 @@ def support_start(
     covariance = residuals.T @ residuals / len(images)
     variance = np.trace(covariance) / dim
     if variance > 1e-12:
-        shrinkage = 0.5 * ledoit_wolf_shrinkage(residuals, assume_centered=True)
-        shrinkage += 0.5 * dim / (dim + len(images) - 1)
+        shrinkage = dim / (dim + len(images) - 1)
         values, vectors = np.linalg.eigh(
             (1 - shrinkage) * covariance + shrinkage * variance * np.eye(dim)
         )

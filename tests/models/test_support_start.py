@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from sklearn.covariance import ledoit_wolf
 
 from keras_cmm.models.support_start import support_start
 
@@ -30,8 +29,7 @@ def naive_start(images, labels, texts, prior_shots):
     means = np.array(means)
     residuals = np.array([x - means[y] for x, y in zip(images, labels, strict=True)])
     covariance = sum(np.outer(r, r) for r in residuals) / len(images)
-    _, intensity = ledoit_wolf(residuals, assume_centered=True)
-    shrinkage = 0.5 * (intensity + DIM / (DIM + len(images) - 1))
+    shrinkage = DIM / (DIM + len(images) - 1)
     target = np.trace(covariance) / DIM
     shrunk = (1 - shrinkage) * covariance + shrinkage * target * np.eye(DIM)
     return means, shrunk / target
