@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -58,10 +59,13 @@ class ClassPrototypes(keras.layers.Layer):
         normalize: bool = True,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(num_classes, int) or num_classes < 1:
+        # Inputs and prototypes are not to be rounded to a half precision compute dtype first.
+        super().__init__(autocast=False, **kwargs)
+        # Also numpy's, which a count of labels often is.
+        received: Any = num_classes
+        if not isinstance(received, Integral) or received < 1:
             raise ValueError(f"`num_classes` must be an int >= 1. Received: {num_classes=}")
-        self.num_classes = num_classes
+        self.num_classes = int(received)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         self.normalize = normalize
         self.supports_masking = True
@@ -99,11 +103,19 @@ class ClassPrototypes(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the prototypes for inputs of `input_shape`."""
+        dim = input_shape[-1]
+        if dim is None:
+            raise ValueError(
+                "The last axis of the input of `ClassPrototypes` must have a known size. "
+                f"Received: input_shape={input_shape}"
+            )
         self.embeddings = self.add_weight(
             name="embeddings",
-            shape=(self.num_classes, input_shape[-1]),
+            shape=(self.num_classes, dim),
             initializer=self.embeddings_initializer,
+            autocast=False,
         )
+        self.input_spec = keras.layers.InputSpec(min_ndim=1, axes={-1: dim})
 
     def call(self, inputs: Any) -> Any:
         """Returns the cosine of `inputs`, `(..., dim)`, to each prototype."""

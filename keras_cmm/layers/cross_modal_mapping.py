@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -69,13 +70,13 @@ class CrossModalMapping(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("units", units), ("rank", rank)):
-            if value is not None and (not isinstance(value, int) or value < 1):
+            if value is not None and (not isinstance(value, Integral) or value < 1):
                 raise ValueError(f"`{name}` must be an int >= 1 or None. Received: {name}={value}")
-        self.units = units
+        self.units = None if units is None else int(units)
         self.residual = residual
         self.use_bias = use_bias
         self.normalize = normalize
-        self.rank = rank
+        self.rank = None if rank is None else int(rank)
         self.kernel_initializer = (
             None if kernel_initializer is None else initializers.get(kernel_initializer)
         )
@@ -121,6 +122,7 @@ class CrossModalMapping(keras.layers.Layer):
             )
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
+        self.input_spec = keras.layers.InputSpec(min_ndim=1, axes={-1: dim})
 
     def _identity_start(self) -> str:
         if self.residual:

@@ -74,13 +74,13 @@ class CrossModalTripletLoss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
-        if not isinstance(margin, int | float) or not margin >= 0:
+        if not isinstance(margin, int | float | np.number) or not margin >= 0:
             raise ValueError(f"`margin` must be a float >= 0. Received: {margin=}")
         if distance not in _DISTANCES:
             raise ValueError(f"`distance` must be one of {_DISTANCES}. Received: {distance=}")
         if negatives not in _NEGATIVES:
             raise ValueError(f"`negatives` must be one of {_NEGATIVES}. Received: {negatives=}")
-        self.margin = margin
+        self.margin = float(margin)
         self.distance = distance
         self.negatives = negatives
         self.duplicate_groups = (
@@ -91,7 +91,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
         grouped = [class_id for group in self.duplicate_groups or [] for class_id in group]
         if len(grouped) != len(set(grouped)):
             raise ValueError(
-                "`duplicate_groups` must be disjoint; merge groups that share a class. "
+                "`duplicate_groups` must be disjoint, with each class once; merge what overlaps. "
                 f"Received: {duplicate_groups=}"
             )
 
@@ -112,7 +112,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
             terms = ops.where(wrong, self._hinge(positive, similarities), 0.0)
             count = ops.sum(ops.cast(wrong, "float32"), axis=-1)
             return ops.sum(terms, axis=-1) / ops.maximum(count, 1.0)
-        chosen = self._negative_class(ops.stop_gradient(similarities), positive, wrong)[:, None]
+        chosen = self._negative_class(similarities, positive, wrong)[:, None]
         hinge = self._hinge(positive, ops.take_along_axis(similarities, chosen, axis=-1))
         # A sample whose every other class is a duplicate has no negative: its loss is 0.
         hinge = ops.where(ops.take_along_axis(wrong, chosen, axis=-1), hinge, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import inspect
 from typing import Any
 
 import keras
@@ -15,8 +15,36 @@ from keras_cmm.losses import CrossModalTripletLoss
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
 from keras_cmm.models.training_recipe import TrainingRecipe
 
-# What `AutoRecipe` and calibration set, without which the weights are another classifier.
-_FITTED = ("alpha", "logit_scale", "clip_weight", "temperature")
+
+class _Number:
+    """A number that fitting may set: a weight, so that it is saved and traced as one."""
+
+    def __init__(self, zero: bool = False) -> None:
+        self._zero = zero
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
+        # The digits of float32: 0.1 stays 0.1.
+        return float(str(np.float32(ops.convert_to_numpy(self.weight(model)))))
+
+    def __set__(self, model: Any, value: Any) -> None:
+        is_number = isinstance(value, int | float | np.number)
+        if not is_number or not (value > 0 or (self._zero and value == 0)):
+            least = "a float >= 0" if self._zero else "a float > 0"
+            raise ValueError(f"`{self._name}` must be {least}. Received: {self._name}={value!r}")
+        if not hasattr(model, f"_{self._name}"):
+            weight = model.add_weight(
+                shape=(), name=self._name, trainable=False, dtype="float32", autocast=False
+            )
+            setattr(model, f"_{self._name}", weight)
+        self.weight(model).assign(value)
+
+    def weight(self, model: Any) -> Any:
+        return getattr(model, f"_{self._name}")
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
@@ -75,6 +103,13 @@ class CMMClassifier(keras.Model):
           The defaults of `alpha`, `triplet_weight` and the margin are this project's.
     """
 
+    alpha = _Number(zero=True)
+    logit_scale = _Number()
+    clip_weight = _Number(zero=True)
+    triplet_weight = _Number(zero=True)
+    temperature = _Number()
+    train_temperature = _Number()
+
     def __init__(
         self,
         num_classes: int,
@@ -94,20 +129,6 @@ class CMMClassifier(keras.Model):
         super().__init__(autocast=False, **kwargs)
         if not isinstance(num_classes, int | np.integer) or num_classes < 2:
             raise ValueError(f"`num_classes` must be an int >= 2. Received: {num_classes=}")
-        if not alpha >= 0:
-            raise ValueError(f"`alpha` must be a float >= 0. Received: {alpha=}")
-        if not logit_scale > 0:
-            raise ValueError(f"`logit_scale` must be a float > 0. Received: {logit_scale=}")
-        if not clip_weight >= 0:
-            raise ValueError(f"`clip_weight` must be a float >= 0. Received: {clip_weight=}")
-        if not triplet_weight >= 0:
-            raise ValueError(f"`triplet_weight` must be a float >= 0. Received: {triplet_weight=}")
-        if not temperature > 0:
-            raise ValueError(f"`temperature` must be a float > 0. Received: {temperature=}")
-        if not train_temperature > 0:
-            raise ValueError(
-                f"`train_temperature` must be a float > 0. Received: {train_temperature=}"
-            )
         self.num_classes = int(num_classes)
         self.alpha = alpha
         self.logit_scale = logit_scale
@@ -193,29 +214,37 @@ class CMMClassifier(keras.Model):
         """
         text_embeddings = _as_text_embeddings(text_embeddings)
         dim = text_embeddings.shape[1]
-        self._check_text_embeddings_shape(text_embeddings.shape)
+        if self.built:
+            dim = self.text_prototypes.embeddings.shape[1]
+        if text_embeddings.shape != (self.num_classes, dim):
+            raise ValueError(
+                f"`text_embeddings` must have shape ({self.num_classes}, {dim}): one row a class, "
+                "as wide as the image embeddings. "
+                f"Received: an array of shape {text_embeddings.shape}"
+            )
         if not self.built:
             self.build((None, dim))
         lengths = np.linalg.norm(text_embeddings, axis=-1, keepdims=True)
         self.text_prototypes.embeddings.assign(text_embeddings / np.maximum(lengths, 1e-6))
         self.prototypes.embeddings.assign(text_embeddings)
         if self._finds_duplicate_groups:
-            self.triplet_loss.duplicate_groups = find_duplicate_groups(text_embeddings) or None
-            # A traced training or evaluation step holds the old groups.
-            self.train_function = self.test_function = None
+            self._set_duplicate_groups(find_duplicate_groups(text_embeddings))
 
     @property
     def text_embeddings(self) -> npt.NDArray[np.float32]:
         """The frozen text embeddings of the classes, `(num_classes, dim)`, of unit length."""
         return np.array(ops.convert_to_numpy(self.text_prototypes.embeddings))
 
-    def _check_text_embeddings_shape(self, shape: tuple[int, ...]) -> None:
-        dim = self.text_prototypes.embeddings.shape[1] if self.built else shape[1]
-        if shape != (self.num_classes, dim):
-            raise ValueError(
-                f"`text_embeddings` must have shape ({self.num_classes}, {dim}): one row a class, "
-                f"as wide as the image embeddings. Received: an array of shape {shape}"
-            )
+    def _set_duplicate_groups(self, groups: list[list[int]]) -> None:
+        if groups == (self.triplet_loss.duplicate_groups or []):
+            return
+        self.triplet_loss.duplicate_groups = groups or None
+        # Traced steps hold the old groups. Set to None, they would leave a running `fit`, whose
+        # callback loads weights, with nothing to call.
+        if self.train_function is not None:
+            self.make_train_function(force=True)
+        if self.test_function is not None:
+            self.make_test_function(force=True)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the weights for inputs of `input_shape`, `(batch, dim)`."""
@@ -249,9 +278,13 @@ class CMMClassifier(keras.Model):
             optimizer: a Keras optimizer, or `"auto"` for AdamW with learning rate 1e-3 and weight
                 decay 0.01.
             loss: a loss of `(y_true, logits)`, or `"auto"` for cross-entropy with class ids. Give
-                `keras.losses.CategoricalCrossentropy(from_logits=True)` for one-hot labels.
+                `keras.losses.CategoricalCrossentropy(from_logits=True)` for one-hot labels. A
+                name, such as `"categorical_crossentropy"`, means a loss of probabilities.
             metrics: a list of metrics, or `"auto"` for accuracy (top-1).
             **kwargs: the other arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: if `loss` is one of probabilities.
         """
         if isinstance(optimizer, str) and optimizer == "auto":
             recipe = TrainingRecipe()
@@ -260,6 +293,7 @@ class CMMClassifier(keras.Model):
             )
         if isinstance(loss, str) and loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        refuse_loss_of_probabilities(loss)
         if isinstance(metrics, str) and metrics == "auto":
             metrics = ["accuracy"]
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -286,12 +320,12 @@ class CMMClassifier(keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the fused logits, `(batch, num_classes)`, of image embeddings."""
         similarities = self.similarities(inputs, training=training)
-        clip_logits = (self.logit_scale * self.clip_weight) * self.text_prototypes(inputs)
-        logits = clip_logits + (self.logit_scale * self.alpha) * similarities
-        # `compute_loss` needs the similarities again. JAX's arrays take no attribute; there XLA
-        # merges the second computation with this one, unless the mapping is random (dropout).
-        with contextlib.suppress(AttributeError):
-            logits._cmm_similarities = similarities
+        clip_logits = self._clip_weight * self.text_prototypes(inputs)
+        logits = self._logit_scale * (clip_logits + self._alpha * similarities)
+        if training:
+            # For `compute_loss`: a second call would draw a random mapping (dropout) anew, and
+            # update one that has a state twice. Not by `self._x = ...`, which Keras would track.
+            self.__dict__["_last_training_call"] = (logits, similarities)
         return logits
 
     def probabilities(self, logits: Any) -> Any:
@@ -303,7 +337,7 @@ class CMMClassifier(keras.Model):
         Returns:
             Tensor of the same shape; each row sums to 1.
         """
-        return ops.softmax(ops.cast(logits, "float32") / self.temperature, axis=-1)
+        return ops.softmax(ops.cast(logits, "float32") / self._temperature, axis=-1)
 
     def compute_loss(
         self,
@@ -314,15 +348,15 @@ class CMMClassifier(keras.Model):
         training: bool = True,
     ) -> Any:
         """Returns the compiled loss plus `triplet_weight` times the triplet loss."""
-        logits = y_pred / self.train_temperature if training else y_pred
+        logits = y_pred / self._train_temperature if training else y_pred
         loss = super().compute_loss(x, y, logits, sample_weight, training)
-        similarities = getattr(y_pred, "_cmm_similarities", None)
-        if similarities is None:
+        last_logits, similarities = self.__dict__.pop("_last_training_call", (None, None))
+        if last_logits is not y_pred:
             similarities = self.similarities(x, training=training)
         triplet = self.triplet_loss(y, similarities, sample_weight=sample_weight)
         cross_entropy = loss - sum(self.losses)
         self._loss_parts.update_state(cross_entropy, triplet, ops.shape(y_pred)[0])
-        return loss + self.triplet_weight * triplet
+        return loss + self._triplet_weight * triplet
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns `(batch, num_classes)` for an input of shape `(batch, dim)`."""
@@ -330,6 +364,11 @@ class CMMClassifier(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights."""
+        triplet_loss = self.triplet_loss
+        if self._finds_duplicate_groups:
+            # They belong to the texts, and are saved with them.
+            loss_config = {**triplet_loss.get_config(), "duplicate_groups": None}
+            triplet_loss = triplet_loss.from_config(loss_config)
         config = super().get_config()
         config.update(
             {
@@ -338,47 +377,62 @@ class CMMClassifier(keras.Model):
                 "alpha": self.alpha,
                 "logit_scale": self.logit_scale,
                 "clip_weight": self.clip_weight,
-                "triplet_loss": keras.saving.serialize_keras_object(self.triplet_loss),
+                "triplet_loss": keras.saving.serialize_keras_object(triplet_loss),
                 "triplet_weight": self.triplet_weight,
-                "train_prototypes": self.train_prototypes,
+                "train_prototypes": self.prototypes.trainable,
                 "temperature": self.temperature,
                 "train_temperature": self.train_temperature,
-                "finds_duplicate_groups": self._finds_duplicate_groups,
             }
         )
         return config
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves, beside the weights, the numbers that fitting sets."""
+        """Saves, beside the weights, which classes share one text."""
         super().save_own_variables(store)
-        for name in _FITTED:
-            store[name] = np.asarray(getattr(self, name), dtype="float64")
+        if self._finds_duplicate_groups:
+            group_of = np.arange(self.num_classes)
+            for group in self.triplet_loss.duplicate_groups or []:
+                group_of[group] = group[0]
+            store["duplicate_group_of_class"] = group_of
 
     def load_own_variables(self, store: Any) -> None:
         """Restores what `save_own_variables` saved."""
         weights = {name: store[name] for name in store.keys()}  # noqa: SIM118, a store of Keras
-        for name in _FITTED:
-            # Files of earlier versions have them in the configuration alone.
-            if name in weights:
-                setattr(self, name, float(np.asarray(weights.pop(name))))
+        group_of = weights.pop("duplicate_group_of_class", None)
+        if self._finds_duplicate_groups and group_of is not None:
+            group_of = np.asarray(group_of)
+            repeated = np.flatnonzero(np.bincount(group_of) > 1)
+            groups = [np.flatnonzero(group_of == group).tolist() for group in repeated]
+            self._set_duplicate_groups(groups)
         super().load_own_variables(weights)
-        # Traced functions hold the old numbers.
-        self.train_function = self.test_function = self.predict_function = None
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> CMMClassifier:
         """Builds a classifier from what `get_config` returned."""
         config = dict(config)
-        finds_duplicate_groups = config.pop("finds_duplicate_groups", None)
         for name in ("mapping", "triplet_loss"):
             config[name] = keras.saving.deserialize_keras_object(
                 config[name], custom_objects=custom_objects
             )
-        model = cls(**config)
-        if finds_duplicate_groups is not None:
-            # The loss has groups by now, which are those of the old texts.
-            model._finds_duplicate_groups = finds_duplicate_groups
-        return model
+        return cls(**config)
+
+
+def refuse_loss_of_probabilities(loss: Any) -> None:
+    """Raises a ValueError for a Keras loss with `from_logits=False`: it would learn, but badly."""
+    try:
+        function = keras.losses.get(loss)
+    except ValueError:  # Several losses, or an unknown name: for Keras to say.
+        return
+    from_logits = getattr(function, "from_logits", None)
+    if inspect.isfunction(function):
+        parameter = inspect.signature(function).parameters.get("from_logits")
+        from_logits = parameter.default if parameter else None
+    if from_logits is False:
+        raise ValueError(
+            "`loss` must be one of logits, such as "
+            "`keras.losses.SparseCategoricalCrossentropy(from_logits=True)`. "
+            f"Received: {loss!r}, a loss of probabilities"
+        )
 
 
 def _as_text_embeddings(text_embeddings: Any) -> Any:
@@ -387,6 +441,13 @@ def _as_text_embeddings(text_embeddings: Any) -> Any:
         raise ValueError(
             "`text_embeddings` must have shape (classes, dim). "
             f"Received: an array of shape {text_embeddings.shape}"
+        )
+    lengths = np.linalg.norm(text_embeddings, axis=1)
+    unusable = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if unusable.size:
+        raise ValueError(
+            "`text_embeddings` must be finite numbers and no row all zeros. "
+            f"Received: row {unusable[0]} is not so"
         )
     return text_embeddings
 

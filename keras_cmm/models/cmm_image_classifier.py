@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +31,7 @@ from keras_cmm.clip import (
 )
 from keras_cmm.errors import InputError
 from keras_cmm.models.auto_recipe import AutoRecipe
-from keras_cmm.models.cmm_classifier import CMMClassifier
+from keras_cmm.models.cmm_classifier import CMMClassifier, refuse_loss_of_probabilities
 from keras_cmm.models.image_inputs import class_ids, is_dataset, iterate_images
 from keras_cmm.models.shuffled_batches import ShuffledBatches
 from keras_cmm.models.temperature import calibrated_temperature, held_out_rows
@@ -179,6 +181,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         Raises:
             InputError: if the preset cannot be loaded, or `class_names` is left out and the preset
                 is not of a saved classifier.
+
+        Warns:
+            UserWarning: if a saved classifier of just these classes is left aside for a new one.
         """
         if "num_classes" in kwargs:
             raise ValueError(
@@ -186,6 +191,13 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 f"Received: num_classes={kwargs['num_classes']}"
             )
         if class_names is not None:
+            class_names = _checked_class_names(class_names)
+            if _saved_class_names(preset) == class_names:
+                warnings.warn(
+                    f"{os.fspath(preset)}: makes a new classifier of the saved one's classes, "
+                    "which knows no image; leave out `class_names` to load the saved one.",
+                    stacklevel=2,
+                )
             model = load(preset, dtype=dtype)
             kind = _class_for(model.backbone, cls)
             return kind(model.backbone, class_names, make_preprocessor(model), **kwargs)
@@ -232,10 +244,15 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             optimizer: a Keras optimizer, or `"auto"` for `TrainingRecipe`: AdamW whose learning
                 rate falls along a cosine over the epochs of `fit`.
             loss: a loss of `(class ids, logits)`, or `"auto"` for cross-entropy. Labels reach it
-                as class ids, however they were given to `fit`.
+                as class ids, however they were given to `fit`. A name of a loss, such as
+                `"sparse_categorical_crossentropy"`, means one of probabilities.
             metrics: as of `CMMClassifier.compile`.
             **kwargs: the other arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: if `loss` is one of probabilities.
         """
+        refuse_loss_of_probabilities(loss)
         # The head is compiled when it is needed, and the arguments lie where saving does not look:
         # an optimizer that a new classifier has would be missed in the files of a saved one.
         self._compile_arguments = SimpleNamespace(
@@ -304,17 +321,21 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 augmented, through the backbone: tens of times slower.
             seed: int. Seed of the order of the samples.
             **kwargs: the other arguments of `keras.Model.fit`, such as `callbacks`, `verbose`,
-                `class_weight` and `sample_weight`. Callbacks see the head as their model. A sample
-                of weight 0 is left out; where the head starts depends on no other weight.
+                `class_weight` (by class id or name) and `sample_weight`. Callbacks see the head as
+                their model; what `ModelCheckpoint` saves is to be given as `head`. A sample of
+                weight 0 is left out; where the head starts depends on no other weight.
 
         Returns:
             Keras's `History`, with `loss`, `cross_entropy`, `triplet` and the metrics.
 
         Raises:
-            InputError: if an image or label cannot be used.
+            InputError: if an image, a label or a weight cannot be used.
+            ValueError: if a number is out of range.
         """
         _refuse_shuffle(kwargs)
+        self._check_class_order(x)
         if validation_data is not None:
+            self._check_class_order(validation_data)
             validation_data = self._embed_labelled(*_unpacked(validation_data))
         if augmentation is None:
             embeddings, labels = self._embed_labelled(x, y)
@@ -325,13 +346,14 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             raise ValueError(
                 "`validation_split` cannot be used with `augmentation`; give `validation_data`."
             )
+        recipe = self._recipe(batch_size, epochs)
+        self._check_class_weight(kwargs)
         images = list(iterate_images(x, y))
         labels = self._class_ids([label for _, label in images])
         weights = _sample_weights(kwargs, len(labels))
         if weights is not None:
             images = [image for image, weight in zip(images, weights, strict=True) if weight]
             labels, weights = labels[weights != 0], weights[weights != 0]
-        recipe = self._recipe(batch_size, epochs)
         learning_rate = recipe.learning_rate
         if self._starts_from_support:
             embeddings = self.embedder.embed([image for image, _ in images]).embeddings
@@ -375,33 +397,42 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             Keras's `History`.
 
         Raises:
-            InputError: if a label cannot be used, or there is not one for each embedding.
+            InputError: if an embedding, a label or a weight cannot be used, or there is not one
+                label for each embedding.
+            ValueError: if a number is out of range.
         """
         _refuse_shuffle(kwargs)
-        embeddings = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
+        recipe = self._recipe(batch_size, epochs)
+        self._check_class_weight(kwargs)
+        embeddings = self._checked_embeddings(embeddings)
         labels = self._class_ids(y)
         _check_one_label_each(embeddings, labels)
         weights = _sample_weights(kwargs, len(labels))
         rows = np.random.default_rng(seed).permutation(len(labels))
         if weights is not None:
             rows = rows[weights[rows] != 0]
-        held_out = int(len(rows) * kwargs.pop("validation_split", 0.0))
+        split = kwargs.pop("validation_split", 0.0)
+        if not 0 <= split < 1:
+            raise ValueError(f"`validation_split` must be a float >= 0 and < 1. Received: {split}")
+        held_out = int(len(rows) * split)
         if held_out and validation_data is None:
             # Drawn: at the end, where Keras takes it, class-sorted data has its last classes.
             validation_data = (embeddings[rows[:held_out]], labels[rows[:held_out]])
             rows = rows[held_out:]
         elif validation_data is not None:
-            if not isinstance(validation_data, tuple):
+            if not isinstance(validation_data, tuple | list):
                 raise InputError(
                     "`validation_data` must be a tuple (embeddings, labels). "
                     f"Received: a {type(validation_data).__name__}"
                 )
             rows_to_validate, their_labels = _unpacked(validation_data)
-            validation_data = (rows_to_validate, self._class_ids(their_labels))
+            validation_data = (
+                self._checked_embeddings(rows_to_validate),
+                self._class_ids(their_labels),
+            )
             _check_one_label_each(*validation_data)
         embeddings, labels = embeddings[rows], labels[rows]
         weights = None if weights is None else weights[rows]
-        recipe = self._recipe(batch_size, epochs)
         learning_rate = recipe.learning_rate
         if self._starts_from_support:
             if validation_data is None:
@@ -545,6 +576,18 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         model._starts_from_support = starts_from_support
         return model
 
+    def save_own_variables(self, store: Any) -> None:
+        """Saves whether the first `fit` is still to come."""
+        super().save_own_variables(store)
+        store["starts_from_support"] = np.asarray(self._starts_from_support)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Restores what `save_own_variables` saved."""
+        weights = {name: store[name] for name in store.keys()}  # noqa: SIM118, a store of Keras
+        # With the weights of a trained head, `fit` goes on from there.
+        self._starts_from_support = bool(np.asarray(weights.pop("starts_from_support")))
+        super().load_own_variables(weights)
+
     def _clip_model(self) -> CLIPModel:
         if self.preprocessor is None:
             raise ValueError(
@@ -563,6 +606,50 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         if not len(ids):
             raise InputError("there must be at least one labelled image. Received: none")
         return ids
+
+    def _checked_embeddings(self, embeddings: Any) -> npt.NDArray[np.float32]:
+        embeddings = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
+        dim = self.head.text_prototypes.embeddings.shape[1]
+        if embeddings.ndim != 2 or embeddings.shape[1] != dim:
+            raise InputError(
+                f"embeddings must have shape (images, {dim}), as `embed` returns them. "
+                f"Received: an array of shape {embeddings.shape}"
+            )
+        if not np.isfinite(embeddings).all():
+            raise InputError("embeddings must be finite numbers. Received: some are not")
+        return embeddings
+
+    def _check_class_weight(self, arguments: dict[str, Any]) -> None:
+        """Brings the `class_weight` of `fit` to class ids: Keras ignores keys that are none."""
+        given = arguments.get("class_weight")
+        if given is None:
+            return
+        if not isinstance(given, Mapping):
+            raise InputError(
+                "`class_weight` must be a dict of class ids or names to weights. "
+                f"Received: {given!r}"
+            )
+        names = {name: index for index, name in enumerate(self.class_names)}
+        weights = {names.get(key, key): weight for key, weight in given.items()}
+        unknown = [key for key in weights if key not in range(self.num_classes)]
+        if unknown:
+            raise InputError(
+                "the keys of `class_weight` must be class names or class ids from 0 to "
+                f"{self.num_classes - 1}. Received: {unknown[0]!r}"
+            )
+        arguments["class_weight"] = weights
+
+    def _check_class_order(self, dataset: Any) -> None:
+        """Refuses a data set whose class ids count the same names in another order."""
+        names = getattr(dataset, "class_names", None)
+        if names is None or list(names) == list(self.class_names):
+            return
+        if sorted(names) == sorted(self.class_names):
+            raise InputError(
+                "the data set's class ids count its `class_names` in another order than the "
+                "classifier's; give `class_names` in the order of the data set. "
+                f"Received: {list(names)[:3]}... and {list(self.class_names)[:3]}..."
+            )
 
     def _embed(self, x: Any, y: Any = None) -> tuple[npt.NDArray[np.float32], list[Any]]:
         labels: list[Any] = []
@@ -697,9 +784,16 @@ class _AugmentedBatches(ShuffledBatches):
 
 
 def _checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
-        raise InputError(f"`class_names` must be a list of strings. Received: {class_names!r}")
+    if isinstance(class_names, str | Set):
+        raise InputError(
+            "`class_names` must be a list of strings, whose order is that of the class ids. "
+            f"Received: {class_names!r}"
+        )
     names = tuple(class_names)
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise InputError(
+            f"`class_names` must be a list of strings, none blank. Received: {list(names)!r}"
+        )
     if len(names) < 2:
         raise InputError(f"`class_names` must have two names or more. Received: {list(names)}")
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -738,6 +832,14 @@ def _is_saved_classifier(folder: Path) -> bool:
     return task.is_file() and CMMImageClassifier.__name__ in task.read_text(encoding="utf-8")
 
 
+def _saved_class_names(preset: str | os.PathLike[str]) -> tuple[str, ...] | None:
+    path = preset_path(preset)
+    if "://" in path or not _is_saved_classifier(Path(path)):
+        return None
+    task = json.loads(Path(path, "task.json").read_text(encoding="utf-8"))
+    return tuple(task["config"]["class_names"])
+
+
 def _refuse_shuffle(arguments: Mapping[str, Any]) -> None:
     if "shuffle" in arguments:
         raise ValueError("samples are always shuffled, by `seed`; leave out `shuffle`.")
@@ -748,11 +850,16 @@ def _sample_weights(arguments: dict[str, Any], samples: int) -> npt.NDArray[Any]
     weights = arguments.pop("sample_weight", None)
     if weights is None:
         return None
-    weights = np.asarray(weights)
+    weights = np.asarray(ops.convert_to_numpy(weights))
     if weights.shape != (samples,) or not weights.any():
         raise InputError(
             f"`sample_weight` must be one weight for each of the {samples} samples, not all 0. "
             f"Received: shape {weights.shape}, {np.count_nonzero(weights)} not 0"
+        )
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise InputError(
+            "`sample_weight` must hold finite numbers >= 0. "
+            f"Received: from {weights.min()} to {weights.max()}"
         )
     return weights
 
@@ -781,10 +888,10 @@ def _started(
 
 
 def _unpacked(data: Any) -> tuple[Any, Any]:
-    if not isinstance(data, tuple):
+    if not isinstance(data, tuple | list):
         return data, None
     if len(data) != 2:
         raise InputError(
             f"`validation_data` must be (images, labels) or a data set. Received: {len(data)} parts"
         )
-    return data
+    return data[0], data[1]

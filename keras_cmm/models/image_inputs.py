@@ -33,10 +33,8 @@ def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
         raise InputError("`y` must be left out where `x` is a data set that yields its own labels.")
     for element in _elements(x):
         images, labels = _split(element)
-        if _is_one_image(images):
-            yield images, labels
-        else:
-            yield from _paired(images, labels)
+        pairs = [(images, labels)] if _is_one_image(images) else _paired(images, labels)
+        yield from ((_file_or_image(image), label) for image, label in pairs)
 
 
 def is_dataset(x: Any) -> bool:
@@ -143,6 +141,13 @@ def _is_one_image(images: Any) -> bool:
         return True
     # An element of a data set that holds an encoded image is a scalar.
     return hasattr(images, "shape") and not len(images.shape)
+
+
+def _file_or_image(image: Any) -> Any:
+    # TensorFlow's texts are bytes: the name of a file, or what is in one.
+    if isinstance(image, bytes) and os.path.isfile(image):  # noqa: PTH113, Path's raises if long
+        return os.fsdecode(image)
+    return image
 
 
 def _to_numpy_batch(images: Any) -> Any:

@@ -44,6 +44,18 @@ class TrainingRecipe:
     batch_size: int = 256
     max_steps: int | None = None
 
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("min_steps", 0), ("max_steps", 1)):
+            value = getattr(self, name)
+            if name == "max_steps" and value is None:
+                continue
+            if not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"`{name}` must be an int >= {least}. Received: {name}={value!r}")
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float | np.number) or not value >= 0:
+                raise ValueError(f"`{name}` must be a float >= 0. Received: {name}={value!r}")
+
     def epochs_for(self, num_samples: int) -> int:
         """Returns the number of epochs for a support set of `num_samples` rows."""
         return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(num_samples)))

@@ -173,6 +173,30 @@ def test_bad_number_of_classes(num_classes):
         ClassPrototypes(num_classes)
 
 
+def test_numpy_counts_are_ints_too():
+    layer = ClassPrototypes(np.int64(CLASSES))
+    assert type(layer.num_classes) is int
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("length", [1e6, 1e-5])
+def test_half_precision_rounds_no_prototype(dtype, length):
+    """Only directions count, also of prototypes beyond what half precision can hold."""
+    layer = ClassPrototypes.from_embeddings(length * EMBEDDINGS, dtype=dtype)
+    rows = random_rows(5, DIM)
+    expected = [[naive_cosine(row, prototype) for prototype in EMBEDDINGS] for row in rows]
+    cosines = ops.convert_to_numpy(ops.cast(layer(rows), "float32"))
+    np.testing.assert_allclose(cosines, expected, atol=5e-3 if "b" in dtype else 5e-4)
+
+
+def test_another_width_is_refused():
+    layer = ClassPrototypes.from_embeddings(EMBEDDINGS)
+    with pytest.raises(ValueError, match=f"expected axis -1 of input shape to have value {DIM}"):
+        layer(random_rows(2, DIM + 1))
+    with pytest.raises(ValueError, match="must have a known size"):
+        ClassPrototypes(CLASSES).build((None, None))
+
+
 @pytest.mark.parametrize("shape", [(DIM,), (2, CLASSES, DIM)])
 def test_bad_embeddings(shape):
     with pytest.raises(ValueError, match=r"must have shape \(classes, dim\). Received: .* shape"):

@@ -130,13 +130,18 @@ def test_a_zero_row_harms_no_weight():
         assert np.isfinite(ops.convert_to_numpy(weight)).all()
 
 
-@pytest.mark.parametrize(("rank", "dim"), [(None, DIM), (2, DIM)])
-def test_regularizer(rank, dim):
+def test_another_width_is_refused():
+    with pytest.raises(ValueError, match=f"expected axis -1 of input shape to have value {DIM}"):
+        built_layer()(random_rows(2, DIM + 1))
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_regularizer(rank):
     layer = built_layer(rank=rank, kernel_regularizer=keras.regularizers.L2(0.1))
     kernels = [weight for weight in layer.weights if "kernel" in weight.name]
     assert len(kernels) == (1 if rank is None else 2)
     expected = 0.1 * sum((ops.convert_to_numpy(kernel) ** 2).sum() for kernel in kernels)
-    layer(random_rows(2, dim))
+    layer(random_rows(2, DIM))
     total = sum(float(ops.convert_to_numpy(loss)) for loss in layer.losses)
     assert total == pytest.approx(float(expected), rel=1e-5)
 

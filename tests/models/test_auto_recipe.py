@@ -91,10 +91,37 @@ def test_alpha_counts_in_a_head_that_predicted_before():
     assert np.abs(after - before).max() > 1.0
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES[:, 1:], LABELS, r"`embeddings` must have shape \(images, "),
+        (IMAGES * np.nan, LABELS, "`embeddings` must be finite numbers. Received: row 0"),
+        (IMAGES, LABELS[1:], r"`labels` must be class ids of shape \(16,\)"),
+        (IMAGES, LABELS.astype("float32"), "Received: float32"),
+        (IMAGES, LABELS - 1, "Received: from -1 to 2"),
+    ],
+)
+def test_support_sets_that_cannot_be_used(images, labels, message):
+    head = make_head()
+    before = head.get_weights()
+    with pytest.raises(ValueError, match=message):
+        AutoRecipe().start(head, images, labels)
+    for weight, value in zip(head.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+
+
+def test_a_row_of_zeros_harms_nothing():
+    images = IMAGES.copy()
+    images[0] = 0.0
+    head = make_head()
+    AutoRecipe().start(head, images, LABELS.tolist())
+    assert np.isfinite(head.predict(images, verbose=0)).all()
+
+
 def test_without_text_rows():
     rows, labels, _ = replace(AutoRecipe(), text_rows=False).start(make_head(), IMAGES, LABELS)
     np.testing.assert_allclose(rows, IMAGES, atol=1e-6)
-    assert labels is LABELS
+    np.testing.assert_array_equal(labels, LABELS)
 
 
 def test_a_second_start_is_the_first_one_again():

@@ -44,7 +44,8 @@ def naive_similarities(model, images=IMAGES):
 
 def naive_logits(model, images=IMAGES):
     frozen = unit(images) @ unit(TEXTS).T
-    return model.logit_scale * (frozen + model.alpha * naive_similarities(model, images))
+    mapped = model.alpha * naive_similarities(model, images)
+    return model.logit_scale * (model.clip_weight * frozen + mapped)
 
 
 def naive_cross_entropies(logits, labels=LABELS):
@@ -375,11 +376,97 @@ def test_duplicate_texts_are_found():
     model = CMMClassifier.from_text_embeddings(texts, triplet_loss=CrossModalTripletLoss(0.3))
     assert model.triplet_loss.duplicate_groups == [[0, 2]]
     assert model.triplet_loss.margin == 0.3
-    # Of other texts, also after saving and loading.
+    # They are the texts': a classifier of the same settings finds its own.
     again = CMMClassifier.from_config(model.get_config())
-    assert again.triplet_loss.duplicate_groups == [[0, 2]]
+    assert again.triplet_loss.duplicate_groups is None
+    again.assign_text_embeddings(TEXTS[[1, 1, 2, 3]])
+    assert again.triplet_loss.duplicate_groups == [[0, 1]]
     again.assign_text_embeddings(TEXTS)
     assert again.triplet_loss.duplicate_groups is None
+
+
+def test_duplicate_texts_are_saved_with_the_weights(tmp_path):
+    repeated = CMMClassifier.from_text_embeddings(TEXTS[[0, 1, 0, 3]])
+    repeated.compile(metrics=None)
+    expected = repeated.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
+    repeated.save_weights(tmp_path / "repeated.weights.h5")
+    model = CMMClassifier.from_text_embeddings(TEXTS)
+    model.compile(metrics=None)
+    model.evaluate(IMAGES, LABELS, verbose=0)  # Traces a step without groups.
+    model.save_weights(tmp_path / "different.weights.h5")
+    model.load_weights(tmp_path / "repeated.weights.h5")
+    assert model.triplet_loss.duplicate_groups == [[0, 2]]
+    got = model.evaluate(IMAGES, LABELS, verbose=0, return_dict=True)
+    assert got["triplet"] == pytest.approx(expected["triplet"], rel=1e-5)
+    repeated.load_weights(tmp_path / "different.weights.h5")
+    assert repeated.triplet_loss.duplicate_groups is None
+
+
+def test_a_callback_may_load_weights(tmp_path):
+    """Keras's BackupAndRestore does, and continues after the epochs that were finished."""
+
+    def fit(epochs, *callbacks):
+        model = CMMClassifier.from_text_embeddings(TEXTS[[0, 1, 0, 3]], alpha=0.5)
+        model.compile(metrics=None)
+        backup = keras.callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
+        return model, model.fit(
+            IMAGES, LABELS, epochs=epochs, callbacks=[backup, *callbacks], verbose=0
+        )
+
+    class AnotherAlpha(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.alpha = 0.25
+
+    fit(2, AnotherAlpha())
+    model, history = fit(4)
+    assert history.epoch == [2, 3]
+    assert model.alpha == 0.25
+    assert model.triplet_loss.duplicate_groups == [[0, 2]]
+
+
+@pytest.mark.parametrize("name", ["alpha", "logit_scale", "clip_weight"])
+def test_numbers_that_are_set_count_at_once(name):
+    model = make_model()
+    before = model.predict(IMAGES, verbose=0)
+    setattr(model, name, 0.1)
+    assert getattr(model, name) == 0.1
+    after = model.predict(IMAGES, verbose=0)
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_allclose(after, naive_logits(model), rtol=1e-4, atol=1e-4)
+
+
+def test_numbers_go_with_the_weights():
+    model = CMMClassifier.from_text_embeddings(TEXTS, alpha=0.3, temperature=2.0)
+    again = CMMClassifier.from_text_embeddings(TEXTS)
+    again.set_weights(model.get_weights())
+    assert (again.alpha, again.temperature) == (0.3, 2.0)
+    np.testing.assert_array_equal(
+        again.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
+    )
+    with pytest.raises(ValueError, match=r"`alpha` must be a float >= 0. Received: alpha=-1"):
+        again.alpha = -1
+    with pytest.raises(ValueError, match=r"`alpha` must be a float >= 0. Received: alpha='1'"):
+        CMMClassifier(4, alpha="1")
+
+
+def test_frozen_prototypes_stay_frozen():
+    model = CMMClassifier.from_text_embeddings(TEXTS)
+    model.prototypes.trainable = False
+    again = CMMClassifier.from_config(model.get_config())
+    again.assign_text_embeddings(TEXTS)
+    assert len(again.trainable_weights) == len(model.trainable_weights) == 1
+
+
+def test_a_step_updates_the_state_of_a_mapping_once():
+    normalization = keras.layers.BatchNormalization(momentum=0.5)
+    model = CMMClassifier.from_text_embeddings(
+        TEXTS, mapping=keras.Sequential([normalization, CrossModalMapping()])
+    )
+    model.compile(optimizer=keras.optimizers.SGD(0.0), metrics=None)
+    model.fit(IMAGES, LABELS, batch_size=ROWS, verbose=0)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(normalization.moving_mean), 0.5 * IMAGES.mean(axis=0), atol=1e-5
+    )
 
 
 def test_clip_weight():

@@ -111,7 +111,7 @@ def test_the_backbone_is_frozen(model):
 
 
 def test_fit_shuffles(model, monkeypatch):
-    """keras-hub never shuffles: trap 2 in our notes. Batches must mix the sorted classes."""
+    """keras-hub never shuffles. Batches must mix the sorted classes."""
     batches = []
     train_on = model.head.compute_loss
 
@@ -521,8 +521,8 @@ def test_embeddings_need_one_label_each(model):
         model.fit_embeddings(rows, labels, validation_data=(rows[1:], labels))
     with pytest.raises(InputError, match="3 parts"):
         model.fit_embeddings(rows, labels, validation_data=(rows, labels, labels))
-    with pytest.raises(InputError, match="Received: a list"):
-        model.fit_embeddings(rows, labels, validation_data=[rows, labels])
+    with pytest.raises(InputError, match="Received: a ndarray"):
+        model.fit_embeddings(rows, labels, validation_data=rows)
 
 
 def test_weights_alone_restore_a_fitted_classifier(trained, tiny_preset, tmp_path):
@@ -533,6 +533,64 @@ def test_weights_alone_restore_a_fitted_classifier(trained, tiny_preset, tmp_pat
     again.load_weights(tmp_path / "model.weights.h5")
     np.testing.assert_allclose(again.predict(images), trained.predict(images), atol=1e-4)
     assert again.head.temperature == trained.head.temperature
+    # And `fit` goes on from there, while the weights of a new classifier leave it to be started.
+    again.fit(*make_images(), epochs=1, verbose=0)
+    assert type(again.recipe_) is TrainingRecipe
+    new = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    new.save_weights(tmp_path / "new.weights.h5")
+    new.load_weights(tmp_path / "new.weights.h5")
+    new.fit(*make_images(), epochs=1, verbose=0)
+    assert type(new.recipe_) is AutoRecipe
+
+
+def test_naming_the_classes_of_a_saved_classifier_warns(trained, tmp_path):
+    trained.save_to_preset(str(tmp_path))
+    with pytest.warns(UserWarning, match="leave out `class_names` to load the saved one"):
+        CMMImageClassifier.from_preset(tmp_path, NAMES)
+
+
+def test_class_weight_by_name_or_id(model, tiny_preset):
+    def first_loss(**weights):
+        model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+        return model.fit(*make_images(), epochs=1, verbose=0, **weights).history["loss"]
+
+    by_id = first_loss(class_weight={0: 100.0, 1: 1.0, 2: 1.0})
+    assert first_loss(class_weight={"ant": 100.0, "bee": 1.0, "cat": 1.0}) == by_id
+    assert first_loss() != by_id
+    for unusable, message in (
+        ({"dog": 1.0}, "Received: 'dog'"),
+        ({17: 1.0}, "Received: 17"),
+        ("balanced", "must be a dict .* Received: 'balanced'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            model.fit(*make_images(), class_weight=unusable)
+
+
+def test_a_data_set_that_counts_its_classes_in_another_order_is_refused(model, tmp_path):
+    images, labels = make_images()
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / ["cat", "bee", "ant"][label]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    read = keras.utils.image_dataset_from_directory
+    model.fit(read(tmp_path, image_size=(32, 32), verbose=False), epochs=1, verbose=0)
+    other = read(tmp_path, class_names=["cat", "bee", "ant"], image_size=(32, 32), verbose=False)
+    with pytest.raises(InputError, match="in another order"):
+        model.fit(other)
+
+
+def test_tf_data_of_paths(model, tmp_path):
+    import tensorflow as tf
+
+    images, labels = make_images()
+    paths = [str(tmp_path / f"{number}.png") for number in range(len(images))]
+    for path, image in zip(paths, images, strict=True):
+        Image.fromarray(image).save(path)
+    dataset = tf.data.Dataset.from_tensor_slices((paths, labels))
+    for each in (dataset, dataset.batch(5)):
+        np.testing.assert_array_equal(model.predict(each), model.predict(images))
+    encoded = dataset.map(lambda path, label: (tf.io.read_file(path), label))
+    np.testing.assert_array_equal(model.predict(encoded.batch(5)), model.predict(images))
 
 
 def test_classes_that_share_a_text_are_never_negatives(tiny_preset):
@@ -548,6 +606,8 @@ def test_classes_that_share_a_text_are_never_negatives(tiny_preset):
         (["ant", "ant"], "Received twice: 'ant'"),
         ("ant", "a list of strings"),
         ([1, 2], "a list of strings"),
+        ({"ant", "bee"}, "whose order is that of the class ids"),
+        (["ant", " "], "none blank"),
     ],
 )
 def test_bad_class_names(tiny_preset, names, message):
@@ -572,6 +632,27 @@ def test_arguments_of_fit_that_make_no_sense(model):
         model.fit(x, y, validation_data=(x, y, np.ones(12)))
     with pytest.raises(ValueError, match="cannot be used with `augmentation`"):
         model.fit(x, y, validation_split=0.5, augmentation=keras.layers.RandomFlip())
+    for arguments in ({"epochs": 0}, {"epochs": 2.5}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=r"must be an int >= 1. Received: "):
+            model.fit(x, y, **arguments)
+    for split in (-0.5, 1.0):
+        with pytest.raises(ValueError, match="`validation_split` must be a float >= 0 and < 1"):
+            model.fit(x, y, validation_split=split)
+    for weight in (-1.0, np.nan):
+        with pytest.raises(InputError, match="`sample_weight` must hold finite numbers >= 0"):
+            model.fit(x, y, sample_weight=np.full(12, weight))
+    for loss in ("sparse_categorical_crossentropy", keras.losses.CategoricalCrossentropy()):
+        with pytest.raises(ValueError, match="must be one of logits"):
+            model.compile(loss=loss)
+
+
+def test_embeddings_that_cannot_be_used(model):
+    images, labels = make_images()
+    rows = model.embed(images)
+    with pytest.raises(InputError, match=rf"must have shape \(images, {DIM}\)"):
+        model.fit_embeddings(rows[:, 1:], labels)
+    with pytest.raises(InputError, match="must be finite"):
+        model.fit_embeddings(np.where(rows > 0, rows, np.nan), labels)
 
 
 def test_labels_are_asked_for(model):

@@ -22,6 +22,22 @@ def test_at_least_the_least_number_of_steps(rows, steps, epochs):
     assert epochs == recipe.epochs or (epochs - 1) * steps < recipe.min_steps
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("learning_rate", -1, "a float >= 0"),
+        ("weight_decay", float("nan"), "a float >= 0"),
+        ("epochs", 0, "an int >= 1"),
+        ("batch_size", 2.5, "an int >= 1"),
+        ("max_steps", 0, "an int >= 1"),
+        ("min_steps", -1, "an int >= 0"),
+    ],
+)
+def test_values_out_of_range(field, value, expected):
+    with pytest.raises(ValueError, match=f"`{field}` must be {expected}. Received: {field}="):
+        TrainingRecipe(**{field: value})
+
+
 def test_every_field_counts():
     recipe = TrainingRecipe(
         learning_rate=0.1, weight_decay=0.2, epochs=5, min_steps=7, batch_size=10
