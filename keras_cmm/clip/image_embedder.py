@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.clip._batched import Batched
 from keras_cmm.clip._embedding_buffer import EmbeddingBuffer
 from keras_cmm.clip._embedding_space import KEY_TYPE, EmbeddingSpace
 from keras_cmm.clip._encoders import VisionEncoder
@@ -23,7 +24,7 @@ from keras_cmm.clip._model_digest import ModelDigest
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding_store import EmbeddingStore
 from keras_cmm.clip.image_preprocessor import ImagePreprocessor
-from keras_cmm.clip.image_reading import file_bytes, image_name, read_image
+from keras_cmm.clip.image_reading import file_bytes, image_name, is_one_image, read_image
 from keras_cmm.errors import InputError
 
 
@@ -39,7 +40,7 @@ class EmbeddedImages(NamedTuple):
     rows: npt.NDArray[np.int64]
 
 
-class ImageEmbedder:
+class ImageEmbedder(Batched):
     """Embeds images with a CLIP image encoder, exactly as CLIP preprocesses them.
 
     Images are read and resized in threads while the encoder works. Only a few batches are held at a
@@ -56,6 +57,7 @@ class ImageEmbedder:
 
     Raises:
         InputError: If `dtype` is another one.
+        ValueError: If `batch_size` is no int of 1 or more, also where it is set later.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -100,8 +102,9 @@ class ImageEmbedder:
             The embeddings and which images they belong to.
 
         Raises:
-            InputError: If an image cannot be read and `on_error` is `"raise"`, or the store cannot
-                be written or is damaged. What is in the store by then stays there.
+            InputError: If `images` is a single image, an image cannot be read and `on_error` is
+                `"raise"`, or the store cannot be written or is damaged. What is in the store by
+                then stays there.
         """
         embeddings = np.empty((0, self.clip_model.backbone.projection_dim), dtype="float32")
         rows = [np.empty(0, dtype="int64")]
@@ -137,6 +140,7 @@ class ImageEmbedder:
         """
         if on_error not in ("raise", "skip"):
             raise ValueError(f'`on_error` must be "raise" or "skip". Received: {on_error=}')
+        _refuse_one_image(images)
         space = self._space()
         total = len(images) if isinstance(images, Sized) else None
         done = 0
@@ -175,8 +179,9 @@ class ImageEmbedder:
             For each image why it cannot be read, or `None`.
 
         Raises:
-            InputError: If the store is damaged.
+            InputError: If `images` is a single image, or the store is damaged.
         """
+        _refuse_one_image(images)
         space = self._space()
 
         def problem(image: Any) -> InputError | None:
@@ -185,7 +190,7 @@ class ImageEmbedder:
                     key, image = _identified(image)
                     if _has(space, key):
                         return None
-                read_image(image)
+                self.preprocessor.read(image)
             except InputError as error:
                 return error
             return None
@@ -297,6 +302,13 @@ class _FileContent:
 
     def __str__(self) -> str:
         return self._name
+
+
+def _refuse_one_image(images: Any) -> None:
+    if is_one_image(images):
+        raise InputError(
+            "images must be given as a list or a batch, `[image]` for one. Received: a single image"
+        )
 
 
 def _identified(image: Any) -> tuple[bytes, Any]:

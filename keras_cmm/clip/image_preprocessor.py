@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from keras_cmm.clip.image_reading import read_image
+from keras_cmm.clip.image_reading import image_name, read_image
+from keras_cmm.errors import InputError
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -111,6 +112,32 @@ class ImagePreprocessor:
             converter.crop_to_aspect_ratio,
         )
 
+    def read(self, image: Any) -> Image.Image:
+        """Reads an image and checks that it can be resized.
+
+        Args:
+            image: what `read_image` takes: a path, a PIL image, an array.
+
+        Returns:
+            The RGB picture, not resized.
+
+        Raises:
+            InputError: If it cannot be read as an image, or is so narrow that resizing it would
+                take more than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
+        """
+        picture = read_image(image)
+        width, height = self._target(picture)
+        # PIL scales the width first, and `pixels` cuts what is wide in between.
+        most = width * (picture.height if width > height else max(height, picture.height))
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and most > limit:
+            raise InputError(
+                f"{image_name(image)}: is too narrow, {picture.width} x {picture.height} pixels: "
+                f"resizing it would take more than {limit:,}; crop it, or raise "
+                "PIL.Image.MAX_IMAGE_PIXELS."
+            )
+        return picture
+
     def pixels(self, image: Any) -> npt.NDArray[np.uint8]:
         """Resizes and crops an image.
 
@@ -121,23 +148,19 @@ class ImagePreprocessor:
             uint8 array of shape `(image_size, image_size, 3)`.
 
         Raises:
-            InputError: If it cannot be read as an image.
+            InputError: As `read`.
         """
-        picture = read_image(image)
-        size, (width, height) = self.image_size, picture.size
-        shorter, longer = min(width, height), max(width, height)
-        scaled = int(size * longer / shorter)
-        target = (size, scaled) if width <= height else (scaled, size)
-        if not self.crop:
-            target = (size, size)
+        picture = self.read(image)
+        size, (width, height) = self.image_size, self._target(picture)
         filter_ = _INTERPOLATIONS[self.interpolation]
-        if target[0] > size:
+        if width > size:
             # PIL scales the width first, then the height. Cutting in between gives the same bits,
             # and spares the height's pass what would be cut off after it.
-            picture = _centre(picture.resize((target[0], height), filter_), size, height)
-            target = (size, size)
-        if picture.size != target:
-            picture = picture.resize(target, filter_)
+            scaled = picture.resize((width, picture.height), filter_)
+            picture = _centre(scaled, size, picture.height)
+            width = size
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), filter_)
         return np.asarray(_centre(picture, size, size))
 
     def normalize(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -158,6 +181,14 @@ class ImagePreprocessor:
         images -= np.tile(np.array(self.mean, dtype="float32"), (width, 1))
         images /= np.tile(np.array(self.std, dtype="float32"), (width, 1))
         return images
+
+    def _target(self, picture: Image.Image) -> tuple[int, int]:
+        """Returns width and height of the picture resized, before it is cropped."""
+        size, (width, height) = self.image_size, picture.size
+        if not self.crop:
+            return size, size
+        scaled = int(size * max(width, height) / min(width, height))
+        return (size, scaled) if width <= height else (scaled, size)
 
     def __call__(self, image: Any) -> npt.NDArray[np.float32]:
         """Returns the model's input for one image, float32 `(image_size, image_size, 3)`."""

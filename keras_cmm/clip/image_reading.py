@@ -123,6 +123,25 @@ def image_name(image: Any) -> str:
     return type(image).__name__
 
 
+def is_one_image(images: Any) -> bool:
+    """Returns whether something is one image, where several are expected.
+
+    Args:
+        images: what `read_image` takes, or an iterable of it. An array of three axes counts as one
+            image, not as a batch of grey ones.
+
+    Returns:
+        Whether it is a single image.
+
+    Example:
+        >>> is_one_image("cat.jpg"), is_one_image(["cat.jpg"])
+        (True, False)
+    """
+    is_file = isinstance(images, str | bytes | os.PathLike) or hasattr(images, "read_bytes")
+    is_picture = isinstance(images, Image.Image) or len(getattr(images, "shape", ())) in (2, 3)
+    return is_file or is_picture
+
+
 def _read_path(path: Path, name: str) -> bytes:
     try:
         status = path.stat()

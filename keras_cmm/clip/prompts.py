@@ -262,13 +262,15 @@ def build_prompts(
         For each class the list of its prompts.
 
     Raises:
-        InputError: If a template cannot be used, a class has no description, or there are neither
-            templates nor descriptions.
+        InputError: If a template cannot be used, a class has no list of descriptions, there are
+            neither templates nor descriptions, or `class_names` is one text.
 
     Example:
         >>> build_prompts(["polka-dotted"], "dtd", {"polka-dotted": ["Round spots."]})
         [['polka-dotted texture.', 'Round spots.']]
     """
+    if isinstance(class_names, str):
+        raise InputError(f"`class_names` must be a list of names. Received: {class_names!r}")
     if template is None and descriptions is None:
         raise InputError("there is nothing to prompt with; give a `template` or `descriptions`.")
     templates = () if template is None else resolve_templates(template)
@@ -276,6 +278,12 @@ def build_prompts(
         missing = [name for name in class_names if not descriptions.get(name)]
         if missing:
             raise InputError(f"`descriptions` has no sentence for {_listed(missing)}; add them.")
+        for name in class_names:
+            if not _are_sentences(descriptions[name]):
+                raise InputError(
+                    "`descriptions` must have a list of one or more non-empty sentences for each "
+                    f"class. Received for {name!r}: {descriptions[name]!r}"
+                )
     prompts = []
     for name in class_names:
         words = clean_class_name(name) if clean else name
@@ -302,7 +310,7 @@ def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _are_sentences(value: object) -> bool:
     return (
-        isinstance(value, list)
+        isinstance(value, list | tuple)
         and len(value) > 0
         and all(isinstance(sentence, str) and sentence.strip() for sentence in value)
     )

@@ -7,18 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.clip._batched import Batched
 from keras_cmm.clip._encoders import TextEncoder
 from keras_cmm.clip._inference import inference_mode, normalized, unit_rows
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.tokenization import tokenize
+from keras_cmm.errors import InputError
 
 
-class TextEmbedder:
+class TextEmbedder(Batched):
     """Embeds texts with a CLIP text encoder.
 
     Args:
         clip_model: the model, as `keras_cmm.clip.load` returns it.
         batch_size: int. Texts a forward pass.
+
+    Raises:
+        ValueError: If `batch_size` is no int of 1 or more, also where it is set later.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -44,7 +49,13 @@ class TextEmbedder:
         Returns:
             int32 array of shape `(texts, max_sequence_length)`, for CLIP the tokens of
             transformers' `CLIPTokenizer`.
+
+        Raises:
+            InputError: If `texts` is one text, or holds anything else.
         """
+        # A text is a sequence of texts too: its letters.
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"`texts` must be a list of texts. Received: {texts!r}")
         length = self.clip_model.backbone.text_encoder.max_sequence_length
         return tokenize(self.clip_model.tokenizer, texts, length)
 
@@ -56,6 +67,9 @@ class TextEmbedder:
 
         Returns:
             float32 array of shape `(texts, dim)`, rows of unit length.
+
+        Raises:
+            InputError: As `token_ids`.
         """
         import keras_hub
 
@@ -82,7 +96,16 @@ class TextEmbedder:
 
         Returns:
             float32 array of shape `(classes, dim)`, rows of unit length.
+
+        Raises:
+            InputError: If a class has no list of prompts, or an empty one.
         """
+        for group in prompts:
+            if isinstance(group, str) or not len(group):
+                raise InputError(
+                    "`prompts` must hold a list of one or more prompts for each class. Received "
+                    f"for a class: {group!r}"
+                )
         # Ensembles repeat texts where classes share a name: each is embedded once.
         texts = list(dict.fromkeys(text for group in prompts for text in group))
         row_of = {text: row for row, text in enumerate(texts)}

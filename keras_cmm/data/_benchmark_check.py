@@ -16,7 +16,7 @@ from keras_cmm.data._benchmark_layouts import (
     read_imagenet_names,
 )
 from keras_cmm.data._class_names import listed
-from keras_cmm.data.coop_split import read_coop_split
+from keras_cmm.data.coop_split import read_coop_split, refuse_shared_images
 from keras_cmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def _check_lists(benchmark: Benchmark, folder: Path) -> tuple[list[str], list[Pa
         if benchmark.coop_layout == "aircraft":
             for split in benchmark.splits:
                 names, splits[split] = read_aircraft(folder, split)
+            refuse_shared_images(f"{folder}: images_variant_*.txt", splits)
         else:
             split_file = folder / benchmark.coop_split_file
             if not split_file.is_file():
@@ -104,6 +105,13 @@ def _check_lists(benchmark: Benchmark, folder: Path) -> tuple[list[str], list[Pa
             f"{len(names)} classes and {_counts(sizes)} images; expected {benchmark.num_classes} "
             f"and {_counts(benchmark.coop_sizes)}; replace it with the one that {DATASETS_MD} "
             "links to."
+        )
+    elif (known := benchmark.class_names) is not None and names != known:
+        label = next(label for label, name in enumerate(names) if name != known[label])
+        problems.append(
+            f"{folder / (benchmark.coop_split_file or 'variants.txt')}: names its classes "
+            f"otherwise: class {label} is {names[label]!r}; expected {known[label]!r}; replace it "
+            f"with the one that {DATASETS_MD} links to."
         )
     paths = [path for rows in splits.values() for path, _ in rows]
     return problems + _check_listed(benchmark, images, paths), [images / path for path in paths]

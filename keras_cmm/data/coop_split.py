@@ -1,6 +1,7 @@
 """Split files of CoOp."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def read_coop_split(
         images, with their class ids.
 
     Raises:
-        InputError: If the file cannot be read, or is not such a file.
+        InputError: If the file cannot be read, is not such a file, or has an image in two splits.
 
     Example:
         >>> import tempfile
@@ -72,7 +73,29 @@ def read_coop_split(
             f"{split_file}: its {len(names)} classes are not numbered from 0 to {len(names) - 1}; "
             "download the file again."
         )
+    refuse_shared_images(split_file, splits)
     return tuple(names[label] for label in range(len(names))), splits
+
+
+def refuse_shared_images(source: object, splits: Mapping[str, Sequence[tuple[str, int]]]) -> None:
+    """Refuses an image in two splits: a classifier would be tested on what it was trained on.
+
+    Args:
+        source: What lists the images, for messages.
+        splits: For each split its paths with their class ids.
+
+    Raises:
+        InputError: If a path stands in two splits.
+    """
+    split_of: dict[str, str] = {}
+    for split, rows in splits.items():
+        for path, _ in rows:
+            first = split_of.setdefault(path, split)
+            if first != split:
+                raise InputError(
+                    f"{source}: the image {path!r} stands in {first} and in {split}, which must "
+                    "share none; download the file again."
+                )
 
 
 def _is_row(row: Any) -> bool:

@@ -32,7 +32,8 @@ class CLIPAdapter(FewShotMethod):
         learning_rate: Initial learning rate.
         epochs: Passes over the support set.
         batch_size: Support rows a step.
-        max_steps: Bounds the passes over a large support set.
+        max_steps: Bounds the passes over a support set of more than 3,072 rows, for time; the
+            authors have no bound.
 
     Example:
         >>> import numpy as np
@@ -53,7 +54,7 @@ class CLIPAdapter(FewShotMethod):
         learning_rate: float = 1e-3,
         epochs: int = 100,
         batch_size: int = 256,
-        max_steps: int = 300,
+        max_steps: int = 1200,
     ) -> None:
         self.learning_rate = learning_rate
         self.epochs = epochs

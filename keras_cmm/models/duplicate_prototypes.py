@@ -27,15 +27,18 @@ def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list
         >>> find_duplicate_groups([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
         [[0, 2]]
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     unit = np.asarray(ops.convert_to_numpy(embeddings), dtype="float64")
     unit = unit / np.maximum(np.linalg.norm(unit, axis=-1, keepdims=True), 1e-12)
-    pairs = _close_pairs(unit, tolerance)
-    group_of = np.arange(len(unit))
-    for first, second in pairs.tolist():
-        if group_of[first] != group_of[second]:
-            group_of[group_of == group_of[second]] = group_of[first]
+    # Rows that are equal are joined first: each would be a pair with every other.
+    different, row_of = np.unique(unit, axis=0, return_inverse=True)
+    first, second = _close_pairs(different, tolerance).T
+    links = coo_array((np.ones(len(first)), (first, second)), shape=2 * (len(different),))
+    _, group_of = connected_components(links, directed=False)
     groups: dict[int, list[int]] = {}
-    for class_id, group in enumerate(group_of.tolist()):
+    for class_id, group in enumerate(group_of[row_of.ravel()].tolist()):
         groups.setdefault(group, []).append(class_id)
     return [group for group in groups.values() if len(group) > 1]
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from keras_cmm.clip.image_reading import is_one_image
 from keras_cmm.errors import InputError
 
 
@@ -137,10 +138,9 @@ def _is_picture(part: Any) -> bool:
 
 
 def _is_one_image(images: Any) -> bool:
-    if isinstance(images, str | bytes | os.PathLike) or _is_picture(images):
-        return True
     # An element of a data set that holds an encoded image is a scalar.
-    return hasattr(images, "shape") and not len(images.shape)
+    is_scalar = hasattr(images, "shape") and not len(images.shape)
+    return is_scalar or is_one_image(images)
 
 
 def _file_or_image(image: Any) -> Any:

@@ -95,20 +95,26 @@ class Panel(NamedTuple):
 
 
 def make_panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
-    """Return one panel a data set, protocol and backbone; first their average, where of several."""
+    """Return one panel a data set, protocol and backbone; first their average, where of several.
+
+    Test sets that are shifted from what a method was trained on have an average of their own.
+    """
     records = list(records)
     trained = dict.fromkeys(record["method"] for record in records if record["shots"])
     ordered = sorted(trained, key=lambda method: method != _OWN)
     styles = {method: style for style, method in enumerate(ordered)}
 
-    by_dataset = _group(summarize(records), ("dataset", "protocol", "backbone"))
+    own = [record for record in records if "trained_on" not in record]
+    shifted = [record for record in records if "trained_on" in record]
     panels = []
-    for setting, rows in _group(average_over_datasets(records), ("protocol", "backbone")).items():
-        count = sum(key[1:] == setting for key in by_dataset)
-        if count > 1:
-            panels.append(_make_panel(f"Average of {count} data sets", True, rows, styles))
-    for key, rows in by_dataset.items():
-        panels.append(_make_panel(key[0], False, rows, styles))
+    for same, kind in ((own, "data sets"), (shifted, "shifts")):
+        by_dataset = _group(summarize(same), ("dataset", "protocol", "backbone"))
+        for setting, rows in _group(average_over_datasets(same), ("protocol", "backbone")).items():
+            count = sum(key[1:] == setting for key in by_dataset)
+            if count > 1:
+                panels.append(_make_panel(f"Average of {count} {kind}", True, rows, styles))
+        for key, rows in by_dataset.items():
+            panels.append(_make_panel(key[0], False, rows, styles))
     return panels
 
 

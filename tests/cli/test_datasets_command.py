@@ -154,6 +154,45 @@ def test_wrong_version_of_the_split_file(miniature, problems):
     assert "expected 10 and 20 / 20 / 20; replace it with the one that https://github.com" in line
 
 
+def test_train_images_among_the_test_images(miniature, problems):
+    path = miniature("eurosat") / "split_zhou_EuroSAT.json"
+    rows = json.loads(path.read_text())
+    rows["test"] = rows["train"]
+    path.write_text(json.dumps(rows))
+    (line,) = problems("eurosat")
+    assert f"{path}: the image {rows['train'][0][0]!r} stands in train and in test" in line
+    assert "download the file again" in line
+
+
+def test_aircraft_train_images_among_the_validation_images(miniature, problems):
+    folder = miniature("fgvc_aircraft")
+    train = (folder / "images_variant_train.txt").read_text()
+    (folder / "images_variant_val.txt").write_text(train)
+    (line,) = problems("fgvc_aircraft")
+    assert f"{folder}: images_variant_*.txt: the image '0000001.jpg' stands in train and" in line
+
+
+def test_rotated_class_names(miniature, problems):
+    path = miniature("eurosat") / "split_zhou_EuroSAT.json"
+    names = benchmarks.get_benchmark("eurosat").class_names
+    rows = json.loads(path.read_text())
+    for split in rows.values():
+        for row in split[2:]:
+            row[2] = names[1 + row[1] % 9]
+    path.write_text(json.dumps(rows))
+    (line,) = problems("eurosat")
+    assert f"{path}: names its classes otherwise: class 1 is {names[2]!r}; expected" in line
+    assert f"expected {names[1]!r}; replace it with the one that https://github.com" in line
+
+
+def test_another_order_of_the_variants(miniature, problems):
+    path = miniature("fgvc_aircraft") / "variants.txt"
+    first, second, *others = path.read_text().splitlines()
+    path.write_text("\n".join([second, first, *others]))
+    (line,) = problems("fgvc_aircraft")
+    assert f"{path}: names its classes otherwise: class 0 is {second!r}; expected" in line
+
+
 @pytest.mark.parametrize("content", [b"", b"<html>Too many requests</html>" + bytes(99)])
 def test_unreadable_images(miniature, problems, content):
     images = list(miniature("eurosat").rglob("*.jpg"))

@@ -1,5 +1,6 @@
 import threading
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -139,3 +140,43 @@ def test_no_gradients_are_recorded(embedder, monkeypatch):
     monkeypatch.setattr(embedder, "_encode", spy)
     embedder.embed(images(2))
     assert seen == [False]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.0, None])
+def test_batch_size_is_checked_whenever_it_is_set(tiny_model, batch_size):
+    with pytest.raises(ValueError, match=f"must be an int >= 1. Received: batch_size={batch_size}"):
+        ImageEmbedder(tiny_model, batch_size=batch_size)
+    embedder = ImageEmbedder(tiny_model, batch_size=2)
+    with pytest.raises(ValueError, match="`batch_size` must be an int >= 1"):
+        embedder.batch_size = batch_size
+    assert len(embedder.embed(images(3)).rows) == 3
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((40, 50, 3), "uint8"),
+        np.zeros((40, 50), "uint8"),
+        Image.new("RGB", (50, 40)),
+        "cat.png",
+        Path("cat.png"),
+        b"GIF89a",
+    ],
+    ids=lambda image: type(image).__name__,
+)
+def test_one_image_is_no_batch(embedder, image):
+    for take in (embedder.embed, lambda one: next(embedder.check(one))):
+        with pytest.raises(InputError, match=r"`\[image\]` for one. Received: a single image"):
+            take(image)
+
+
+def test_a_batch_of_one_size_is_an_array(embedder):
+    batch = np.zeros((4, 40, 50, 3), "uint8")
+    assert embedder.embed(batch).rows.tolist() == [0, 1, 2, 3]
+
+
+def test_an_image_too_narrow_to_resize_is_found_when_images_are_checked(embedder, tmp_path):
+    path = tmp_path / "narrow.png"
+    Image.new("L", (1, 200_000)).save(path)
+    (problem,) = embedder.check([path])
+    assert f"{path}: is too narrow, 1 x 200000 pixels" in str(problem)

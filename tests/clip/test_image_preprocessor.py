@@ -6,6 +6,7 @@ from PIL import Image
 
 from keras_cmm.clip import ImagePreprocessor
 from keras_cmm.clip.image_preprocessor import OPENAI_MEAN, OPENAI_STD
+from keras_cmm.errors import InputError
 
 
 def noise(width, height, seed=0):
@@ -93,3 +94,47 @@ def test_converter_without_a_square_size(size):
 def test_bad_arguments(changes, message):
     with pytest.raises(ValueError, match=message):
         ImagePreprocessor(**changes)
+
+
+LIMIT = 30_000
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "pixels"),
+    [
+        # Of the resized picture, where it is tall.
+        ((1, 29), True, 32 * 32 * 29),
+        ((1, 30), True, 32 * 32 * 30),
+        # Of its new width and old height, where it is cut or squeezed in between.
+        ((930, 1), True, 32 * 930 * 1),
+        ((940, 1), True, 32 * 940 * 1),
+        ((1, 937), False, 32 * 937),
+        ((1, 938), False, 32 * 938),
+        ((20_000, 1), False, 32 * 32),
+    ],
+)
+def test_a_picture_that_resizing_would_blow_up_is_refused(
+    monkeypatch, tmp_path, size, crop, pixels
+):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", LIMIT)
+    path = tmp_path / "narrow.png"
+    Image.new("L", size).save(path)
+    preprocess = ImagePreprocessor(32, crop=crop)
+    if pixels <= LIMIT:
+        assert preprocess.pixels(path).shape == (32, 32, 3)
+        return
+    with pytest.raises(InputError, match=r"narrow\.png: is too narrow") as caught:
+        preprocess.pixels(path)
+    assert f"{size[0]} x {size[1]} pixels: resizing it would take more than 30,000;" in str(
+        caught.value
+    )
+    assert "crop it, or raise PIL.Image.MAX_IMAGE_PIXELS" in str(caught.value)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert preprocess.pixels(path).shape == (32, 32, 3)
+
+
+def test_a_small_file_does_not_take_gigabytes(tmp_path):
+    path = tmp_path / "line.png"
+    Image.new("L", (1, 12_000)).save(path)
+    with pytest.raises(InputError, match="1 x 12000 pixels"):
+        ImagePreprocessor().pixels(path)

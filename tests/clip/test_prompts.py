@@ -164,6 +164,20 @@ def test_build_prompts_refuses():
         build_prompts(["bee"], "dtd", {"ant": ["Small."]})
 
 
+@pytest.mark.parametrize(
+    "sentences", ["An ant.", ["An ant.", 3], ["An ant.", " "], {"a": "b"}, [["An ant."]], 3]
+)
+def test_descriptions_that_are_no_lists_of_sentences(sentences):
+    with pytest.raises(InputError, match=r"Received for 'ant': ") as caught:
+        build_prompts(["bee", "ant"], "dtd", {"ant": sentences, "bee": ["A bee."]})
+    assert str(caught.value).endswith(repr(sentences))
+
+
+def test_one_class_name_is_no_list():
+    with pytest.raises(InputError, match=r"`class_names` must be a list of names. Received: 'ant'"):
+        build_prompts("ant", "dtd")
+
+
 def test_read_descriptions(tmp_path):
     path = tmp_path / "cupl.json"
     path.write_text(json.dumps({"bee": [" It\nflies. "], "ant": ["Small.", "é"]}), "utf-8-sig")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tiny_clip import DIM, tiny_vocabulary
 
 from keras_cmm.clip import TextEmbedder
+from keras_cmm.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +97,30 @@ def test_class_prototypes_against_a_loop(embedder):
     assert prototypes.dtype == np.float32
     np.testing.assert_allclose(prototypes, expected, atol=1e-5)
     np.testing.assert_array_equal(prototypes[1], prototypes[2])
+
+
+def test_a_text_is_no_list_of_texts(embedder):
+    for texts in ("a cat", ["a cat", 3], [["a cat"]]):
+        with pytest.raises(InputError, match=r"`texts` must be a list of texts. Received: "):
+            embedder.embed(texts)
+    with pytest.raises(InputError, match="Received: 'a cat'"):
+        embedder.token_ids("a cat")
+
+
+@pytest.mark.parametrize(
+    ("prompts", "received"),
+    [
+        (["a photo of an ant.", "a photo of a bee."], "'a photo of an ant.'"),
+        ([["an ant"], "a bee"], "'a bee'"),
+        ([["an ant"], []], r"\[\]"),
+        ("an ant", "'a'"),
+    ],
+)
+def test_a_class_has_a_list_of_prompts(embedder, prompts, received):
+    with pytest.raises(InputError, match=f"for each class. Received for a class: {received}$"):
+        embedder.class_prototypes(prompts)
+
+
+def test_batch_size_is_checked(tiny_model):
+    with pytest.raises(ValueError, match="`batch_size` must be an int >= 1"):
+        TextEmbedder(tiny_model, batch_size=0)

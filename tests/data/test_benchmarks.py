@@ -1,3 +1,4 @@
+import json
 import warnings
 from pathlib import Path
 
@@ -216,6 +217,18 @@ def test_a_variant_that_is_not_in_the_list(tmp_path):
     (folder / "images_variant_val.txt").write_text("0000001 Zeppelin\n")
     with pytest.raises(InputError, match=r"images_variant_val.txt, line 1: '0000001 Zeppelin'"):
         benchmark.load("val", protocol="coop", data_dir=tmp_path)
+
+
+def test_a_split_file_that_leaks_is_not_loaded(tmp_path):
+    benchmark = get_benchmark("eurosat")
+    path = write_miniature(benchmark, tmp_path) / benchmark.coop_split_file
+    rows = json.loads(path.read_text())
+    rows["test"][3] = rows["train"][3]
+    path.write_text(json.dumps(rows))
+    with pytest.raises(InputError, match=r"'Highway.* stands in train and in test") as caught:
+        benchmark.load("test", protocol="coop", data_dir=tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_whole_set_is_loaded_without_warning(tmp_path, monkeypatch):

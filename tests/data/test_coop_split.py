@@ -55,6 +55,8 @@ def test_real_split_files(tmp_path, name):
         ('{"train": [["a", 0, "x"]], "val": [["b", 0, "y"]], "test": []}', "two names, 'x', 'y'"),
         ('{"train": [["a", 1, "x"]], "val": [], "test": []}', "not numbered from 0"),
         ('{"train": [], "val": [], "test": []}', "0 classes"),
+        ('{"train": [["a", 0, "x"]], "val": [["a", 0, "x"]], "test": []}', "in train and in val"),
+        ('{"train": [], "val": [["a", 0, "x"]], "test": [["a", 0, "x"]]}', "in val and in test"),
     ],
 )
 def test_what_is_no_split_file(tmp_path, content, words):

@@ -1,9 +1,16 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_cmm.evaluation import confusion_matrix, macro_f1, per_class_accuracy, top_1, top_k
+from keras_cmm.evaluation import (
+    calibration_error,
+    confusion_matrix,
+    macro_f1,
+    per_class_accuracy,
+    top_1,
+    top_k,
+)
 
 
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 6), k=st.integers(1, 7))
@@ -37,3 +44,51 @@ def test_macro_f1_over_the_classes_that_occur():
     # F1 is 2/3 for class 0, 1/2 for class 1 and 0 for class 2, which is predicted only.
     score = macro_f1(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]))
     assert score == pytest.approx(100 * (2 / 3 + 1 / 2 + 0) / 3)
+
+
+def naive_calibration_error(probabilities, labels, bins):
+    """Guo et al.: bin b holds confidences in (b / bins, (b + 1) / bins]."""
+    error = 0.0
+    for b in range(bins):
+        rows = [
+            row
+            for row, values in enumerate(probabilities)
+            if b / bins < max(values) <= (b + 1) / bins
+        ]
+        if rows:
+            accuracy = np.mean([np.argmax(probabilities[row]) == labels[row] for row in rows])
+            confidence = np.mean([max(probabilities[row]) for row in rows])
+            error += len(rows) / len(labels) * abs(accuracy - confidence)
+    return error
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), classes=st.integers(2, 6), rows=st.integers(1, 60))
+def test_calibration_error_against_a_loop_over_15_bins(seed, classes, rows):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(classes, 0.5), size=rows)
+    labels = rng.integers(0, classes, size=rows)
+    expected = naive_calibration_error(probabilities, labels, bins=15)
+    assert calibration_error(probabilities, labels) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("edge", range(8, 15))
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below(edge, dtype):
+    # The first is right and the second, in the bin above, is wrong: in one bin they would cancel.
+    confidence = np.array([edge / 15, edge / 15 + 0.02], dtype=dtype)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    expected = (1 - edge / 15) / 2 + (edge / 15 + 0.02) / 2
+    assert calibration_error(probabilities, np.array([0, 1])) == pytest.approx(expected)
+
+
+def test_full_confidence_belongs_to_the_last_bin():
+    probabilities = np.array([[1.0, 0.0], [0.95, 0.05]])
+    assert calibration_error(probabilities, np.array([1, 0])) == pytest.approx(0.95 / 2)
+
+
+def test_a_bin_weighs_as_many_rows_as_it_has():
+    # Three rows of confidence 0.9, all right, and one of 0.6 that is wrong.
+    probabilities = np.array([[0.9, 0.1]] * 3 + [[0.6, 0.4]])
+    error = calibration_error(probabilities, np.array([0, 0, 0, 1]))
+    assert error == pytest.approx(3 / 4 * 0.1 + 1 / 4 * 0.6)

@@ -89,3 +89,9 @@ def test_the_start_depends_on_the_seed():
 def test_clip_adapter_contract():
     check_contract(lambda: CLIPAdapter(epochs=5))
     check_absent_class(CLIPAdapter())
+
+
+def test_it_is_trained_for_no_more_than_max_steps():
+    assert CLIPAdapter().max_steps == 1200
+    method = CLIPAdapter(batch_size=2, epochs=100, max_steps=9).fit(one_shot())
+    assert method.hyperparameters_["epochs"] == 9 // -(-CLASSES // 2)

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,6 +56,19 @@ def test_one_pair_among_many_classes():
     assert find_duplicate_groups(rows) == [[7, 3999]]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_exact_and_near_duplicates_together(seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(10, 16))[rng.integers(0, 10, size=60)]
+    rows[:40] *= rng.uniform(0.5, 2, size=(40, 1))
+    rows[20:50] += rng.normal(scale=6e-4, size=(30, 16))  # Some are near enough, some not.
+    groups = find_duplicate_groups(rows)
+    assert 40 < sum(map(len, groups)) < 60
+    assert groups == naive(rows, 1e-3)
+
+
 def test_all_classes_alike():
-    # As an untrained text encoder's embeddings can be.
-    assert find_duplicate_groups(np.ones((1000, 8))) == [list(range(1000))]
+    # As an untrained text encoder's embeddings can be. Their 200 million pairs would take minutes.
+    start = time.perf_counter()
+    assert find_duplicate_groups(np.ones((20_000, 8))) == [list(range(20_000))]
+    assert time.perf_counter() - start < 30

@@ -21,6 +21,25 @@ def test_cmm_comes_first_and_keeps_its_colour_in_every_panel():
     assert all(panel.references[0].label == "Zero-shot CLIP" for panel in panels)
 
 
+def test_shifts_have_an_average_of_their_own():
+    records = [make_record("cmm", 16, 1, 70.0, "imagenet"), make_record("cmm", 16, 1, 60.0, "dtd")]
+    records[1:1] = [
+        make_record("cmm", 16, 1, top1, name, trained_on="imagenet")
+        for name, top1 in (("imagenet_a", 30.0), ("imagenet_r", 50.0))
+    ]
+    panels = _accuracy.make_panels(records)
+    assert [(panel.title, panel.lines[0].points[16].mean) for panel in panels] == [
+        ("Average of 2 data sets", 65.0),
+        ("imagenet", 70.0),
+        ("dtd", 60.0),
+        ("Average of 2 shifts", 40.0),
+        ("imagenet_a", 30.0),
+        ("imagenet_r", 50.0),
+    ]
+    one_of_each = _accuracy.make_panels(records[:2])
+    assert [panel.title for panel in one_of_each] == ["imagenet", "imagenet_a"]
+
+
 def test_styles_of_many_methods_differ():
     records = [make_record(f"method_{i}", 4, 1, 50.0) for i in range(36)]
     lines = _accuracy.make_panels(records)[0].lines

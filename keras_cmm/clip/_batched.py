@@ -1,0 +1,18 @@
+"""What embeds in batches."""
+
+from __future__ import annotations
+
+
+class Batched:
+    """Has a `batch_size` that can be set at any time, and is checked whenever it is."""
+
+    @property
+    def batch_size(self) -> int:
+        """Inputs a forward pass."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, batch_size: int) -> None:
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"`batch_size` must be an int >= 1. Received: {batch_size=}")
+        self._batch_size = batch_size
