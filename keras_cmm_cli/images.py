@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from keras_cmm.clip import EmbeddedImages, ImageEmbedder
     from keras_cmm.data import ImageList, ImageSource
 
+_ARCHIVES = (".zip", ".tar")
+_LISTS = (".csv", ".parquet")
+_COMPRESSED = (".gz", ".tgz", ".bz2", ".xz")
+
 
 def images_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `IMAGES_DIR` and `--csv`, the arguments of `list_images`."""
@@ -83,10 +87,12 @@ def _open_file(path: Path, class_names: Sequence[str] | None) -> ImageSource:
         return _read_table(path, None, class_names)
     if suffix == ".parquet":
         return HFSource.from_parquet(path, class_names=class_names)
-    if suffix in (".zip", ".tar"):
+    if suffix in _ARCHIVES:
         images = ArchiveSource.from_file(path, class_names=class_names)
         _refuse_splits(images, path, "pack the folder of each split by itself")
         return images
+    if suffix in _COMPRESSED:
+        raise click.ClickException(f"{path}: is compressed; uncompress it first.")
     raise click.ClickException(
         f"{path}: is a file; give a folder of images, or a .zip, .tar, .csv or .parquet file."
     )
@@ -100,21 +106,27 @@ def _refuse_splits(images: ImageSource, path: Path, mend: str) -> None:
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
     """Lists files as they are given, and the images at any depth in folders, sorted by path."""
-    from keras_cmm.data._folders import image_files
+    from keras_cmm.data._folders import image_files, warn_of_other_images
 
     found: list[Path] = []
+    others: list[Path] = []
+    empty: list[Path] = []
     for path in paths:
-        if path.suffix.lower() in (".zip", ".tar", ".csv", ".parquet"):
+        if path.suffix.lower() in _ARCHIVES + _LISTS + _COMPRESSED:
             raise click.ClickException(
                 f"{path}: is an archive or a list; give image files or folders of images."
             )
         if not path.is_dir():
             found.append(path)
             continue
-        inside = image_files(path)
-        if not inside:
-            raise click.ClickException(f"{path}: there are no images in it.")
+        inside, left_out = image_files(path)
         found += inside
+        others += left_out
+        if not inside:
+            empty.append(path)
+    warn_of_other_images(others)
+    if empty:
+        raise click.ClickException(f"{empty[0]}: there are no images in it.")
     return found
 
 

@@ -1,6 +1,8 @@
 """The command `keras-cmm`."""
 
+import errno
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +19,12 @@ from keras_cmm_cli.commands.evaluate import evaluate
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.store import store
+from keras_cmm_cli.terminal import one_line
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
+
+# A full disk or quota, a file that became too large, a stdout that is open for reading only.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 
 class _Group(click.Group):
@@ -40,6 +46,12 @@ class _Group(click.Group):
                 raise
             click.echo("Interrupted.", err=True)
             sys.exit(_INTERRUPTED)
+        except OSError as error:
+            if not standalone_mode or error.errno not in _UNWRITABLE:
+                raise
+            message = f"{error.filename or 'the output'} cannot be written ({error.strerror})."
+            click.echo(f"Error: {one_line(message)}", err=True)
+            sys.exit(2)
         if standalone_mode:
             sys.exit(result or 0)
         return result
@@ -81,6 +93,8 @@ for _command in (
 
 def main() -> None:
     """Runs `keras-cmm` with the arguments of the process."""
+    if sys.stderr is None:  # closed; the first file that is opened gets its number, 2
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     # A file name or class name may have characters that the terminal has not.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -88,7 +102,7 @@ def main() -> None:
 
 
 def _one_line(error: click.ClickException) -> str:
-    message = " ".join(error.format_message().split())
+    message = one_line(error.format_message())
     if isinstance(error, click.UsageError) and error.ctx is not None:
         message += f" (see {error.ctx.command_path} --help)"
     return message

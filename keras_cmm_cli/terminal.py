@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ P = ParamSpec("P")
 
 # Wide enough for every table; a file or pipe has no width of its own.
 _WIDTH_OF_FILES = 160
+
+_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 
 
 class Terminal:
@@ -26,6 +29,9 @@ class Terminal:
     def __init__(self, verbose: bool = False, quiet: bool = False) -> None:
         from rich.console import Console
 
+        # Python has none where it is closed; said now, not after the work is done.
+        if sys.stdout is None:
+            raise click.ClickException("the output cannot be written (stdout is closed).")
         width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
         self.stdout = Console(file=sys.stdout, width=width)
         self.stderr = Console(file=sys.stderr, stderr=True)
@@ -120,7 +126,14 @@ class Terminal:
     def _say(self, text: str) -> None:
         """Prints one line to stderr, above a progress bar that is showing."""
         # Not wrapped: a line that breaks by itself cannot be searched for or copied.
-        self.stderr.print(" ".join(text.split()), soft_wrap=True, markup=False, highlight=False)
+        self.stderr.print(
+            one_line(text), soft_wrap=True, markup=False, highlight=False, emoji=False
+        )
+
+
+def one_line(text: str) -> str:
+    """Puts a space for line breaks and other control characters; spaces in file names stay."""
+    return re.sub(rf"\s*[{_CONTROL}][\s{_CONTROL}]*", " ", text).strip()
 
 
 def with_terminal(command: Callable[Concatenate[Terminal, P], None]) -> Callable[P, None]:

@@ -84,6 +84,20 @@ class ImageEmbedder(Batched):
         self._model_digest = ModelDigest(clip_model.backbone)
         self.preprocessor = ImagePreprocessor.from_image_converter(clip_model.image_converter)
 
+    @property
+    def store(self) -> EmbeddingStore | None:
+        """Where embeddings are kept, or `None`."""
+        return self._store
+
+    @store.setter
+    def store(self, store: EmbeddingStore | None) -> None:
+        if store is not None and not isinstance(store, EmbeddingStore):
+            raise ValueError(
+                "`store` must be None or an `EmbeddingStore`, such as `EmbeddingStore(folder)`. "
+                f"Received: {store!r}"
+            )
+        self._store = store
+
     def embed(
         self,
         images: Iterable[Any],

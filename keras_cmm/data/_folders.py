@@ -1,9 +1,23 @@
 """Image files below a folder."""
 
-from collections.abc import Iterable
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
+from keras_cmm.errors import InputError
+
+# Of the formats that `read_image` reads; it says so where an old Pillow has no AVIF.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
+)
+
+# Of photographs and drawings in formats that it does not read.
+_OTHER_SUFFIXES = frozenset(
+    {".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".svg", ".psd", ".tga"}
+    | {".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"}
+)
 
 
 def is_image_name(path: Path) -> bool:
@@ -11,17 +25,37 @@ def is_image_name(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
+def is_other_image_name(path: Path) -> bool:
+    """Returns whether a file has the name of an image of a format that is not read."""
+    return path.suffix.lower() in _OTHER_SUFFIXES
+
+
+def warn_of_other_images(others: Sequence[Path]) -> None:
+    """Warns once of files of `is_other_image_name`, so that none vanish without a word."""
+    if others:
+        counts = Counter(path.suffix.lower() for path in others)
+        found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+        warnings.warn(
+            f"{others[0]}: left out, with all images of formats that cannot be read ({found}); "
+            "convert them to JPEG or PNG.",
+            stacklevel=3,
+        )
+
+
 def visible_entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """Returns the sub-folders and the other entries that are not hidden, each sorted by name."""
     folders: list[Path] = []
     others: list[Path] = []
-    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if not entry.name.startswith("."):
-            (folders if entry.is_dir() else others).append(entry)
+    try:
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if not entry.name.startswith("."):
+                (folders if entry.is_dir() else others).append(entry)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
     return folders, others
 
 
-def image_files(folder: Path, outside: Iterable[Path] = ()) -> list[Path]:
+def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path], list[Path]]:
     """Finds what has the name of an image, following links but entering no real folder twice.
 
     Links to nothing, pipes and folders without images that bear such a name are among them, so that
@@ -32,9 +66,10 @@ def image_files(folder: Path, outside: Iterable[Path] = ()) -> list[Path]:
         outside: Folders that a link must not lead back to.
 
     Returns:
-        The paths, sorted, which all start with `folder`.
+        The paths, sorted, which all start with `folder`; and the files of `is_other_image_name`.
     """
     images: list[Path] = []
+    others: list[Path] = []
     folders: list[Path] = []
     seen = {path.resolve() for path in outside}
     waiting = [folder]
@@ -46,8 +81,9 @@ def image_files(folder: Path, outside: Iterable[Path] = ()) -> list[Path]:
         seen.add(real)
         inside, files = visible_entries(current)
         images += [file for file in files if is_image_name(file)]
+        others += [file for file in files if is_other_image_name(file)]
         folders += [entry for entry in inside if is_image_name(entry)]
         waiting += reversed(inside)
     parents = {parent for image in images for parent in image.parents}
     images += [entry for entry in folders if entry not in parents]
-    return sorted(images, key=lambda image: image.as_posix())
+    return sorted(images, key=lambda image: image.as_posix()), others

@@ -15,7 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data._class_names import listed, number_classes, renumber_classes
-from keras_cmm.data._folders import is_image_name
+from keras_cmm.data._folders import (
+    is_image_name,
+    is_other_image_name,
+    warn_of_other_images,
+)
 from keras_cmm.data._stored_images import StoredImages
 from keras_cmm.data.stored_image import StoredImage
 from keras_cmm.errors import InputError
@@ -68,12 +72,14 @@ class ArchiveSource(StoredImages):
             The images, sorted by path in the archive.
 
         Raises:
-            InputError: If the file is no such archive or damaged, has no labelled images, one class
-                only (where `class_names` is not given), or classes that are not in `class_names`.
+            InputError: If the file is no such archive, encrypted or damaged, has no labelled
+                images, one class only (where `class_names` is not given), or classes that are not
+                in `class_names`.
         """
         path = Path(path)
         members = _visible_members(path, _list_members(path))
         images = sorted(name for name in members if is_image_name(Path(name)))
+        warn_of_other_images([path / name for name in members if is_other_image_name(Path(name))])
         if not images:
             raise InputError(f"{path}: there are no images in it.")
         keys = {_webdataset_key(name) for name in images}
@@ -111,6 +117,8 @@ def _list_members(path: Path) -> _Members:
         raise InputError(f"{path}: no such file.") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except InputError:
+        raise
     # The archive's own text can be damaged in any way.
     except (tarfile.TarError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise InputError(
@@ -123,6 +131,8 @@ def _list_zip(path: Path) -> _Members:
     members: _Members = {}
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
+            if info.flag_bits & 1:
+                raise InputError(f"{path}: is encrypted; unpack it with its password.")
             if not info.is_dir():
                 members[info.filename] = functools.partial(_read_zip_member, path, info)
     return members
@@ -153,8 +163,6 @@ def _list_tar(path: Path) -> _Members:
 def _read_zip_member(path: Path, info: zipfile.ZipInfo) -> bytes:
     """Reads one file without listing the archive again, which takes long if it has many files."""
     name = f"{path}/{info.filename}"
-    if info.flag_bits & 1:
-        raise InputError(f"{name}: is encrypted; unpack the archive with its password.")
     if info.file_size > _MAX_BYTES:
         raise InputError(f"{name}: is larger than 1 GiB, too large for an image.")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

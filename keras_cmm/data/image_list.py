@@ -1,6 +1,7 @@
 """Image files and their classes."""
 
 import csv
+import itertools
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data._class_names import listed, number_classes, renumber_classes
-from keras_cmm.data._folders import image_files, is_image_name, visible_entries
+from keras_cmm.data._folders import (
+    image_files,
+    is_image_name,
+    visible_entries,
+    warn_of_other_images,
+)
 from keras_cmm.data.coop_split import read_coop_split
 from keras_cmm.errors import InputError
+
+_COLUMNS = ("path", "label")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +71,12 @@ class ImageList:
     def from_folder(cls, root: str | Path, class_names: Sequence[str] | None = None) -> Self:
         """Lists the images of a folder that has one sub-folder for each class.
 
-        Images are found at any depth inside a class folder, by suffix (.jpg .jpeg .png .bmp .webp
-        .gif .tif .tiff, in any case). Hidden files and folders and other files are ignored; what
-        only has the name of an image, such as a link to nothing, is listed, for whoever reads it to
-        report. Classes and images are sorted by name. A class folder without images is left out
-        with a warning.
+        Images are found at any depth inside a class folder, by suffix (.jpg .jpeg .jpe .jfif .png
+        .bmp .webp .gif .tif .tiff .ppm .pgm .pbm .pnm .avif, in any case). Images of formats that
+        are not read, such as .heic, are left out with a warning. Hidden files and folders and other
+        files are ignored; what only has the name of an image, such as a link to nothing, is listed,
+        for whoever reads it to report. Classes and images are sorted by name. A class folder
+        without images is left out with a warning.
 
         Args:
             root: The folder.
@@ -86,11 +95,13 @@ class ImageList:
             raise InputError(f"{root}: no such folder.")
         if not root.is_dir():
             raise InputError(f"{root}: is a file; expected a folder with one sub-folder a class.")
-        try:
-            folders, files = visible_entries(root)
-            found = {folder.name: image_files(folder, outside=[root]) for folder in folders}
-        except OSError as error:
-            raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
+        folders, files = visible_entries(root)
+        found: dict[str, list[Path]] = {}
+        others: list[Path] = []
+        for folder in folders:
+            found[folder.name], left_out = image_files(folder, outside=[root])
+            others += left_out
+        warn_of_other_images(others)
         empty = [name for name, images in found.items() if not images]
         if len(empty) == len(found):
             loose = any(is_image_name(file) for file in files)
@@ -113,9 +124,13 @@ class ImageList:
     ) -> Self:
         r"""Lists the images named in a CSV file with the columns `path` and `label`.
 
+        Other columns are ignored with a warning. An image that is listed again under the same label
+        counts once, with a warning.
+
         Args:
-            path: The file, comma-separated UTF-8 with a header line. Labels are class names; white
-                space around them is dropped.
+            path: The file, UTF-8 with a header line whose names may be in any case, separated by
+                commas, semicolons or tabs. Labels are class names; white space around them is
+                dropped.
             root: The folder that relative paths start from. Defaults to the CSV file's folder.
             class_names: Names and order of the classes of a trained model; not all of them need an
                 image. Defaults to the labels, sorted.
@@ -124,9 +139,9 @@ class ImageList:
             The images in the order of the file.
 
         Raises:
-            InputError: If the file cannot be read, has other columns, a missing value or a missing
-                image file, one class only (where `class_names` is not given), or labels that are
-                not in `class_names`.
+            InputError: If the file cannot be read, has not these columns, a missing value or a
+                missing image file, an image under two labels, one class only (where `class_names`
+                is not given), or labels that are not in `class_names`.
 
         Example:
             >>> import tempfile
@@ -154,7 +169,7 @@ class ImageList:
             raise InputError(f"{path}: is not a valid CSV file ({error}).") from None
         if not rows:
             raise InputError(f"{path}: lists no images; expected one line for each image.")
-        return cls._from_rows(root, rows, class_names, source=path)
+        return cls._from_rows(root, _without_repeats(path, rows), class_names, source=path)
 
     @classmethod
     def from_parquet(
@@ -165,7 +180,8 @@ class ImageList:
     ) -> Self:
         """Lists the images named in a Parquet file with the columns `path` and `label`.
 
-        A Parquet file that holds the images themselves is read by `HFSource.from_parquet`.
+        Columns and repeated images are treated as `from_csv` does. A Parquet file that holds the
+        images themselves is read by `HFSource.from_parquet`.
 
         Args:
             path: The file. Labels are class names, or numbers that are taken as names.
@@ -184,7 +200,7 @@ class ImageList:
         rows = list(_parquet_rows(path, root))
         if not rows:
             raise InputError(f"{path}: lists no images; expected one row for each image.")
-        return cls._from_rows(root, rows, class_names, source=path)
+        return cls._from_rows(root, _without_repeats(path, rows), class_names, source=path)
 
     @classmethod
     def from_coop(
@@ -283,17 +299,21 @@ class ImageList:
 
 
 def _csv_rows(path: Path, root: Path, file: TextIO) -> Iterator[tuple[Path, str]]:
-    lines = csv.reader(file, strict=True)
+    first = file.readline()
+    separator = max(",;\t", key=first.count)  # the comma where there is none
+    # Not by going back to the start, which a pipe cannot.
+    lines = csv.reader(itertools.chain([first], file), delimiter=separator, strict=True)
     header = next(lines, [])
-    _check_columns(path, header)
+    name, label = _find_columns(path, header)
     for values in lines:
         if not values:
             continue
         line = f"{path}, line {lines.line_num}"
-        if len(values) != 2:
-            raise InputError(f"{line}: has {len(values)} values; expected a path and a label.")
-        row = dict(zip(header, values, strict=True))
-        yield _checked_row(line, root, row["path"], row["label"])
+        if len(values) != len(header):
+            raise InputError(
+                f"{line}: has {len(values)} values; expected {len(header)}, as in the header line."
+            )
+        yield _checked_row(line, root, values[name], values[label])
 
 
 def is_parquet_list(path: Path) -> bool:
@@ -311,7 +331,7 @@ def is_parquet_list(path: Path) -> bool:
     except ImportError:
         return True
     try:
-        return "path" in read_schema(path).names
+        return "path" in map(str.lower, read_schema(path).names)
     except (OSError, pyarrow.ArrowException):
         return True
 
@@ -326,22 +346,53 @@ def _parquet_rows(path: Path, root: Path) -> Iterator[tuple[Path, str]]:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             columns = file.schema_arrow.names
-            _check_columns(path, columns)
-            table = file.read().to_pydict()
+            name_column, label_column = _find_columns(path, columns)
+            wanted = [columns[name_column], columns[label_column]]
+            table = file.read(columns=wanted)
+            names, labels = (table.column(column).to_pylist() for column in wanted)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: is not a valid Parquet file ({reason}).") from error
-    for number, (name, label) in enumerate(zip(table["path"], table["label"], strict=True)):
+    for number, (name, label) in enumerate(zip(names, labels, strict=True)):
         yield _checked_row(f"{path}, row {number}", root, name, label)
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    if sorted(columns) != ["label", "path"]:
+def _find_columns(path: Path, columns: Sequence[str]) -> tuple[int, int]:
+    """Returns the numbers of the columns `path` and `label`; warns of others."""
+    names = [name.strip().lower() for name in columns]
+    if names.count("path") != 1 or names.count("label") != 1:
         raise InputError(
-            f"{path}: has the columns {listed(columns) or '(none)'}; expected exactly path,label."
+            f"{path}: has the columns {listed(columns) or '(none)'}; expected path "
+            "and label once each, with a comma, semicolon or tab between columns."
         )
+    others = [column for column, name in zip(columns, names, strict=True) if name not in _COLUMNS]
+    if others:
+        # One may say which images are for training, and all are taken.
+        warnings.warn(
+            f"{path}: only path and label are read, of all rows; ignored: {listed(others)}.",
+            stacklevel=4,
+        )
+    return names.index("path"), names.index("label")
+
+
+def _without_repeats(source: Path, rows: Sequence[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """Drops images that are listed again, which would be drawn as if they were others."""
+    labels: dict[Path, str] = {}
+    for path, label in rows:
+        known = labels.setdefault(path, label)
+        if known != label:
+            raise InputError(
+                f"{source}: lists {path} as {known!r} and as {label!r}; keep the right label only."
+            )
+    if len(labels) < len(rows):
+        warnings.warn(
+            f"{source}: {len(rows) - len(labels)} of {len(rows)} rows list an image again and are "
+            "left out.",
+            stacklevel=3,
+        )
+    return list(labels.items())
 
 
 def _checked_row(where: str, root: Path, name: Any, label: Any) -> tuple[Path, str]:

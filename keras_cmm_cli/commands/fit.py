@@ -123,6 +123,7 @@ def fit(
     """
     if indices is not None:
         refuse_together("indices", "shots")
+        refuse_together("indices", "check")
     check_new_folder(output, overwrite)
     if report is not None:
         check_new_file(report, overwrite)

@@ -151,7 +151,7 @@ def test_bad_input(refuse, shared_photos, tmp_path):
     assert "there are no images in it" in refuse(tmp_path / "empty")
     assert "'no_such_preset'" in refuse(shared_photos, preset="no_such_preset")
     (tmp_path / "labels.csv").write_text("path\nx.png\n")
-    assert "expected exactly path,label" in refuse("--csv", tmp_path / "labels.csv")
+    assert "expected path and label" in refuse("--csv", tmp_path / "labels.csv")
     assert "'two {} {}'" in refuse(shared_photos, "--template", "two {} {}")
 
 

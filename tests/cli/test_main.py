@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 
@@ -126,7 +128,7 @@ def test_what_libraries_print_and_warn_goes_to_stderr(extra):
         import warnings
 
         print("printed")
-        warnings.warn("first\nsecond  [bold]third[/bold] " + 30 * "long ", stacklevel=1)
+        warnings.warn("first\n  second  [bold]third[/bold] :dog: " + 30 * "long ", stacklevel=1)
         warnings.warn("not for users", DeprecationWarning, stacklevel=1)
         terminal.result("result")
         terminal.note("noted")
@@ -136,7 +138,7 @@ def test_what_libraries_print_and_warn_goes_to_stderr(extra):
     assert result.stdout == "result\n"
     lines = result.stderr.splitlines()
     assert lines[0] == "printed"
-    assert lines[1].startswith("Warning: first second [bold]third[/bold] long")
+    assert lines[1].startswith("Warning: first second  [bold]third[/bold] :dog: long")
     assert lines[2:] == ["noted"]
     assert "detailed" in extra(noisy, "--verbose").stderr
     assert "noted" not in extra(noisy, "--quiet").stderr
@@ -147,13 +149,13 @@ def test_an_input_error_is_one_line_and_a_bug_is_not_hidden(extra):
     from keras_cmm import InputError
 
     def mistaken(terminal):
-        raise InputError("the file is\nnot good.")
+        raise InputError("the  file\x1b is\t\r\n\u2028 not good.\n")
 
     def buggy(terminal):
         raise ValueError("a bug")
 
     result = extra(mistaken)
-    assert (result.exit_code, result.stderr) == (2, "Error: the file is not good.\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: the  file is not good.\n")
     with pytest.raises(ValueError, match="a bug"):
         extra(buggy)
 
@@ -167,17 +169,61 @@ def test_no_progress_bar_where_nobody_looks(extra):
     assert extra(work).output == ""
 
 
-def test_a_class_name_that_stdout_cannot_print(tmp_path):
+def extra_program(body):
+    """Returns a Python command line that runs `keras-cmm` with a command `extra`."""
     code = (
         "import click\n"
         "from keras_cmm_cli import main\n"
         "from keras_cmm_cli.terminal import with_terminal\n"
-        "body = with_terminal(lambda terminal: terminal.result('caf\\u00e9'))\n"
+        f"body = with_terminal(lambda terminal: {body})\n"
         "main.cli.add_command(click.command('extra')(body))\n"
         "main.main()\n"
     )
+    return [sys.executable, "-c", code]
+
+
+@pytest.mark.parametrize(
+    ("body", "arguments", "stdout", "reason"),
+    [
+        ("terminal.result('x')", ["extra"], ">/dev/full", "No space left on device"),
+        ("terminal.result(['x'])", ["extra"], ">/dev/full", "No space left on device"),
+        ("terminal.result('x')", ["--help"], ">/dev/full", "No space left on device"),
+        ("terminal.result('x')", ["extra"], "1</dev/null", "Bad file descriptor"),
+        # Before the work is done.
+        ("1 / 0", ["extra"], ">&-", "stdout is closed"),
+    ],
+)
+def test_results_that_cannot_be_written_are_one_line(body, arguments, stdout, reason):
+    command = shlex.join([*extra_program(body), *arguments])
+    ran = subprocess.run(["sh", "-c", f"{command} {stdout}"], capture_output=True, text=True)
+    assert ran.stderr == f"Error: the output cannot be written ({reason}).\n"
+    assert ran.returncode == 2
+
+
+def test_other_errors_of_the_system_are_not_hidden(extra):
+    def unlucky(terminal):
+        raise ConnectionResetError(errno.ECONNRESET, "reset")
+
+    with pytest.raises(ConnectionResetError):
+        extra(unlucky)
+
+
+def test_nobody_reads_the_results_to_their_end():
+    command = shlex.join([*extra_program("terminal.result('x\\n' * 100_000)"), "extra"])
+    ran = subprocess.run(["sh", "-c", f"{command} | head -n 1"], capture_output=True, text=True)
+    assert (ran.stdout, ran.stderr) == ("x\n", "")
+
+
+def test_closed_stderr():
+    body = "(terminal.note('n'), __import__('os').dup(2), terminal.result('x'))"
+    command = shlex.join([*extra_program(body), "extra"])
+    ran = subprocess.run(["sh", "-c", f"{command} 2>&-"], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (0, "x\n")
+
+
+def test_a_class_name_that_stdout_cannot_print():
     ran = subprocess.run(
-        [sys.executable, "-c", code, "extra"],
+        [*extra_program("terminal.result('caf\\u00e9')"), "extra"],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )

@@ -46,6 +46,17 @@ def test_hidden_and_other_files_are_left_out(write):
     assert str(source.images[0]).endswith(("photos.zip/cat/1.png", "photos.tar/cat/1.png"))
 
 
+def test_images_of_other_formats_are_counted_once(write):
+    others = ["cat/3.heic", "dog/deep/4.HEIC", "dog/5.psd", "__MACOSX/cat/._3.heic"]
+    path = write(FEW | {"dog/6.jfif": b"six"} | dict.fromkeys(others, b"..."))
+    with pytest.warns(UserWarning, match=r"\(2 \.heic, 1 \.psd\)") as caught:
+        source = ArchiveSource.from_file(path)
+    assert source.keys() == ["cat/1.png", "dog/2.PNG", "dog/6.jfif"]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"{path}/cat/3.heic: left out, with all images")
+    assert warning.filename == __file__
+
+
 def test_folders_around_the_classes_are_dropped(write):
     files = {f"data/photos/{name}": data for name, data in FEW.items()}
     files["data/photos/dog/deep/3.png"] = b"three"
@@ -128,20 +139,26 @@ def test_zip_members_that_cannot_be_read(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("cat/bomb.png", bytes(10**6), zipfile.ZIP_DEFLATED)
         archive.writestr("cat/rare.png", b"...", zipfile.ZIP_BZIP2)
-        archive.writestr("dog/locked.png", b"...")
+        archive.writestr("dog/1.png", b"...")
     data = bytearray(path.read_bytes())
-    bomb, _, locked = (match for match in range(len(data)) if data[match : match + 4] == b"PK\1\2")
+    bomb = data.index(b"PK\1\2")
     data[bomb + 24 : bomb + 28] = struct.pack("<I", 2**31)  # the size it claims to have
-    data[locked + 8] |= 1  # the flag of encryption
     path.write_bytes(data)
     images = ArchiveSource.from_file(path).images
     assert "larger than 1 GiB" in unreadable(images[0])
     assert "rare way" in unreadable(images[1])
-    assert "encrypted" in unreadable(images[2])
     # A file that unpacks to more than it claims is not unpacked further.
     data[bomb + 24 : bomb + 28] = struct.pack("<I", 10)
     path.write_bytes(data)
     assert "checksum" in unreadable(ArchiveSource.from_file(path).images[0])
+
+
+def test_an_encrypted_archive_is_refused_as_a_whole(tmp_path):
+    path = write_zip(tmp_path / "photos.zip", FEW)
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\1\2") + 8] |= 1  # the flag of encryption of the last file
+    path.write_bytes(data)
+    assert refusal(path) == f"{path}: is encrypted; unpack it with its password."
 
 
 def test_links_in_a_tar_are_not_followed(tmp_path):

@@ -1,14 +1,19 @@
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, features
 
+from keras_cmm.clip import read_image
 from keras_cmm.data import ImageList, sample_few_shot
+from keras_cmm.data._folders import IMAGE_SUFFIXES
+from keras_cmm.data.image_list import is_parquet_list
 from keras_cmm.errors import InputError
 
 
@@ -55,11 +60,36 @@ def test_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "suffix", ["jpg", "jpeg", "png", "bmp", "webp", "gif", "tif", "tiff", "JPG"]
+    "suffix",
+    [
+        *("jpg", "jpeg", "jpe", "jfif", "png", "bmp", "webp", "gif", "tif", "tiff", "JPG"),
+        *("ppm", "pgm", "pbm", "pnm", "avif", "Avif"),
+    ],
 )
 def test_folder_suffixes(tmp_path, suffix):
     make(tmp_path, f"a/1.{suffix}", f"b/1.{suffix}", "b/1.txt", "b/jpg", "b/folder.jpg/2.png")
     assert len(ImageList.from_folder(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+def test_images_of_every_suffix_are_read(tmp_path, suffix):
+    if suffix == ".avif" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    mode = {".pgm": "L", ".pbm": "1"}.get(suffix, "RGB")
+    path = tmp_path / f"1{suffix}"
+    Image.effect_noise((20, 16), 50).convert(mode).save(path)
+    assert read_image(path).size == (20, 16)
+
+
+def test_images_of_other_formats_are_counted_once(tmp_path):
+    make(tmp_path, "cat/1.png", "cat/2.HEIC", "dog/1.png", "dog/deep/3.heic", "dog/.4.heic")
+    make(tmp_path, "dog/5.svg", "dog/notes.txt")
+    with pytest.warns(UserWarning, match=r"\(2 \.heic, 1 \.svg\); convert them") as caught:
+        images = ImageList.from_folder(tmp_path)
+    assert images.keys() == ["cat/1.png", "dog/1.png"]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"{tmp_path / 'cat' / '2.HEIC'}: left out, with all")
+    assert warning.filename == __file__
 
 
 def test_folder_with_the_classes_of_a_model(tmp_path):
@@ -191,15 +221,17 @@ def test_folder_and_csv_have_the_same_identities(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["(none)", "path,label"]),
-        ("path,class\n1.png,cat\n", ["'path', 'class'", "path,label"]),
-        ("path,label,split\n1.png,cat,train\n", ["'split'", "path,label"]),
+        ("", ["(none)", "path and label"]),
+        ("path,class\n1.png,cat\n", ["'path', 'class'", "path and label"]),
+        ("path|label\n1.png|cat\n", ["'path|label'", "comma, semicolon or tab"]),
         ("path,path,label\n", ["'path', 'path', 'label'"]),
-        ("1.png,cat\n2.png,dog\n", ["'1.png', 'cat'", "path,label"]),
+        ("1.png,cat\n2.png,dog\n", ["'1.png', 'cat'", "path and label"]),
         ("path,label\n", ["lists no images"]),
         ("path,label\n1.png,cat\nno.png,dog\n", ["line 3", "'no.png'", "no image file"]),
         ("path,label\n1.png\n", ["line 2", "1 values"]),
-        ("path,label\n1.png,cat,x\n", ["line 2", "3 values"]),
+        ("path,label\n1.png,cat,x\n", ["line 2", "3 values", "expected 2"]),
+        ("path;label\n1.png,cat\n", ["line 2", "1 values", "expected 2"]),
+        ("path,label\n1.png,cat\n1.png,dog\n", ["1.png as 'cat' and as 'dog'", "right label"]),
         ("path,label\n1.png,\n", ["line 2", "empty"]),
         ("path,label\n,cat\n", ["line 2", "empty"]),
         ("path,label\n1.png,cat\n2.png,cat\n", ["one class only", "'cat'"]),
@@ -215,6 +247,58 @@ def test_csv_refusals(tmp_path, text, words):
     message = refusal(ImageList.from_csv, path)
     for word in [*words, str(path)]:
         assert word in message
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_csv_of_other_programs(tmp_path, separator):
+    make(tmp_path, "1.png", "2,;\t.png")
+    rows = [("Label", " PATH "), ("cat", "1.png"), ("a, b; c", '"2,;\t.png"')]
+    if separator != "\t":
+        rows[2] = ('"a, b; c"', rows[2][1])
+    path = table(tmp_path, "".join(separator.join(row) + "\n" for row in rows))
+    images = ImageList.from_csv(path)
+    assert images.keys() == ["1.png", "2,;\t.png"]
+    assert images.class_names == ("a, b; c", "cat")
+
+
+def test_csv_from_a_pipe(tmp_path):
+    make(tmp_path, "1.png", "2.png")
+    end, start = os.pipe()
+    os.write(start, b"path;label\n1.png;cat\n2.png;dog\n")
+    os.close(start)
+    assert len(ImageList.from_csv(f"/dev/fd/{end}", root=tmp_path)) == 2
+    os.close(end)
+
+
+def test_other_columns_are_ignored_with_a_warning(tmp_path, parquet):
+    make(tmp_path, "1.png", "2.png")
+    path = table(tmp_path, "id,path,Split,label\n7,1.png,train,cat\n8,2.png,test,dog\n")
+    columns = {"id": [7, 8], "Label": ["cat", "dog"], "Split": ["a", "b"]}
+    listed = parquet(**columns, Path=["1.png", "2.png"])
+    assert is_parquet_list(listed)
+    for read, source in ((ImageList.from_csv, path), (ImageList.from_parquet, listed)):
+        with pytest.warns(UserWarning, match="of all rows; ignored: 'id', 'Split'") as caught:
+            images = read(source)
+        assert [warning.filename for warning in caught] == [__file__]
+        assert images.keys() == ["1.png", "2.png"]
+        assert images.class_names == ("cat", "dog")
+        assert images.labels.tolist() == [0, 1]
+
+
+def test_an_image_that_is_listed_again_counts_once(tmp_path, parquet):
+    make(tmp_path, "1.png", "2.png", "3.png")
+    paths = ["1.png", "2.png", "./1.png", "3.png", "1.png"]
+    labels = ["cat", "dog", " cat", "dog", "cat"]
+    rows = "".join(f"{path},{label}\n" for path, label in zip(paths, labels, strict=True))
+    for read, source in (
+        (ImageList.from_csv, table(tmp_path, "path,label\n" + rows)),
+        (ImageList.from_parquet, parquet(path=paths, label=labels)),
+    ):
+        with pytest.warns(UserWarning, match="2 of 5 rows list an image again") as caught:
+            images = read(source)
+        assert [warning.filename for warning in caught] == [__file__]
+        assert images.keys() == ["1.png", "2.png", "3.png"]
+        assert images.labels.tolist() == [0, 1, 1]
 
 
 def test_csv_that_cannot_be_read(tmp_path):
@@ -260,12 +344,14 @@ def test_parquet(tmp_path, parquet):
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"path": ["1.png"], "class": ["cat"]}, ["'path', 'class'", "path,label"]),
+        ({"path": ["1.png"], "class": ["cat"]}, ["'path', 'class'", "path and label"]),
         ({"path": ["1.png", "no.png"], "label": ["a", "b"]}, ["row 1", "'no.png'"]),
         ({"path": ["1.png", None], "label": ["a", "b"]}, ["row 1", "empty"]),
         ({"path": ["1.png", "2.png"], "label": ["a", None]}, ["row 1", "empty"]),
         ({"path": [1, 2], "label": ["a", "b"]}, ["row 0", "empty"]),
         ({"path": ["1.png", "2.png"], "label": ["a", "a"]}, ["one class only"]),
+        ({"path": ["1.png", "1.png"], "label": ["a", "b"]}, ["1.png as 'a' and as 'b'"]),
+        ({"path": ["1.png"], "Path": ["1.png"], "label": ["a"]}, ["'Path'", "once each"]),
     ],
 )
 def test_parquet_refusals(tmp_path, parquet, columns, words):
@@ -340,7 +426,7 @@ def folder(tmp_path_factory):
 
 
 cells = st.sampled_from(["path", "label", "1.png", "2.png", "cat", "dog", "", '"', "\0", "é", " "])
-separators = st.sampled_from([",", "\n", "\r", "\r\n"])
+separators = st.sampled_from([",", ";", "\t", "\n", "\r", "\r\n"])
 near_csv = st.lists(st.tuples(cells, separators)).map(lambda parts: "".join(map("".join, parts)))
 
 
@@ -350,7 +436,9 @@ def test_random_csv_gives_images_or_input_error(folder, content):
     path = folder / "random.csv"
     path.write_bytes(content if isinstance(content, bytes) else os.fsencode(encodable(content)))
     try:
-        images = ImageList.from_csv(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of rows and columns that are left out
+            images = ImageList.from_csv(path)
     except InputError:
         return
     assert len(images) == len(images.labels) >= 2
