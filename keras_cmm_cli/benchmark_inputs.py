@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +37,11 @@ class BenchmarkInput(Protocol):
     """Names of `shifts`."""
     embedding_set: EmbeddingSet
     shifts: tuple[ShiftedTestSet, ...]
-    digest: str | None
-    """What tells the data from other data of its name, where that may change."""
+    digests: dict[str, str]
+    """For the data set and each shift by name, what tells it from other data of its name."""
+
+    def draw_digest(self, shots: int, seed: int) -> str | None:
+        """Returns what tells a given draw from others, or `None` where the seed decides it."""
 
     def prepare(self, draws: Iterable[Draw]) -> None:
         """Makes `embedding_set` and `shifts` ready for tasks of these shots and seeds."""
@@ -59,8 +64,12 @@ class FileInput:
         self.label = path
         self.embedding_set = EmbeddingSet.read(path)
         self.name = _name(self.embedding_set)
-        self.digest: str | None = self.embedding_set.digest()
+        self.digests = {self.name[0]: self.embedding_set.digest()}
         self.largest_class = int(np.bincount(self.embedding_set.train_labels).max())
+
+    def draw_digest(self, shots: int, seed: int) -> str | None:
+        """Returns nothing: the seed decides every draw."""
+        return None
 
     def prepare(self, draws: Iterable[Draw]) -> None:
         """Does nothing: the file has all."""
@@ -102,17 +111,23 @@ class Embedding:
 
         return ImageEmbedder(self.model, self.batch_size, store=open_store(self.store))
 
+    @functools.cached_property
+    def description(self) -> dict[str, Any]:
+        """All that an embedding depends on besides the image, but for precision and backend."""
+        from keras_cmm.clip._model_digest import ModelDigest
+
+        preprocessing = vars(self.embedder.preprocessor)
+        return {"preprocessing": preprocessing, **ModelDigest(self.model.backbone)()}
+
     def images(self, source: ImageSource) -> Any:
         """Returns embeddings, shape `(images, dim)`; an image that cannot be read is refused."""
         # A test set without some of its images is another test set.
         return embed_images(self.terminal, self.embedder, source.images, strict=True).embeddings
 
-    def texts(self, class_names: tuple[str, ...], template: str) -> Any:
-        """Returns the class prototypes of a built-in template, shape `(classes, dim)`."""
-        from keras_cmm.clip import TextEmbedder, build_prompts
-        from keras_cmm.clip.prompts import resolve_templates
+    def texts(self, prompts: list[list[str]]) -> Any:
+        """Returns the class prototypes, shape `(classes, dim)`."""
+        from keras_cmm.clip import TextEmbedder
 
-        prompts = build_prompts(class_names, template=list(resolve_templates([template])))
         return TextEmbedder(self.model).class_prototypes(prompts)
 
 
@@ -128,8 +143,6 @@ class DatasetInput:
         indices: A folder of other people's draws with a folder a data set, or `None`.
     """
 
-    digest: str | None = None
-
     def __init__(
         self,
         benchmark: Benchmark,
@@ -139,6 +152,8 @@ class DatasetInput:
         embedding: Embedding,
         indices: Path | None = None,
     ) -> None:
+        from keras_cmm.clip import build_prompts
+        from keras_cmm.clip.prompts import resolve_templates
         from keras_cmm.data import FewShotDraws
 
         self.label = benchmark.name
@@ -162,6 +177,23 @@ class DatasetInput:
             None if indices is None else indices / benchmark.name,
         )
         self.largest_class = self._draws.largest_class
+        class_names = self._sources["train"].class_names
+        templates = list(resolve_templates([benchmark.prompt_template]))
+        self._prompts = build_prompts(class_names, template=templates)
+        images = {split: _listed(source) for split, source in self._sources.items()}
+        own = _digest([embedding.description, class_names, self._prompts, images])
+        self.digests = {benchmark.name: own}
+        for name, source, classes in zip(
+            self.shift_names, self._shift_sources, self._classes, strict=True
+        ):
+            self.digests[name] = _digest([own, _listed(source), classes.tolist()])
+
+    def draw_digest(self, shots: int, seed: int) -> str | None:
+        """Returns what tells a draw of `indices` from others, or `None` where there are none."""
+        if self._draws.indices is None or shots == 0:
+            return None
+        draws = self._draws.support(shots, seed), self._draws.validation(shots, seed)
+        return _digest([draw.indices.tolist() for draw in draws])
 
     def prepare(self, draws: Iterable[Draw]) -> None:
         """Embeds what these draws and the test need; what the store has is taken from it."""
@@ -182,9 +214,7 @@ class DatasetInput:
             tensors[f"{split}_labels"] = source.labels
         self.embedding_set = EmbeddingSet(
             **tensors,
-            text_embeddings=embedding.texts(
-                sources["train"].class_names, self._benchmark.prompt_template
-            ),
+            text_embeddings=embedding.texts(self._prompts),
             class_names=list(sources["train"].class_names),
             dataset=self._benchmark.name,
             protocol=self.name[1],
@@ -214,6 +244,14 @@ class DatasetInput:
             within(self._draws.support(shots, seed), self._rows),
             within(self._draws.validation(shots, seed), pool),
         )
+
+
+def _listed(source: ImageSource) -> list[Any]:
+    return [source.keys(), source.labels.tolist()]
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _name(data: EmbeddingSet) -> tuple[str, str, str]:

@@ -49,7 +49,8 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
 
     tables = []
     for setting in dict.fromkeys(map(_setting, records)):
-        rows = summarize_base_to_new(record for record in records if _setting(record) == setting)
+        same = [record for record in records if _setting(record) == setting]
+        rows = summarize_base_to_new(same)
         cells = {(row["dataset"], row["method"], row["shots"]): row for row in rows}
         datasets = list(dict.fromkeys(row["dataset"] for row in rows))
         runs = dict.fromkeys((row["method"], row["shots"]) for row in rows)
@@ -58,11 +59,13 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
             lines = [[method, str(shots), *_base_to_new(row)] for (method, shots), row in found]
             others = [name for name in datasets if name != "average"]
             heading = f"average of {', '.join(others)}" if dataset == "average" else dataset
+            shown = same if dataset == "average" else [r for r in same if r["dataset"] == dataset]
             tables.append(
                 ResultTable(
                     f"base to new: {heading} ({setting})",
                     ("top-1 %", "shots", "base", "new", "harmonic mean", "seeds"),
                     lines,
+                    _short_draws(shown),
                 )
             )
     return tables
@@ -93,6 +96,21 @@ def _setting(row: Row) -> str:
     return f"{row['backbone']}, protocol {row['protocol']}"
 
 
+def _short_draws(records: Sequence[Row]) -> list[str]:
+    """Says in one line which draws had classes with fewer images than shots, if any had."""
+    short = {}
+    for record in records:
+        # Records of earlier versions do not say.
+        wanted = record["shots"] * record.get("num_classes", 0)
+        rows = record.get("support_rows", wanted)
+        if rows < wanted:
+            draw = f"{record.get('trained_on', record['dataset'])} at {record['shots']} shots"
+            short[draw] = f"{draw} ({rows:,} of {wanted:,} images)"
+    if not short:
+        return []
+    return [f"some classes have fewer training images: {', '.join(short.values())}"]
+
+
 def _base_to_new(row: Row | None) -> list[str]:
     if row is None:
         return [MISSING] * 4
@@ -114,15 +132,17 @@ class _Shape:
 
         rows = summarize(records)
         datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-        tables = [
-            self._table(name, [row for row in rows if row["dataset"] == name]) for name in datasets
-        ]
+        tables = []
+        for name in datasets:
+            notes = _short_draws([record for record in records if record["dataset"] == name])
+            tables.append(self._table(name, [row for row in rows if row["dataset"] == name], notes))
         if len(datasets) > 1:
             heading = f"average of {kind}{', '.join(datasets)}"
-            tables.append(self._table(heading, average_over_datasets(records)))
+            averages = average_over_datasets(records)
+            tables.append(self._table(heading, averages, _short_draws(records)))
         return tables
 
-    def _table(self, name: str, rows: Sequence[Row]) -> ResultTable:
+    def _table(self, name: str, rows: Sequence[Row], notes: Sequence[str]) -> ResultTable:
         cells = {(row["method"], row["shots"]): row for row in rows}
         most = max((row["seeds"] for row in rows), default=0)
         lines = [
@@ -131,8 +151,9 @@ class _Shape:
         ]
         titles = [f"{number} shot{'' if number == 1 else 's'}" for number in self.shots]
         is_missing = any(MISSING in line for line in lines)
-        notes = [f"{MISSING}: not run, or not on all data sets"] if is_missing else []
-        return ResultTable(f"{name} ({self.setting})", ("top-1 %", *titles), lines, notes)
+        missing = [f"{MISSING}: not run, or not on all data sets"] if is_missing else []
+        heading = f"{name} ({self.setting})"
+        return ResultTable(heading, ("top-1 %", *titles), lines, [*missing, *notes])
 
     def _cell(
         self, method: str, number: int, cells: Mapping[tuple[str, int], Row], most: int

@@ -74,7 +74,7 @@ def model_card(run: dict[str, Any]) -> str:
     return _CARD.format(
         count=len(run["class_names"]),
         preset=run["preset"],
-        version=run["versions"]["keras-cmm"],
+        version=run["versions"]["keras_cmm"],
         classes=", ".join(run["class_names"]),
         rows="\n".join(f"| {name} | {value} |" for name, value in rows.items()),
         command=run["command"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_cmm_cli.model_card import model_card
 from keras_cmm_cli.outputs import write_json
-from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT, command_line, versions
+from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT, command_line
 
 if TYPE_CHECKING:
     from keras_cmm import CMMImageClassifier
@@ -25,6 +25,8 @@ def describe_run(
     dtype: str | None = None,
 ) -> dict[str, Any]:
     """Returns the content of the run file: all that is needed to train the classifier again."""
+    from keras_cmm.evaluation.benchmark import versions
+
     head, recipe = classifier.head, classifier.recipe_
     template = classifier.template
     return {

@@ -24,13 +24,16 @@ batch_size_option = click.option(
 model_argument = click.argument(
     "model_dir", type=click.Path(exists=True, file_okay=False, path_type=Path)
 )
+MAX_SEED = 2**32 - 1  # What numpy takes.
+SEED = click.IntRange(0, MAX_SEED)
+
 seed_option = click.option(
-    "--seed", type=int, default=1, show_default=True, help="Seed of everything random."
+    "--seed", type=SEED, default=1, show_default=True, help="Seed of everything random."
 )
 
 unused_seed_option = click.option(
     "--seed",
-    type=int,
+    type=SEED,
     expose_value=False,
     help="Taken as by every command; nothing is random in this one.",
 )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
-import platform
 import shlex
 import sys
 from pathlib import Path
@@ -33,19 +31,6 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 def command_line() -> str:
     """Returns the command as it can be given to a shell again."""
     return shlex.join(["keras-cmm", *sys.argv[1:]])
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions of what a result depends on."""
-    import keras
-
-    backend = keras.backend.backend()
-    names = ("keras-cmm", "keras", "keras-hub", backend, "numpy", "pillow")
-    return {
-        "python": platform.python_version(),
-        "backend": backend,
-        **{name: importlib.metadata.version(name) for name in names},
-    }
 
 
 def image_records(images: ImageSource) -> list[dict[str, str]]:

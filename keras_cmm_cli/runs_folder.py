@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +16,7 @@ from keras_cmm_cli.outputs import write_json
 Record = dict[str, Any]
 
 _IDENTITY = ("dataset", "protocol", "backbone", "method", "shots", "seed")
+_MARKS = ("base_to_new", "indices")
 
 
 class RunsFolder:
@@ -34,7 +37,7 @@ class RunsFolder:
         """Returns the file of a record, or of what identifies one."""
         parts = [_file_name(record[name]) for name in ("protocol", "backbone", "dataset", "method")]
         name = f"shots_{record['shots']}-seed_{record['seed']}"
-        for mark in ("base_to_new", "indices"):
+        for mark in _MARKS:
             if record.get(mark):
                 name += f"-{mark}"
         return self.folder.joinpath(*parts, f"{name}.json")
@@ -47,6 +50,11 @@ class RunsFolder:
             return None
         same = record is not None and all(record.get(key) == wanted[key] for key in wanted)
         return record if same else None
+
+    def records_of(self, dataset: str, protocol: str, backbone: str) -> list[Record]:
+        """Returns all records of a data set."""
+        folder = self.folder.joinpath(*map(_file_name, (protocol, backbone, dataset)))
+        return read_records(folder)[0] if folder.is_dir() else []
 
     def write(self, record: Record) -> None:
         """Writes a record to its file."""
@@ -64,9 +72,13 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
     """Reads all records in a folder, at any depth, or in one file of records.
 
     Returns:
-        The records in the order of their paths, and the JSON files that hold none.
+        The records in the order of their paths, each run once, and the JSON files that hold none.
+
+    Raises:
+        ClickException: If there are different results of one run.
     """
-    records, others = [], []
+    records: dict[tuple[Any, ...], tuple[Record, Path]] = {}
+    others = []
     for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
@@ -75,8 +87,48 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
         found = [_checked(each) for each in (content if isinstance(content, list) else [content])]
         if None in found:
             others.append(file)
-        records += [record for record in found if record is not None]
-    return records, others
+        for record in filter(None, found):
+            first, origin = records.setdefault(record_key(record), (record, file))
+            # The same record may lie there twice, such as by --output and by --output-dir.
+            if _results(first) != _results(record):
+                raise click.ClickException(
+                    f"{origin} and {file}: have different results of one run "
+                    f"({', '.join(str(record[name]) for name in _IDENTITY)}); keep one of them."
+                )
+    return [record for record, _ in records.values()], others
+
+
+def record_key(record: Record) -> tuple[Any, ...]:
+    """Returns what tells a record, or what identifies one, from those of other runs."""
+    return (
+        *(record[name] for name in _IDENTITY),
+        *(bool(record.get(mark)) for mark in _MARKS),
+    )
+
+
+def warn_of_mixed_versions(where: str, versions: Iterable[Any]) -> None:
+    """Warns if records were made by several versions of the package, or on several backends.
+
+    Args:
+        where: What has the records.
+        versions: The field `versions` of each, or `None` where it has none.
+    """
+    known = [each for each in versions if isinstance(each, dict)]
+    mixed = []
+    for name in ("keras_cmm", "backend"):
+        found = sorted({str(each[name]) for each in known if name in each})
+        if len(found) > 1:
+            mixed.append(f"{name} {' and '.join(found)}")
+    if mixed:
+        warnings.warn(
+            f"{where}: records of {', of '.join(mixed)} stand side by side; their figures may "
+            "differ for that reason alone.",
+            stacklevel=2,
+        )
+
+
+def _results(record: Record) -> list[Any]:
+    return [record.get(name) for name in ("top1", "base_top1", "new_top1")]
 
 
 def _checked(record: Any) -> Record | None:

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_cmm._unit_rows import unit_rows
+
 
 @contextmanager
 def inference_mode() -> Iterator[None]:
@@ -30,13 +32,6 @@ def runs_on_cpu(backbone: Any) -> bool:
     return "cpu" in str(device).lower()
 
 
-def unit_rows(embeddings: Any) -> npt.NDArray[np.float32]:
+def as_unit_rows(embeddings: Any) -> npt.NDArray[np.float32]:
     """Returns a tensor `(n, dim)` as a float32 array on the CPU, its rows of unit length."""
-    rows = np.array(ops.convert_to_numpy(ops.cast(embeddings, "float32")))
-    return normalized(rows)
-
-
-def normalized(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Returns the rows at unit length."""
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.asarray(rows / np.maximum(lengths, 1e-12), dtype="float32")
+    return unit_rows(ops.convert_to_numpy(ops.cast(embeddings, "float32")))

@@ -19,7 +19,7 @@ from keras_cmm.clip._batched import Batched
 from keras_cmm.clip._embedding_buffer import EmbeddingBuffer
 from keras_cmm.clip._embedding_space import KEY_TYPE, EmbeddingSpace
 from keras_cmm.clip._encoders import VisionEncoder
-from keras_cmm.clip._inference import inference_mode, runs_on_cpu, unit_rows
+from keras_cmm.clip._inference import as_unit_rows, inference_mode, runs_on_cpu
 from keras_cmm.clip._model_digest import ModelDigest
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding_store import EmbeddingStore
@@ -259,7 +259,7 @@ class ImageEmbedder(Batched):
             float32 array of shape `(batch, dim)`, rows of unit length.
         """
         with inference_mode():
-            return unit_rows(self._encode(self.preprocessor.normalize(pixels)))
+            return as_unit_rows(self._encode(self.preprocessor.normalize(pixels)))
 
     def _read_ahead(
         self, images: Iterable[Any], space: EmbeddingSpace | None

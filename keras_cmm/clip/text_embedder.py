@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm._unit_rows import unit_rows
 from keras_cmm.clip._batched import Batched
 from keras_cmm.clip._encoders import TextEncoder
-from keras_cmm.clip._inference import inference_mode, normalized, unit_rows
+from keras_cmm.clip._inference import as_unit_rows, inference_mode
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.tokenization import tokenize
 from keras_cmm.errors import InputError
@@ -81,7 +82,8 @@ class TextEmbedder(Batched):
         batches = []
         for start in range(0, len(ids), self.batch_size):
             with inference_mode():
-                batches.append(unit_rows(self._encode(ids[start : start + self.batch_size, :used])))
+                rows = ids[start : start + self.batch_size, :used]
+                batches.append(as_unit_rows(self._encode(rows)))
         if not batches:
             return np.empty((0, self.clip_model.backbone.projection_dim), dtype="float32")
         return np.concatenate(batches)
@@ -111,4 +113,4 @@ class TextEmbedder(Batched):
         row_of = {text: row for row, text in enumerate(texts)}
         embeddings = self.embed(texts)
         means = [embeddings[[row_of[text] for text in group]].mean(axis=0) for group in prompts]
-        return normalized(np.stack(means))
+        return unit_rows(np.stack(means))

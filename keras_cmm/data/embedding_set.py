@@ -153,18 +153,20 @@ class EmbeddingSet:
         return row_keys(embeddings)
 
     def digest(self) -> str:
-        """Returns what tells this data from other data of its name: images, classes and labels.
+        """Returns what tells this data from other data of its name.
 
-        It does not depend on the last bits of the embeddings where the set has keys. Of test images
-        only the labels count.
+        It covers all that a result depends on: every bit of the embeddings and keys in the
+        precision they have, the labels, the class names and the logit scale. So the same images
+        embedded again with other last bits are other data.
         """
-        digest = hashlib.sha256(json.dumps([len(self.text_embeddings), self.class_names]).encode())
+        head = json.dumps([self.class_names, float(self.logit_scale)])
+        digest = hashlib.sha256(head.encode())
         for name, array in self._tensors().items():
-            if "labels" in name:
-                digest.update(f"{name} {len(array)}:".encode())
-                digest.update(array.astype("<i8").tobytes())
-        for part in ("train", "val") if self.val_embeddings is not None else ("train",):
-            digest.update(b"".join(self.keys(part)))
+            # Labels as a file has them, so that it has the digest of the set that was written.
+            dtype = np.dtype("<i4") if "labels" in name else array.dtype.newbyteorder("<")
+            stored = np.ascontiguousarray(array, dtype)
+            digest.update(f"{name} {dtype.str} {stored.shape} ".encode())
+            digest.update(stored.view(np.uint8).data)
         return digest.hexdigest()[:16]
 
     @classmethod

@@ -13,6 +13,7 @@ from keras_cmm.data.few_shot_sample import (
     FewShotSample,
     checked_rows,
     fingerprint,
+    key_bytes,
     short_classes,
 )
 from keras_cmm.errors import InputError
@@ -32,11 +33,15 @@ def sample_few_shot(
     choice is the same for any order of the rows, on any platform and with any version of numpy, and
     a draw of fewer shots is a subset of a draw of more. Rows with the same key go by row number.
 
+    A name counts as its digest (`key_digests`), which is all that an embeddings file has of it. So
+    images and a file of their embeddings give the same draw.
+
     Args:
         labels: `(rows,)` class ids. Ids without any row are allowed.
         shots: Rows to draw of each class, 1 or more, or "all".
         seed: Any integer.
-        keys: One identity a row, such as `ImageList.keys()` or `row_keys(embeddings)`.
+        keys: One identity a row: names as text, such as `ImageList.keys()`, or digests as bytes,
+            such as `EmbeddingSet.keys("train")` or `row_keys(embeddings)`.
         exclude: `(excluded,)` row numbers that must not be drawn, or None.
 
     Returns:
@@ -49,7 +54,7 @@ def sample_few_shot(
     Example:
         >>> sample = sample_few_shot([1, 0, 1, 0], 1, seed=1, keys=["a", "b", "c", "d"])
         >>> sample.indices.tolist()
-        [3, 0]
+        [1, 0]
     """
     rows, identities = checked_rows(labels, keys)
     if shots != "all" and (isinstance(shots, bool) or not _is_integer(shots) or shots < 1):
@@ -62,8 +67,12 @@ def sample_few_shot(
 
     classes = rows.tolist()
     prefix = f"{seed}:".encode()
+    digests = [
+        _digest(identity) if isinstance(key, str) else identity
+        for key, identity in zip(keys, identities, strict=True)
+    ]
     ranked = sorted(
-        (classes[row], hashlib.sha256(prefix + identities[row]).digest(), row)
+        (classes[row], hashlib.sha256(prefix + digests[row]).digest(), row)
         for row in np.flatnonzero(available).tolist()
     )
     limit = len(rows) if shots == "all" else shots
@@ -125,11 +134,11 @@ def row_keys(embeddings: npt.NDArray[np.floating]) -> list[bytes]:
     return [hashlib.sha256(row.astype("<f4").tobytes()).digest() for row in rows]
 
 
-def key_digests(keys: Sequence[bytes | str]) -> npt.NDArray[np.uint8]:
+def key_digests(keys: Sequence[str]) -> npt.NDArray[np.uint8]:
     """Identities of images as an array, which an `EmbeddingSet` can hold.
 
     Args:
-        keys: One identity an image, such as `ImageList.keys()`.
+        keys: The name of each image, such as `ImageList.keys()`.
 
     Returns:
         `(images, 32)`, the SHA-256 of each.
@@ -138,9 +147,12 @@ def key_digests(keys: Sequence[bytes | str]) -> npt.NDArray[np.uint8]:
         >>> key_digests(["ant/1.jpg", "bee/1.jpg"]).shape
         (2, 32)
     """
-    identities = (key.encode() if isinstance(key, str) else key for key in keys)
-    digests = b"".join(hashlib.sha256(identity).digest() for identity in identities)
+    digests = b"".join(_digest(key_bytes(key)) for key in keys)
     return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
+
+
+def _digest(name: bytes) -> bytes:
+    return hashlib.sha256(name).digest()
 
 
 def _excluded(exclude: npt.ArrayLike, num_rows: int) -> npt.NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """All few-shot draws of a benchmark on one data set."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,7 +122,6 @@ class FewShotDraws:
         )
 
     def _draw_validation(self, shots: int, seed: int) -> FewShotSample:
-        number = min(shots, _MAX_VALIDATION_SHOTS)
         if self.val is not None and self._val_keys is not None:
             labels, keys, exclude = self.val.labels, self._val_keys, None
         else:
@@ -130,16 +129,49 @@ class FewShotDraws:
             exclude = self.support(shots, seed).indices if self.indices is None else None
         if self.indices is not None:
             return read_few_shot_indices(
-                self._file(shots, seed), "val", shots=number, seed=seed, labels=labels, keys=keys
+                self._file(shots, seed),
+                "val",
+                shots=min(shots, _MAX_VALIDATION_SHOTS),
+                seed=seed,
+                labels=labels,
+                keys=keys,
             )
-        with warnings.catch_warnings():
-            # Fewer validation images than wanted are no fault of the data.
-            warnings.simplefilter("ignore", UserWarning)
-            return sample_few_shot(labels, number, seed=seed, keys=keys, exclude=exclude)
+        return sample_validation(labels, shots, seed=seed, keys=keys, exclude=exclude)
 
     def _file(self, shots: int, seed: int) -> Path:
         assert self.indices is not None
         return self.indices / f"shot_{shots}-seed_{seed}.json"
+
+
+def sample_validation(
+    labels: npt.ArrayLike,
+    shots: int,
+    *,
+    seed: int,
+    keys: Sequence[bytes | str],
+    exclude: npt.ArrayLike | None = None,
+) -> FewShotSample:
+    """Draws min(shots, 4) validation rows of each class, with no warning where there are fewer.
+
+    Args:
+        labels: As of `sample_few_shot`.
+        shots: Rows a class of the support set.
+        seed: As of `sample_few_shot`.
+        keys: As of `sample_few_shot`.
+        exclude: The rows of the support set, where both are drawn from the same rows.
+
+    Returns:
+        The sample.
+
+    Example:
+        >>> len(sample_validation([0] * 9, 8, seed=1, keys=list("abcdefghi")).indices)
+        4
+    """
+    number = min(shots, _MAX_VALIDATION_SHOTS)
+    with warnings.catch_warnings():
+        # Fewer validation images than wanted are no fault of the data.
+        warnings.simplefilter("ignore", UserWarning)
+        return sample_few_shot(labels, number, seed=seed, keys=keys, exclude=exclude)
 
 
 def within(sample: FewShotSample, rows: npt.NDArray[np.int64]) -> FewShotSample:

@@ -124,11 +124,13 @@ def checked_rows(
             f"`keys` must be a sequence of {len(rows)} identities, one for each label; received "
             f"{type(keys).__name__} of length {len(keys)}."
         )
+    return rows, [key_bytes(key) for key in keys]
+
+
+def key_bytes(key: bytes | str) -> bytes:
+    """Returns a key as bytes."""
     # surrogateescape: file names need not be valid UTF-8.
-    return rows, [
-        key.encode("utf-8", "surrogateescape") if isinstance(key, str) else bytes(key)
-        for key in keys
-    ]
+    return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else bytes(key)
 
 
 def fingerprint(labels: npt.NDArray[np.integer], keys: Sequence[bytes]) -> str:

@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm._unit_rows import unit_rows
 from keras_cmm.data import EmbeddingSet
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation.benchmark import versions
 from keras_cmm.evaluation.metrics import top_1
-from keras_cmm.evaluation.modality_gap import unit_rows
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import CMMClassifier
 
@@ -63,7 +63,7 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
 
     Returns:
         A record as of `run_benchmark`, with `base_top1` and `new_top1` in percent in place of
-        `top1`, and `base_to_new` set.
+        `top1`, and `base_to_new` set. Its `num_classes` and `support_rows` are those of training.
 
     Raises:
         InputError: If the method cannot score new classes or refuses the task, or a half has no
@@ -114,6 +114,8 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
         "method": method,
         "shots": task.shots,
         "seed": task.seed,
+        "num_classes": base.num_classes,
+        "support_rows": len(base.labels),
         "base_to_new": True,
         "base_top1": top_1(fitted.predict_logits(images[is_base]), labels[is_base]),
         "new_top1": top_1(new_logits, labels[~is_base] - num_base),

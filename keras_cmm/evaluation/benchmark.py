@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
+import math
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
+from keras_cmm._unit_rows import unit_rows
 from keras_cmm.data import EmbeddingSet, FewShotSample, sample_few_shot
+from keras_cmm.data.few_shot_draws import sample_validation
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation.metrics import calibration_error, top_1
-from keras_cmm.evaluation.modality_gap import measure_modality_gap, unit_rows
+from keras_cmm.evaluation.modality_gap import measure_modality_gap
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask
 from keras_cmm.models import find_duplicate_groups
 
 Shots = int | Literal["all"]
 
-_MAX_VALIDATION_SHOTS = 4
+
+class Run(NamedTuple):
+    """One method at one number of shots and seed; zero-shot has 0 and 0."""
+
+    method: str
+    shots: int
+    seed: int
 
 
 def make_task(
@@ -115,10 +125,12 @@ def run_benchmark(
         on_record: Called with each record as soon as there is one.
 
     Returns:
-        Flat JSON-able records {dataset, protocol, backbone, method, shots, seed, top1 (percent),
-        ece, ece_calibrated, fit_seconds, predict_seconds, hyperparameters, versions}; those of CMM
-        also have the mean cosines of test images to their own and to the hardest wrong prototype
-        before (own_cosine, hardest_wrong_cosine) and after the mapping (mapped_...).
+        Flat JSON-able records {dataset, protocol, backbone, method, shots, seed, num_classes,
+        support_rows, top1 (percent), ece, fit_seconds, predict_seconds, hyperparameters, versions}.
+        `support_rows` is below shots * num_classes where classes have fewer train rows. Methods
+        that fit a temperature also have ece_calibrated, and CMM the mean cosines of test images to
+        their own and to the hardest wrong prototype before (own_cosine, hardest_wrong_cosine) and
+        after the mapping (mapped_...), the latter where there is a prototype with another text.
 
     Raises:
         InputError: If a method is unknown, `shots` or a seed cannot be used, two data sets have
@@ -140,23 +152,68 @@ def run_benchmark(
     records: list[dict[str, Any]] = []
     refusal = None
     for embedding_set in embedding_sets:
-        for task, method in _runs(embedding_set, methods, shots, seeds):
-            try:
-                (record,) = run_task(embedding_set, task, method)
-            except InputError as error:
-                refusal = error
-                warnings.warn(
-                    f"{embedding_set.dataset}: {method}, {task.shots} shots, seed {task.seed} left "
-                    f"out. {error}",
-                    stacklevel=2,
-                )
-                continue
-            records.append(record)
-            if on_record is not None:
-                on_record(record)
+        largest_class = int(np.bincount(embedding_set.train_labels).max())
+        runs = plan_runs(embedding_set.dataset, largest_class, methods, shots, seeds)
+        for draw, of_draw in itertools.groupby(runs, key=lambda run: run[1:]):
+            task = make_task(embedding_set, *draw)
+            for run in of_draw:
+                try:
+                    (record,) = run_task(embedding_set, task, run.method)
+                except InputError as error:
+                    refusal = error
+                    warnings.warn(
+                        f"{embedding_set.dataset}: {run.method}, {run.shots} shots, seed "
+                        f"{run.seed} left out. {error}",
+                        stacklevel=2,
+                    )
+                    continue
+                records.append(record)
+                if on_record is not None:
+                    on_record(record)
     if refusal is not None and not records:
         raise refusal
     return records
+
+
+def plan_runs(
+    dataset: str,
+    largest_class: int,
+    methods: Sequence[str],
+    shots: Sequence[Shots],
+    seeds: Sequence[int],
+) -> list[Run]:
+    """List the runs on one data set; those of the same shots and seed stand together.
+
+    Args:
+        dataset: Name of the data set, for the warning.
+        largest_class: Number of train rows of the class that has most. What asks for more shots is
+            left out, with a warning; "all" stands for this number.
+        methods: As of `run_benchmark`.
+        shots: As of `run_benchmark`.
+        seeds: As of `run_benchmark`.
+
+    Returns:
+        The runs.
+
+    Example:
+        >>> runs = plan_runs("dtd", 8, ["zero_shot", "cmm", "gda"], shots=[8, "all"], seeds=[1])
+        >>> [tuple(run) for run in runs]
+        [('zero_shot', 0, 0), ('cmm', 8, 1), ('gda', 8, 1)]
+    """
+    numbers = []
+    for number in shots:
+        if number != "all" and number > largest_class:
+            warnings.warn(
+                f"{dataset}: {number} shots left out, no class has more than {largest_class} train "
+                "rows.",
+                stacklevel=3,
+            )
+        else:
+            numbers.append(largest_class if number == "all" else number)
+    trained = [method for method in methods if method != "zero_shot"]
+    runs = itertools.product(dict.fromkeys(numbers), seeds, trained)
+    zero_shot = [Run("zero_shot", 0, 0)] if "zero_shot" in methods else []
+    return zero_shot + [Run(method, number, seed) for number, seed, method in runs]
 
 
 def run_task(
@@ -218,6 +275,8 @@ def run_task(
             "method": method,
             "shots": task.shots,
             "seed": task.seed,
+            "num_classes": task.num_classes,
+            "support_rows": len(task.labels),
             **_measures(fitted, embeddings, logits[:, test.classes], test),
             "fit_seconds": fit_seconds,
             "predict_seconds": predict_seconds,
@@ -240,10 +299,11 @@ def _measures(
     measures = {
         "top1": top_1(logits, test.labels),
         "ece": calibration_error(softmax(logits, axis=1), test.labels),
-        "ece_calibrated": calibration_error(
-            softmax(logits / fitted.temperature_, axis=1), test.labels
-        ),
     }
+    if fitted.temperature_ is not None:
+        measures["ece_calibrated"] = calibration_error(
+            softmax(logits / fitted.temperature_, axis=1), test.labels
+        )
     if isinstance(fitted, CMM):
         head = fitted.model_
         images = {"": embeddings, "mapped_": keras.ops.convert_to_numpy(head.mapping(embeddings))}
@@ -255,7 +315,9 @@ def _measures(
         for prefix, rows in images.items():
             gap = measure_modality_gap(rows, prototypes[prefix][test.classes], test.labels, groups)
             measures[f"{prefix}own_cosine"] = gap.own_cosine
-            measures[f"{prefix}hardest_wrong_cosine"] = gap.hardest_wrong_cosine
+            # NaN, which JSON has not, where all classes share one text.
+            if not math.isnan(gap.hardest_wrong_cosine):
+                measures[f"{prefix}hardest_wrong_cosine"] = gap.hardest_wrong_cosine
     return measures
 
 
@@ -282,41 +344,6 @@ def _check_arguments(
             "two embeddings files have the same data set, protocol and backbone "
             f"({dataset}, {protocol}, {backbone}): their records could not be told apart."
         )
-
-
-def _runs(
-    embedding_set: EmbeddingSet,
-    methods: Sequence[str],
-    shots: Sequence[Shots],
-    seeds: Sequence[int],
-) -> Iterator[tuple[FewShotTask, str]]:
-    """Yield every task with every method to be fitted on it."""
-    if "zero_shot" in methods:
-        yield make_task(embedding_set, 0, seed=0), "zero_shot"
-    trained = [method for method in methods if method != "zero_shot"]
-    if not trained:
-        return
-    for number in _feasible_shots(embedding_set, shots):
-        for seed in seeds:
-            task = make_task(embedding_set, number, seed)
-            for method in trained:
-                yield task, method
-
-
-def _feasible_shots(embedding_set: EmbeddingSet, shots: Sequence[Shots]) -> list[int]:
-    """Return the numbers of shots that the data set has, each once, "all" as a number."""
-    largest = int(np.bincount(embedding_set.train_labels).max())
-    feasible = []
-    for number in shots:
-        if number != "all" and number > largest:
-            warnings.warn(
-                f"{embedding_set.dataset}: {number} shots left out, no class has more than "
-                f"{largest} train rows.",
-                stacklevel=4,
-            )
-        else:
-            feasible.append(largest if number == "all" else number)
-    return list(dict.fromkeys(feasible))
 
 
 def _support_rows(
@@ -349,16 +376,8 @@ def _draw_validation(
         embeddings, labels = embedding_set.train_embeddings, embedding_set.train_labels
         exclude, source = support_rows, "from train rows outside the support set"
     if sample is None:
-        with warnings.catch_warnings():
-            # Fewer validation rows than wanted are no fault of the data; the record counts them.
-            warnings.simplefilter("ignore", UserWarning)
-            sample = sample_few_shot(
-                labels,
-                min(shots, _MAX_VALIDATION_SHOTS),
-                seed=seed,
-                keys=embedding_set.keys("train" if embedding_set.val_embeddings is None else "val"),
-                exclude=exclude,
-            )
+        keys = embedding_set.keys("train" if embedding_set.val_embeddings is None else "val")
+        sample = sample_validation(labels, shots, seed=seed, keys=keys, exclude=exclude)
     elif sample.num_rows != len(labels):
         raise InputError(
             f"`val_sample` must be drawn from {len(labels)} rows. Received: one drawn from "
@@ -372,16 +391,20 @@ def _draw_validation(
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what a result depends on, for the record."""
+    """Return the versions of what a result depends on, for the record.
+
+    Example:
+        >>> sorted(set(versions()) - {versions()["backend"]})
+        ['backend', 'keras', 'keras-hub', 'keras_cmm', 'numpy', 'pillow', 'python']
+    """
     # Not at the top: the package imports this module while it is itself being imported.
     from keras_cmm import __version__
 
     backend = keras.backend.backend()
+    packages = ("keras", "keras-hub", backend, "numpy", "pillow")
     return {
         "keras_cmm": __version__,
-        "keras": keras.__version__,
-        "backend": backend,
-        backend: importlib.metadata.version(backend),
-        "numpy": np.__version__,
         "python": platform.python_version(),
+        "backend": backend,
+        **{name: importlib.metadata.version(name) for name in packages},
     }

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm._unit_rows import unit_rows
 from keras_cmm.models import find_duplicate_groups
 
 
@@ -76,9 +77,3 @@ def measure_modality_gap(
         own_cosine=float(own.mean()),
         hardest_wrong_cosine=float(hardest.mean()) if np.isfinite(hardest).all() else float("nan"),
     )
-
-
-def unit_rows(embeddings: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-    """Return the embeddings, shape `(rows, dim)`, in float32 and of unit length."""
-    rows = np.asarray(embeddings, dtype=np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)

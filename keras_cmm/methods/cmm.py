@@ -96,8 +96,8 @@ class CMM(FewShotMethod):
         recipe = self.recipe if isinstance(self.recipe, TrainingRecipe) else _RECIPES[self.recipe]()
         self.recipe_ = recipe
         self.model_, epochs, learning_rate = self._trained(task, recipe)
-        self.temperature_, source = self._temperature(task, recipe)
-        self.model_.temperature = self.temperature_
+        self.model_.temperature, source = self._temperature(task, recipe)
+        self.temperature_ = self.model_.temperature
         self.hyperparameters_ = {
             "recipe": "auto" if isinstance(recipe, AutoRecipe) else "plain",
             **asdict(recipe),

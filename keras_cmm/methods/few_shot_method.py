@@ -19,7 +19,8 @@ class FewShotMethod(ABC):
 
     Attributes:
         name: Key of the method in `keras_cmm.methods.METHODS`, in records and on the command line.
-        temperature_: Set by `fit`: what to divide the logits by for calibrated probabilities.
+        temperature_: Set by `fit` of a method that fits one: what to divide the logits by for
+            calibrated probabilities.
         hyperparameters_: Set by `fit`: every value used, JSON-able, and under `"selection"` how
             the values were chosen: `"fixed"` or `"few-shot validation: ..."`.
 
@@ -35,7 +36,7 @@ class FewShotMethod(ABC):
 
     name: ClassVar[str]
     hyperparameters_: dict[str, object]
-    temperature_: float = 1.0
+    temperature_: float | None = None
 
     @abstractmethod
     def fit(self, task: FewShotTask) -> Self:

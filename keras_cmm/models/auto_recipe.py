@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_cmm._unit_rows import unit_rows
 from keras_cmm.layers import CrossModalMapping
-from keras_cmm.models.support_start import SupportStart, support_start, unit_rows
+from keras_cmm.models.support_start import SupportStart, support_start
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:

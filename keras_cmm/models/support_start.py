@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm._unit_rows import unit_rows
+
 Array = npt.NDArray[np.floating[Any]]
 
 
@@ -96,9 +98,3 @@ def support_start(
         unit_rows(means @ transform),
         unit_rows(texts + centre - text_centre),
     )
-
-
-def unit_rows(rows: Array) -> npt.NDArray[np.float32]:
-    """Returns rows of unit length in float32; a row of zeros stays one."""
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return (rows / np.maximum(lengths, 1e-12)).astype("float32")

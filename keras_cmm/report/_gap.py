@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm._unit_rows import unit_rows
 from keras_cmm.evaluation import ModalityGap, measure_modality_gap
-from keras_cmm.evaluation.modality_gap import unit_rows
 from keras_cmm.models import find_duplicate_groups
 from keras_cmm.report.mapped_embeddings import MappedEmbeddings
 

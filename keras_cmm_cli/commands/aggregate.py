@@ -11,7 +11,7 @@ from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables,
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.result_table import to_csv
-from keras_cmm_cli.runs_folder import read_records
+from keras_cmm_cli.runs_folder import read_records, warn_of_mixed_versions
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 Record = dict[str, Any]
@@ -53,8 +53,9 @@ def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> No
     shown as missing, and an average is given only where every data set has a value. Base-to-new
     runs have tables of their own; their harmonic mean is that of the averaged accuracies.
 
-    Runs of different protocols or backbones are refused, since their figures cannot be compared:
-    give the folder of one of them.
+    Runs of different protocols or backbones, or on different data of one name, are refused, since
+    their figures cannot be compared: give the folder of one of them. Runs of different versions of
+    keras-cmm, or on different Keras backends, are shown with a warning.
 
     What others have published comes last, marked as published, with source and protocol.
     """
@@ -66,6 +67,7 @@ def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> No
             f"{runs}: has no runs; give the --output-dir of `keras-cmm benchmark`."
         )
     _refuse_mixtures(runs, records)
+    warn_of_mixed_versions(str(runs), [record.get("versions") for record in records])
     with terminal.status("loading Keras"):
         load_keras()
     records = _in_order(records)
@@ -112,6 +114,15 @@ def _refuse_mixtures(runs: Path, records: list[Record]) -> None:
             raise click.ClickException(
                 f"{runs}: has runs of {len(found)} {field}s ({', '.join(found)}), which cannot "
                 f"stand in one table because {reason}; give the folder of one of them."
+            )
+    first: dict[str, str] = {}
+    for record in records:
+        # Records of earlier versions do not say what they were made on.
+        dataset, data = record["dataset"], record.get("data")
+        if data is not None and first.setdefault(dataset, data) != data:
+            raise click.ClickException(
+                f"{runs}: has runs on different data of the name {dataset!r} ({first[dataset]}, "
+                f"{data}), whose results cannot be averaged; keep them in folders of their own."
             )
     draws = {bool(record.get("indices")) for record in records if record["shots"]}
     if len(draws) > 1:

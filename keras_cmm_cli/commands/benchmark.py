@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import (
+    SEED,
     CommaSeparated,
     Shots,
     batch_size_option,
@@ -21,12 +21,18 @@ from keras_cmm_cli.options import (
 )
 from keras_cmm_cli.outputs import check_new_file, write_json
 from keras_cmm_cli.run_file import command_line
-from keras_cmm_cli.runs_folder import RunsFolder, read_records
+from keras_cmm_cli.runs_folder import (
+    RunsFolder,
+    read_records,
+    record_key,
+    warn_of_mixed_versions,
+)
 from keras_cmm_cli.store import store_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
     from keras_cmm.data.benchmark import Benchmark
+    from keras_cmm.evaluation.benchmark import Run
     from keras_cmm_cli.benchmark_inputs import BenchmarkInput
 
 METHODS = (
@@ -35,9 +41,6 @@ METHODS = (
 )
 
 Record = dict[str, Any]
-Run = tuple[str, int, int]  # method, shots, seed
-
-_MARKS = ("base_to_new", "indices")
 
 
 @click.command(
@@ -92,12 +95,12 @@ Examples:
 )
 @click.option(
     "--seeds",
-    type=CommaSeparated(click.INT, "SEED,..."),
+    type=CommaSeparated(SEED, "SEED,..."),
     default="1,2,3",
     show_default=True,
     help="Seeds of the few-shot draws and of the training.",
 )
-@click.option("--seed", type=int, help="One seed, instead of --seeds.")
+@click.option("--seed", type=SEED, help="One seed, instead of --seeds.")
 @click.option(
     "--base-to-new",
     is_flag=True,
@@ -155,7 +158,8 @@ def benchmark(
     The tables give top-1 accuracy in percent, its mean and standard deviation over the seeds. With
     --output-dir each run is a file of its own, written as soon as it is done: run the same command
     again after an interruption, and it does what is missing. Embeddings are kept in the store. With
-    --output all records are in one file; go on with --resume.
+    --output all records are in one file; go on with --resume. Records say what data they are of:
+    beside those of other data of the same name nothing is run.
 
     Of the train images only those that are drawn are embedded. A number of shots that no class of a
     data set has is left out there, with a warning.
@@ -191,18 +195,20 @@ def benchmark(
     failed = len(inputs) < len(files) or not set(datasets or ()) <= opened
     if not inputs:
         raise click.exceptions.Exit(2)
+    from keras_cmm.evaluation.benchmark import plan_runs, versions
+
     asked: list[Record] = []  # What identifies each record that there should be.
     missing: list[tuple[BenchmarkInput, list[Run]]] = []
     for data in inputs:
-        to_run = []
-        for run in _runs(data, methods, shots, seeds):
-            wanted = _identities(data, run, base_to_new, indices is not None)
-            asked += wanted
-            if skip_existing:
-                records.take_existing(wanted)
-            records.check_data(wanted, data)
-            if not all(map(records.has, wanted)):
-                to_run.append(run)
+        runs_of_data = plan_runs(data.name[0], data.largest_class, methods, shots, seeds)
+        wanted = {
+            run: _identities(data, run, base_to_new, indices is not None) for run in runs_of_data
+        }
+        every = [identity for identities in wanted.values() for identity in identities]
+        records.check_data(data, every, skip_existing)
+        records.take_existing(every, skip_existing)
+        asked += every
+        to_run = [run for run in wanted if not all(map(records.has, wanted[run]))]
         missing.append((data, to_run))
     if not asked:
         raise click.UsageError("no run is left; ask for fewer --shots, or for 'all'.")
@@ -211,6 +217,8 @@ def benchmark(
     finished, total = 0, sum(len(to_run) for _, to_run in missing)
     if records.all:
         terminal.note(f"{len(records.all)} records are there, {total} runs are missing.")
+    there = [records[each].get("versions") for each in asked if records.has(each)]
+    warn_of_mixed_versions("this benchmark", [*there, versions()])
 
     from keras_cmm.errors import InputError
 
@@ -218,16 +226,20 @@ def benchmark(
         for data, to_run in missing:
             try:
                 if to_run:
-                    data.prepare([run[1:] for run in to_run if run[1]])
+                    data.prepare([(run.shots, run.seed) for run in to_run if run.shots])
                 for run in to_run:
-                    for record in _run(data, run, base_to_new):
-                        marks: Record = {"indices": True} if indices is not None and run[1] else {}
-                        if data.digest is not None:
-                            marks["data"] = data.digest
-                        records.add(record | marks)
-                        terminal.detail(_described(record))
+                    try:
+                        for record in _run(data, run, base_to_new):
+                            records.add(record | _marks(data, record))
+                            terminal.detail(_described(record))
+                    except InputError as error:
+                        terminal.error(
+                            f"{data.label}: {run.method}, {run.shots} shots, seed {run.seed} left "
+                            f"out. {error}"
+                        )
+                        failed = True
                     finished += 1
-                    progress(finished, total, f"{data.label}, {run[0]}")
+                    progress(finished, total, f"{data.label}, {run.method}")
             except InputError as error:
                 terminal.error(f"{data.label}: {error}")
                 failed = True
@@ -258,35 +270,54 @@ class _Records:
 
     def __init__(self, start: list[Record], output: Path | None, runs: RunsFolder | None) -> None:
         self.all = start
-        self._by_key = {_key(record): record for record in start}
+        self._by_key = {record_key(record): record for record in start}
         self._output = output
         self._runs = runs
 
     def has(self, identity: Record) -> bool:
         """Returns whether there is a record."""
-        return _key(identity) in self._by_key
+        return record_key(identity) in self._by_key
 
     def __getitem__(self, identity: Record) -> Record:
-        return self._by_key[_key(identity)]
+        return self._by_key[record_key(identity)]
 
-    def take_existing(self, wanted: Sequence[Record]) -> None:
-        """Takes over the records that the folder of runs has."""
+    def take_existing(self, wanted: Sequence[Record], skip_existing: bool) -> None:
+        """Takes over the records that the folder of runs has, and gives it those of --output."""
+        if self._runs is None:
+            return
         for identity in wanted:
-            record = None if self._runs is None else self._runs.read(identity)
-            if record is not None and not self.has(identity):
-                self._keep(record)
+            stored = self._runs.read(identity) if skip_existing else None
+            if not self.has(identity):
+                if stored is not None:
+                    self._keep(stored)
+            elif stored is None:
+                self._runs.write(self[identity])
 
-    def check_data(self, wanted: Sequence[Record], data: BenchmarkInput) -> None:
-        """Refuses records of other data of the same name, such as a file that was made anew."""
-        for identity in filter(self.has, wanted):
-            stored = self[identity].get("data")
-            # Records of earlier versions do not say what they were made on.
-            if None not in (stored, data.digest) and stored != data.digest:
-                raise click.ClickException(
-                    f"{data.label}: there are records of other data of the name "
-                    f"{data.name[0]!r}; give another --output-dir or --output, or replace them "
-                    "by --no-skip-existing or --overwrite."
-                )
+    def check_data(
+        self, data: BenchmarkInput, wanted: Sequence[Record], skip_existing: bool
+    ) -> None:
+        """Refuses records of other data of the same name, such as a file that was made anew.
+
+        Those of other runs too: results of the two would be averaged.
+        """
+        asked = set(map(record_key, wanted))
+        for dataset, digest in data.digests.items():
+            name = (dataset, *data.name[1:])
+            there = [] if self._runs is None else self._runs.records_of(*name)
+            if not skip_existing:  # Those that are run will be replaced.
+                there = [record for record in there if record_key(record) not in asked]
+            for record in [*self.all, *there]:
+                if (record["dataset"], record["protocol"], record["backbone"]) != name:
+                    continue
+                # Records of earlier versions do not say what they were made on.
+                if record.get("data", digest) != digest:
+                    raise _other(data, f"records of other data of the name {dataset!r}")
+                if (
+                    record_key(record) in asked
+                    and "draw" in record
+                    and record["draw"] != data.draw_digest(record["shots"], record["seed"])
+                ):
+                    raise _other(data, f"records of other --indices of {dataset!r}")
 
     def add(self, record: Record) -> None:
         """Writes a record, unless there is one already."""
@@ -300,7 +331,14 @@ class _Records:
 
     def _keep(self, record: Record) -> None:
         self.all.append(record)
-        self._by_key[_key(record)] = record
+        self._by_key[record_key(record)] = record
+
+
+def _other(data: BenchmarkInput, what: str) -> click.ClickException:
+    return click.ClickException(
+        f"{data.label}: there are {what}; give another --output-dir or --output, or replace all of "
+        "them by --no-skip-existing or --overwrite."
+    )
 
 
 def _check_inputs(
@@ -423,59 +461,37 @@ def _open_datasets(
     return inputs
 
 
-def _runs(
-    data: BenchmarkInput, methods: list[str], shots: list[int | Literal["all"]], seeds: list[int]
-) -> list[Run]:
-    """Lists the runs on one data set; those of the same shots and seed stand together."""
-    numbers = []
-    for number in shots:
-        if number != "all" and number > data.largest_class:
-            warnings.warn(
-                f"{data.name[0]}: {number} shots left out, no class has more than "
-                f"{data.largest_class} train rows.",
-                stacklevel=2,
-            )
-        else:
-            numbers.append(data.largest_class if number == "all" else number)
-    trained = [method for method in methods if method != "zero_shot"]
-    runs = itertools.product(dict.fromkeys(numbers), seeds, trained)
-    zero_shot = [("zero_shot", 0, 0)] if "zero_shot" in methods else []
-    return zero_shot + [(method, number, seed) for number, seed, method in runs]
-
-
 def _run(data: BenchmarkInput, run: Run, base_to_new: bool) -> list[Record]:
     from keras_cmm.evaluation import run_base_to_new, run_task
 
-    method, shots, seed = run
-    task = data.task(shots, seed)
+    task = data.task(run.shots, run.seed)
     if base_to_new:
-        return [run_base_to_new(data.embedding_set, task, method)]
-    return run_task(data.embedding_set, task, method, data.shifts)
+        return [run_base_to_new(data.embedding_set, task, run.method)]
+    return run_task(data.embedding_set, task, run.method, data.shifts)
 
 
 def _identities(data: BenchmarkInput, run: Run, base_to_new: bool, indices: bool) -> list[Record]:
     """Returns what identifies each record of a run: one a test set."""
     dataset, protocol, backbone = data.name
-    method, shots, seed = run
     return [
         {
             "dataset": name,
             "protocol": protocol,
             "backbone": backbone,
-            "method": method,
-            "shots": shots,
-            "seed": seed,
+            **run._asdict(),
             **({"base_to_new": True} if base_to_new else {}),
             # A zero-shot run draws nothing.
-            **({"indices": True} if indices and shots else {}),
+            **({"indices": True} if indices and run.shots else {}),
         }
         for name in (dataset, *data.shift_names)
     ]
 
 
-def _key(record: Record) -> tuple[Any, ...]:
-    fields = ("dataset", "protocol", "backbone", "method", "shots", "seed")
-    return (*(record[field] for field in fields), *(bool(record.get(mark)) for mark in _MARKS))
+def _marks(data: BenchmarkInput, record: Record) -> Record:
+    """Returns what the command line adds to a record: on what data and what draw it was made."""
+    draw = data.draw_digest(record["shots"], record["seed"])
+    marks = {"data": data.digests[record["dataset"]]}
+    return marks if draw is None else marks | {"indices": True, "draw": draw}
 
 
 def _described(record: Record) -> str:

@@ -11,7 +11,7 @@ from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.model_folder import describe_run, write_model
-from keras_cmm_cli.options import CommaSeparated, seed_option
+from keras_cmm_cli.options import MAX_SEED, CommaSeparated
 from keras_cmm_cli.outputs import new_folder, write_json
 from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import command_line, image_records, read_run
@@ -55,7 +55,13 @@ Example:
     show_default=True,
     help="Numbers of training pictures a class.",
 )
-@seed_option
+@click.option(
+    "--seed",
+    type=click.IntRange(0, MAX_SEED - (NUM_SEEDS - 1)),
+    default=1,
+    show_default=True,
+    help="Seed of everything random.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the demo that --output holds.")
 @with_terminal
 def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrite: bool) -> None:

@@ -145,6 +145,58 @@ def test_given_and_own_draws_are_not_mixed(refused, runs):
     assert "with --indices and without" in refused("aggregate", runs)
 
 
+def test_other_data_of_the_same_name_is_refused(run, refused, tmp_path):
+    folder = RunsFolder(tmp_path)
+    for seed, data in ((1, "aaaa"), (2, "bbbb")):
+        folder.write(record("dtd", "cmm", 16, seed, 70.0, data=data))
+    line = refused("aggregate", tmp_path)
+    for word in ("'dtd'", "aaaa", "bbbb", "folders of their own"):
+        assert word in line
+    # Each data set has a digest of its own; earlier records have none.
+    folder.write(record("dtd", "cmm", 16, 2, 70.0, data="aaaa"))
+    folder.write(record("dtd", "cmm", 16, 3, 70.0))
+    folder.write(record("eurosat", "cmm", 16, 1, 70.0, data="cccc"))
+    assert run("aggregate", tmp_path).exit_code == 0
+
+
+def test_versions_and_backends_that_are_mixed(run, runs):
+    for seed, backend in ((1, "torch"), (2, "jax")):
+        versions = {"keras_cmm": "0.1.0", "backend": backend}
+        RunsFolder(runs).write(record("dtd", "cmm", 16, seed, 70.0, versions=versions))
+    result = run("aggregate", runs, "--quiet")
+    assert result.exit_code == 0
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith(f"Warning: {runs}: records of backend jax and torch stand")
+    assert "keras_cmm" not in warning
+
+
+def test_a_record_that_lies_there_twice_counts_once(run, refused, runs):
+    table = run("aggregate", runs).stdout
+    copy = runs / "results.json"
+    copy.write_text(json.dumps(RECORDS))
+    assert run("aggregate", runs).stdout == table
+    changed = RECORDS[0] | {"top1": 12.0}
+    copy.write_text(json.dumps([changed]))
+    line = refused("aggregate", runs)
+    assert str(copy) in line
+    assert str(RunsFolder(runs).path(changed)) in line
+    assert "different results of one run (dtd, coop, ViT-B/16, cmm, 16, 1)" in line
+
+
+def test_classes_that_had_fewer_images_are_noted(run, runs):
+    short = {"num_classes": 47, "support_rows": 700}
+    RunsFolder(runs).write(record("dtd", "cmm", 16, 1, 70.0, **short))
+    full = {"num_classes": 10, "support_rows": 160}
+    RunsFolder(runs).write(record("eurosat", "cmm", 16, 1, 85.0, **full))
+    halves = {"base_to_new": True, "base_top1": 70.0, "new_top1": 60.0}
+    RunsFolder(runs).write(record("dtd", "cmm", 16, 1, None, **halves, **short))
+    lines = run("aggregate", runs, "--no-published").stdout.splitlines()
+    note = "some classes have fewer training images: dtd at 16 shots (700 of 752 images)"
+    # Of dtd, of the average and of base-to-new.
+    assert lines.count(note) == 3
+    assert sum("fewer training images" in line for line in lines) == 3
+
+
 def test_shifts_have_an_average_of_their_own(run, tmp_path):
     folder = RunsFolder(tmp_path)
     folder.write(record("imagenet", "cmm", 16, 1, 70.0))

@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 import json
 import os
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from folders import files_in
 from make_embeddings import make_embeddings
@@ -15,6 +17,7 @@ from make_embeddings import make_embeddings
 from keras_cmm.data import EmbeddingSet
 from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.commands import benchmark as module
+from keras_cmm_cli.runs_folder import read_records
 
 FIELDS = {
     "dataset",
@@ -24,8 +27,9 @@ FIELDS = {
     "shots",
     "seed",
     "top1",
+    "num_classes",
+    "support_rows",
     "ece",
-    "ece_calibrated",
     "fit_seconds",
     "predict_seconds",
     "hyperparameters",
@@ -139,6 +143,53 @@ def test_records_of_other_data_of_the_same_name(run, refused, tmp_path):
     assert {record["data"] for record in read(output)} == {digest}
 
 
+@pytest.mark.parametrize("changed", ["text_embeddings", "test_embeddings", "logit_scale"])
+def test_records_of_other_texts_tests_or_scale_are_not_taken(run, refused, tmp_path, changed):
+    file, runs = tmp_path / "data.safetensors", tmp_path / "runs"
+    data = make_embeddings()
+    data.write(file)
+    arguments = ("benchmark", file, *QUICK[:4], "--output-dir", runs)
+    assert run(*arguments, "--seeds", "1").exit_code == 0
+    value = getattr(data, changed)
+    dataclasses.replace(data, **{changed: value / 2 if isinstance(value, float) else -value}).write(
+        file
+    )
+    assert "other data" in refused(*arguments, "--seeds", "1")
+    # Records of other seeds, which would be averaged with those of this run.
+    assert "other data" in refused(*arguments[:4], "--shots", 1, "--seeds", "2", *arguments[-2:])
+    assert "other data" in refused(*arguments, "--seeds", "2", "--no-skip-existing")
+    assert run(*arguments, "--seeds", "1", "--no-skip-existing").exit_code == 0
+
+
+def test_records_of_another_version_are_taken_with_a_warning(run, embeddings_file, tmp_path):
+    output = tmp_path / "results.json"
+    arguments = ("benchmark", embeddings_file, *QUICK, "--output", output)
+    run(*arguments)
+    records = read(output)
+    records[1]["versions"] |= {"keras_cmm": "0.0.1", "backend": "jax"}
+    del records[2]["versions"]
+    output.write_text(json.dumps(records))
+    result = run(*arguments, "--resume", "--quiet")
+    assert result.exit_code == 0
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith("Warning: ")
+    assert "keras_cmm 0.0.1 and " in warning
+    assert "backend jax and torch" in warning
+    assert read(output) == records
+
+
+def test_resumed_records_are_in_the_folder_of_runs_too(run, embeddings_file, tmp_path):
+    output, runs = tmp_path / "results.json", tmp_path / "runs"
+    arguments = ("benchmark", embeddings_file, *QUICK, "--output", output)
+    whole = run(*arguments)
+    records = read(output)
+    output.write_text(json.dumps(records[:3]))
+    result = run(*arguments, "--resume", "--output-dir", runs)
+    assert f"{runs}: 5 runs" in result.stderr
+    assert sorted(map(identity, read_records(runs)[0])) == sorted(map(identity, records))
+    assert run("aggregate", runs, "--no-published").stdout == whole.stdout
+
+
 def test_an_output_that_exists(run, refused, embeddings_file, tmp_path):
     output = tmp_path / "results.json"
     run("benchmark", embeddings_file, *QUICK, "--output", output)
@@ -226,7 +277,7 @@ def test_a_run_that_fails_loses_nothing(run, embeddings_file, tmp_path, monkeypa
 
     class Failing(METHODS["nearest_mean"]):
         def fit(self, task):
-            if task.seed == 2 and len(task.labels) > 20:
+            if task.seed == 1 and len(task.labels) > 20:
                 raise InputError("this data will not do.")
             return super().fit(task)
 
@@ -235,8 +286,48 @@ def test_a_run_that_fails_loses_nothing(run, embeddings_file, tmp_path, monkeypa
     output = tmp_path / "results.json"
     result = run("benchmark", embeddings_file, other, *QUICK, "--output", output)
     assert result.exit_code == 2
-    assert f"Error: {embeddings_file}: this data will not do." in result.stderr
-    assert [record["dataset"] for record in read(output)] == ["generated"] * 4 + ["other"] * 4
+    errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    refused = "nearest_mean, 4 shots, seed 1 left out. this data will not do."
+    assert errors == [f"Error: {file}: {refused}" for file in (embeddings_file, other)]
+    # What comes after it is run too.
+    runs = [("zero_shot", 0, 0), ("nearest_mean", 1, 1), ("nearest_mean", 1, 2),
+            ("nearest_mean", 4, 2)]  # fmt: skip
+    records = read(output)
+    assert [identity(record)[:3] for record in records] == 2 * runs
+    assert [record["dataset"] for record in records] == 4 * ["generated"] + 4 * ["other"]
+    assert "average of generated, other" in result.stdout
+
+
+def test_train_rows_of_one_class(run, tmp_path):
+    data = make_embeddings()
+    rows = data.train_labels == 3
+    file = tmp_path / "one.safetensors"
+    one_class = {"train_embeddings": data.train_embeddings[rows],
+                 "train_labels": data.train_labels[rows]}  # fmt: skip
+    dataclasses.replace(data, **one_class).write(file)
+    methods = ("--methods", "linear_probe,nearest_mean,gda", "--shots", "1,2", "--seeds", "1")
+    result = run("benchmark", file, *methods, "--output", tmp_path / "r.json")
+    assert result.exit_code == 2
+    assert len(read(tmp_path / "r.json")) == 4
+    assert "nearest_mean" in result.stdout
+    assert "gda" in result.stdout
+    # No class but one has an image.
+    note = "some classes have fewer training images: generated at 1 shots (1 of 20 images), "
+    assert note + "generated at 2 shots (2 of 40 images)" in result.stdout.splitlines()
+
+
+def test_classes_that_all_share_one_text(run, tmp_path):
+    data = make_embeddings()
+    same = dataclasses.replace(data, text_embeddings=np.ones_like(data.text_embeddings))
+    same.write(tmp_path / "same.safetensors")
+    output = tmp_path / "results.json"
+    result = run("benchmark", tmp_path / "same.safetensors", "--methods", "cmm", "--shots", 1,
+                 "--seeds", 1, "--output", output, "--report", tmp_path / "r.html")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    (record,) = read(output)
+    assert "own_cosine" in record
+    assert "hardest_wrong_cosine" not in record
+    assert run("aggregate", output).exit_code == 0
 
 
 def test_an_interruption_loses_nothing(run, embeddings_file, tmp_path):

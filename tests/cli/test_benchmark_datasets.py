@@ -11,7 +11,9 @@ import warnings
 import numpy as np
 import pytest
 from coop_miniatures import tiny_jpeg, write_miniature
+from tiny_clip import make_tiny_preset
 
+from keras_cmm.clip import PROMPT_TEMPLATES
 from keras_cmm.data.benchmarks import get_benchmark
 
 METHODS = "zero_shot,nearest_mean,linear_probe"
@@ -150,7 +152,27 @@ def test_commands_that_cannot_be(refused, arguments, data_dir, embeddings_file, 
     assert "is a file" in refused(*arguments)
 
 
-def test_indices_of_other_projects(run, arguments, data_dir, tmp_path):
+def test_records_of_other_images_weights_or_prompts_are_not_taken(
+    run, refused, arguments, data_dir, tiny_preset, tmp_path, monkeypatch
+):
+    arguments[2] = "eurosat"
+    arguments = [*arguments[:-6], "--methods", "nearest_mean", "--shots", 1, "--seeds"]
+    assert run(*arguments, 1).exit_code == 0
+
+    fewer = tmp_path / "fewer"
+    write_pictures(fewer, ["eurosat"], images=2)
+    preset = make_tiny_preset(tmp_path / "other" / tiny_preset.name, seed=1)
+    for given, other in ((data_dir, fewer), (tiny_preset, preset)):
+        changed = [other if each == given else each for each in arguments]
+        for seed in (1, 2):
+            assert "records of other data of the name 'eurosat'" in refused(*changed, seed)
+    monkeypatch.setitem(PROMPT_TEMPLATES, "eurosat", ("{}",))
+    assert "records of other data of the name 'eurosat'" in refused(*arguments, 1)
+    monkeypatch.undo()
+    assert run(*arguments, "1,2").exit_code == 0
+
+
+def test_indices_of_other_projects(run, refused, arguments, data_dir, tmp_path):
     benchmark = get_benchmark("eurosat")
     splits = json.loads((data_dir / "eurosat" / benchmark.coop_split_file).read_text())
     folder = tmp_path / "indices" / "eurosat"
@@ -187,6 +209,12 @@ def test_indices_of_other_projects(run, arguments, data_dir, tmp_path):
 
     table = run("aggregate", runs, "--no-published")
     assert "protocol coop, given indices)" in table.stdout
+
+    # Other draws of the same name.
+    parts["train"]["data"] = parts["train"]["data"][:-1]
+    (folder / "shot_1-seed_1.json").write_text(json.dumps(parts))
+    line = refused(*arguments, *given)
+    assert "there are records of other --indices of 'eurosat'" in line
     result = run(*arguments, "--indices", tmp_path / "indices", "--seeds", 2)
     assert result.exit_code == 2
     assert "shot_1-seed_2.json: cannot be read" in errors(result)[0]

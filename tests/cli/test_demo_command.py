@@ -66,6 +66,15 @@ def test_the_model_is_the_one_that_was_measured(demo, run):
     assert round(json.loads(evaluated.stdout)["top1"], 1) == pytest.approx(stated, abs=0.11)
 
 
+def test_the_model_is_that_of_the_record_of_its_shots_and_seed(demo):
+    result, folder = demo
+    stated = float(result.stdout.split("CMM, 2 shots: ")[1].split("%")[0])
+    records = json.loads((folder / "results.json").read_text())
+    run = {"method": "cmm", "shots": 2, "seed": 1}
+    (record,) = [each for each in records if run.items() <= each.items()]
+    assert stated == pytest.approx(record["top1"], abs=0.06)
+
+
 def test_predict_names_classes_of_the_demo(demo, run):
     _, folder = demo
     picture = sorted((folder / "pictures" / "test" / "artist").glob("*.png"))[0]

@@ -49,7 +49,7 @@ def test_what_is_written(shared_photos, fit, tmp_path):
     assert (run["shots"], run["seed"]) == (2, 3)
     assert run["templates"] == ["a photo of a {}."]
     assert run["hyperparameters"]["epochs"] == 2
-    assert run["versions"]["keras-cmm"]
+    assert run["versions"]["keras_cmm"]
     labels = [image["label"] for image in run["images"]]
     assert labels == ["Blue Jay"] * 2 + ["green tea"] * 2 + ["red_fox"] * 2
     for image in run["images"]:
@@ -239,7 +239,7 @@ def test_an_unknown_preset(refuse, shared_photos, tmp_path):
 
 def test_a_label_file_with_other_columns(refuse, photos):
     (photos / "labels.csv").write_text("file,class\nred_fox/0.png,fox\n")
-    assert "'file', 'class'; expected exactly path,label" in refuse("--csv", photos / "labels.csv")
+    assert "'file', 'class'; expected path and label" in refuse("--csv", photos / "labels.csv")
 
 
 def test_bad_prompts(refuse, shared_photos, tmp_path):
@@ -252,6 +252,8 @@ def test_bad_prompts(refuse, shared_photos, tmp_path):
 def test_indices_stand_in_the_place_of_shots(refuse, photos, model_dir):
     line = refuse(photos, "--indices", model_dir / "few_shot_indices.json", "--shots", 2)
     assert "--indices and --shots exclude each other" in line
+    line = refuse(photos, "--indices", model_dir / "few_shot_indices.json", "--check")
+    assert "--indices and --check exclude each other" in line
 
 
 def test_indices_of_other_images(refuse, photos, model_dir):

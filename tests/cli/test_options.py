@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_cmm_cli.main import cli
 from keras_cmm_cli.options import CommaSeparated, Shots
 
 LIST = CommaSeparated(Shots(), "K,...")
@@ -32,3 +33,15 @@ def test_any_text_gives_shots_or_a_refusal(text):
 def test_shots_that_are_none(text):
     with pytest.raises(click.BadParameter, match="whole number"):
         Shots().convert(text, None, None)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_seeds_that_are_none(refused, command, seed):
+    names = [command, "list"] if command == "datasets" else [command]
+    for option in ("--seed", "--seeds") if command == "benchmark" else ("--seed",):
+        assert f"{seed} is not in the range" in refused(*names, f"{option}={seed}")
+
+
+def test_the_last_seed_of_the_demo_must_be_one_too(refused):
+    assert "is not in the range" in refused("demo", "--seed", 2**32 - 2)

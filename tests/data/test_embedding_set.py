@@ -412,23 +412,39 @@ def test_shared_files(name, tmp_path):
 
 
 @pytest.mark.parametrize("keyed", [False, True])
-def test_keys_and_digest(tmp_path, keyed):
+def test_keys(tmp_path, keyed):
     names = [f"{row}.jpg" for row in range(6)]
     keys = {"train_keys": key_digests(names)} if keyed else {}
     data = EmbeddingSet(**fields(**keys))
-    data.write(tmp_path / "toy.safetensors", "float32")
+    data.write(tmp_path / "toy.safetensors")
     again = EmbeddingSet.read(tmp_path / "toy.safetensors")
     assert again.keys("train") == data.keys("train")
     assert len(set(again.keys("train"))) == 6
-    assert again.digest() == data.digest()
     # The same images, embedded elsewhere: other last bits.
-    other = EmbeddingSet(**fields(**keys, train_embeddings=np.nextafter(TRAIN, np.float32(9))))
+    other = EmbeddingSet(**fields(**keys, train_embeddings=np.nextafter(TRAIN, np.float16(9))))
     assert (other.keys("train") == data.keys("train")) is keyed
-    assert (other.digest() == data.digest()) is keyed
-    for changes in ({"train_labels": LABELS[::-1].copy()}, {"class_names": ["a", "b", "c"]}):
-        assert EmbeddingSet(**fields(**(keys | changes))).digest() != data.digest()
     with pytest.raises(InputError, match="no validation rows"):
         data.keys("val")
+
+
+def test_the_digest_is_of_all_that_decides_a_result(tmp_path):
+    val = {"val_embeddings": TRAIN, "val_labels": LABELS}
+    keys = {name: key_digests(list("abcdef")) for name in ("train_keys", "val_keys")}
+    content = fields(**val, **keys)
+    data = EmbeddingSet(**content)
+    data.write(tmp_path / "toy.safetensors")
+    assert EmbeddingSet.read(tmp_path / "toy.safetensors").digest() == data.digest()
+    assert replace(data, train_labels=LABELS.astype("int64")).digest() == data.digest()
+    assert replace(data, notes="made anew").digest() == data.digest()
+
+    changed = [{"class_names": ["ant", "bee", "dog"]}, {"logit_scale": 50.0}]
+    for name, array in content.items():
+        if isinstance(array, np.ndarray):
+            changed.append({name: array[::-1].copy()})
+            assert (changed[-1][name] != array).any()
+    changed.append({"val_keys": None})
+    digests = {replace(data, **changes).digest() for changes in changed}
+    assert len(digests | {data.digest()}) == 2 + 9 + 1 + 1
 
 
 def test_refuses_keys_of_another_type(tmp_path):

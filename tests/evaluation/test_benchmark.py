@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_cmm._unit_rows import unit_rows
 from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation import ShiftedTestSet, make_task, run_benchmark, run_task, summarize
-from keras_cmm.evaluation.modality_gap import unit_rows
 from keras_cmm.methods import METHODS, FewShotMethod
 
 CLASSES, DIM = 4, 8
@@ -21,14 +21,17 @@ FIELDS = {
     "shots",
     "seed",
     "top1",
+    "num_classes",
+    "support_rows",
     "ece",
-    "ece_calibrated",
     "fit_seconds",
     "predict_seconds",
     "hyperparameters",
     "versions",
 }
-COSINES = {
+# What CMM's records have besides.
+OF_CMM = {
+    "ece_calibrated",
     "own_cosine",
     "hardest_wrong_cosine",
     "mapped_own_cosine",
@@ -146,9 +149,11 @@ def test_records():
     assert len(records) == 1 + 2 * 2 * (len(METHODS) - 1)
     assert json.loads(json.dumps(records)) == records
     for record in records:
-        assert set(record) == FIELDS | (COSINES if "cmm" in record["method"] else set())
+        assert set(record) == FIELDS | (OF_CMM if "cmm" in record["method"] else set())
         assert 0 <= record["top1"] <= 100
         assert type(record["shots"]) is int
+        assert record["num_classes"] == CLASSES
+        assert record["support_rows"] == CLASSES * record["shots"]
         assert isinstance(record["hyperparameters"]["selection"], str)
         versions = record["versions"]
         assert {"keras_cmm", "keras", "backend", "numpy", "python"} < set(versions)
@@ -189,8 +194,16 @@ def test_too_many_shots_are_left_out_with_a_warning():
 
 def test_some_small_classes_are_no_reason_to_leave_shots_out():
     with pytest.warns(UserWarning, match="fewer than 8 rows"):
-        records = run_benchmark([make_data((8, 2, 8, 8))], ["nearest_mean"], [8], [1])
-    assert [record["shots"] for record in records] == [8]
+        (record,) = run_benchmark([make_data((8, 2, 8, 8))], ["nearest_mean"], [8], [1])
+    assert (record["shots"], record["num_classes"], record["support_rows"]) == (8, 4, 26)
+
+
+def test_classes_that_all_share_one_text_have_no_wrong_prototype():
+    data = make_data(text_embeddings=np.ones((CLASSES, DIM), dtype="float16"))
+    (record,) = run_benchmark([data], ["cmm"], [2], [1])
+    json.dumps(record, allow_nan=False)
+    missing = {"hardest_wrong_cosine", "mapped_hardest_wrong_cosine"}
+    assert set(record) == (FIELDS | OF_CMM) - missing
 
 
 def test_a_method_that_refuses_a_run_stops_no_other():
