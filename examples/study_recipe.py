@@ -48,6 +48,7 @@ AUTO = AutoRecipe()
 ABLATION = {
     "default recipe": AUTO,
     "no closed-form map": WithoutMap(),
+    "shrinkage by numbers alone": replace(AUTO, shrinkage_factor=1e9),
     "texts alone as start of the prototypes": replace(AUTO, prior_shots=1e6),
     "images alone as start of the prototypes": replace(AUTO, prior_shots=1e-3),
     "no text rows": replace(AUTO, text_rows=False),
@@ -67,6 +68,7 @@ CONSTANTS = {
     "shot_exponent": (0.4, 0.6, 0.8),
     "text_share": (0.25, 0.5, 0.75),
     "prior_shots": (1.0, 2.0, 4.0),
+    "shrinkage_factor": (2.0, 4.0, 8.0),
     "triplet_weight": (0.3, 1.0, 3.0),
     "train_temperature": (1.0, 2.0, 3.0),
 }

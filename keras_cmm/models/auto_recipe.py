@@ -58,6 +58,8 @@ class AutoRecipe(TrainingRecipe):
         text_share: float in [0, 1). The part of CLIP's logits that the prototypes take over at one
             shot.
         prior_shots: float >= 0. How many images a class's text counts for at the start.
+        shrinkage_factor: float > 0. How much the images' covariance is shrunk, in units of what is
+            likeliest; see `keras_cmm.models.support_start`.
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
         train_temperature: float > 0. Training divides the logits by it.
         text_rows: bool. Train on the texts beside the images.
@@ -82,6 +84,7 @@ class AutoRecipe(TrainingRecipe):
     shot_exponent: float = 0.6
     text_share: float = 0.5
     prior_shots: float = 2.0
+    shrinkage_factor: float = 4.0
     triplet_weight: float = 1.0
     train_temperature: float = 2.0
     text_rows: bool = True
@@ -93,7 +96,9 @@ class AutoRecipe(TrainingRecipe):
         text_embeddings: npt.NDArray[np.floating[Any]],
     ) -> SupportStart:
         """Returns the closed-form start, see `keras_cmm.models.support_start`."""
-        return support_start(embeddings, labels, text_embeddings, self.prior_shots)
+        return support_start(
+            embeddings, labels, text_embeddings, self.prior_shots, self.shrinkage_factor
+        )
 
     def start(
         self,

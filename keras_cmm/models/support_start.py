@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +11,11 @@ import numpy.typing as npt
 from keras_cmm._unit_rows import unit_rows
 
 Array = npt.NDArray[np.floating[Any]]
+
+_SHRINKAGES = np.geomspace(0.001, 1.0, 46)
+
+# Bounds time and memory; one number needs no more.
+_MAX_JUDGED_ROWS = 4000
 
 
 class SupportStart(NamedTuple):
@@ -31,6 +37,7 @@ def support_start(
     labels: npt.NDArray[np.integer],
     text_embeddings: Array,
     prior_shots: float = 2.0,
+    shrinkage_factor: float = 4.0,
 ) -> SupportStart:
     """Estimates a linear discriminant from a support set, with the texts as prior of the means.
 
@@ -40,14 +47,17 @@ def support_start(
     gap between the modalities drops out, and one image a class is enough.
 
     The map is the inverse square root of the covariance of the images around these means. What few
-    images cannot tell is shrunk towards the identity, by `dim / (dim + images - 1)` as Wang et al.
-    do.
+    images cannot tell is shrunk towards the identity: by `shrinkage_factor` times what makes each
+    image likeliest by the covariance of all others, and by no more than `dim / (dim + images - 1)`,
+    which is what Wang et al. take.
 
     Args:
         embeddings: `(images, dim)`, rows of unit length.
         labels: `(images,)` class ids. A class may have no image.
         text_embeddings: `(classes, dim)`, rows of unit length.
         prior_shots: float >= 0. How many images a text counts for.
+        shrinkage_factor: float > 0. Classes are told apart best by more shrinkage than is
+            likeliest.
 
     Returns:
         Map, prototypes, and the texts moved to the images' mean, to be trained on as images.
@@ -61,8 +71,10 @@ def support_start(
         ((8, 8), (3, 8))
 
     References:
-        Wang et al., "A Hard-to-Beat Baseline for Training-free CLIP-based Adaptation", ICLR 2024,
-        arXiv:2402.04087.
+        - Wang et al., "A Hard-to-Beat Baseline for Training-free CLIP-based Adaptation", ICLR 2024,
+          arXiv:2402.04087.
+        - Theiler, "The Incredible Shrinking Covariance Estimator", SPIE 8391, 2012, for the
+          leave-one-out likelihood in closed form.
     """
     images = np.asarray(embeddings, dtype="float64")
     texts = np.asarray(text_embeddings, dtype="float64")
@@ -83,14 +95,14 @@ def support_start(
     means = centre + weight * image_deviations + (1 - weight) * slope * text_deviations
 
     residuals = images - means[labels]
-    covariance = residuals.T @ residuals / len(images)
-    variance = np.trace(covariance) / dim
+    values, vectors = np.linalg.eigh(residuals.T @ residuals / len(images))
+    values = np.maximum(values, 0.0)
+    variance = values.mean()
     if variance > 1e-12:
-        shrinkage = dim / (dim + len(images) - 1)
-        values, vectors = np.linalg.eigh(
-            (1 - shrinkage) * covariance + shrinkage * variance * np.eye(dim)
-        )
-        transform = (vectors * (values / variance) ** -0.5) @ vectors.T
+        likeliest = _likeliest_shrinkage(values, residuals @ vectors)
+        shrinkage = min(shrinkage_factor * likeliest, dim / (dim + len(images) - 1))
+        shrunk = (1 - shrinkage) * values / variance + shrinkage
+        transform = (vectors * shrunk**-0.5) @ vectors.T
     else:  # Every image lies on its mean: there is no covariance to undo.
         transform = np.eye(dim)
     return SupportStart(
@@ -98,3 +110,27 @@ def support_start(
         unit_rows(means @ transform),
         unit_rows(texts + centre - text_centre),
     )
+
+
+def _likeliest_shrinkage(
+    values: npt.NDArray[np.float64], residuals: npt.NDArray[np.float64]
+) -> float:
+    """Returns the shrinkage by which each row is likeliest, given the others.
+
+    Args:
+        values: `(dim,)` eigenvalues of the covariance of the rows.
+        residuals: `(rows, dim)` deviations from the mean, along the eigenvectors.
+    """
+    rows = len(residuals)
+    squares = residuals[:: math.ceil(rows / _MAX_JUDGED_ROWS)] ** 2
+    # The others' mean deviates the other way, by 1 / (rows - 1) of the row.
+    others = rows / (rows - 1)
+    likelihoods = []
+    for shrinkage in _SHRINKAGES:
+        spectrum = (1 - shrinkage) * others * values + shrinkage * values.mean()
+        distances = squares @ (1 / spectrum)
+        # Without the row: the covariance falls by a multiple of its square (Sherman-Morrison).
+        left = np.maximum(1 - (1 - shrinkage) * others / (rows - 1) * distances, 1e-9)
+        logarithms = np.log(spectrum).sum() + np.log(left).mean()
+        likelihoods.append(-logarithms - others**2 * (distances / left).mean())
+    return float(_SHRINKAGES[int(np.argmax(likelihoods))])
