@@ -59,6 +59,9 @@ class CMMClassifier(keras.Model):
     times `triplet_loss` on the mapped images. It takes one plain `y`; `history` shows the total
     `loss`, `cross_entropy` (the compiled loss) and `triplet`.
 
+    The scales, weights and temperatures below may be set at any time. They are weights that are not
+    trained, so that they are saved with the others.
+
     Args:
         num_classes: int, at least 2.
         mapping: a layer from `(batch, dim)` to `(batch, dim)`, or `None` for
