@@ -6,7 +6,7 @@ from tiny_clip import DIM, IMAGE_SIZE, make_tiny_backbone
 
 from keras_cmm.clip import EmbeddingStore, ImageEmbedder
 from keras_cmm.clip._encoders import TextEncoder, VisionEncoder
-from keras_cmm.clip._inference import inference_mode, unit_rows
+from keras_cmm.clip._inference import as_unit_rows, inference_mode
 from keras_cmm.errors import InputError
 
 VOCABULARY = 40
@@ -65,14 +65,14 @@ def plain(backbone, kind):
     with inference_mode():
         if kind == "vision":
             x = keras.ops.convert_to_tensor(images())
-            return unit_rows(backbone.get_vision_embeddings(x))
-        return unit_rows(backbone.get_text_embeddings(keras.ops.convert_to_tensor(token_ids())))
+            return as_unit_rows(backbone.get_vision_embeddings(x))
+        return as_unit_rows(backbone.get_text_embeddings(keras.ops.convert_to_tensor(token_ids())))
 
 
 def encoded(encoder):
     with inference_mode():
         x = images() if isinstance(encoder, VisionEncoder) else token_ids()
-        return unit_rows(encoder(x))
+        return as_unit_rows(encoder(x))
 
 
 def encoder_of(kind, backbone, dtype=None):
