@@ -99,7 +99,7 @@ def support_start(
     values = np.maximum(values, 0.0)
     variance = values.mean()
     if variance > 1e-12:
-        likeliest = _likeliest_shrinkage(values, residuals @ vectors)
+        likeliest = _likeliest_shrinkage(residuals, values, vectors)
         shrinkage = min(shrinkage_factor * likeliest, dim / (dim + len(images) - 1))
         shrunk = (1 - shrinkage) * values / variance + shrinkage
         transform = (vectors * shrunk**-0.5) @ vectors.T
@@ -113,16 +113,19 @@ def support_start(
 
 
 def _likeliest_shrinkage(
-    values: npt.NDArray[np.float64], residuals: npt.NDArray[np.float64]
+    residuals: npt.NDArray[np.float64],
+    values: npt.NDArray[np.float64],
+    vectors: npt.NDArray[np.float64],
 ) -> float:
     """Returns the shrinkage by which each row is likeliest, given the others.
 
     Args:
-        values: `(dim,)` eigenvalues of the covariance of the rows.
-        residuals: `(rows, dim)` deviations from the mean, along the eigenvectors.
+        residuals: `(rows, dim)` deviations from the mean.
+        values: `(dim,)` eigenvalues of their covariance.
+        vectors: `(dim, dim)` its eigenvectors, in the columns.
     """
     rows = len(residuals)
-    squares = residuals[:: math.ceil(rows / _MAX_JUDGED_ROWS)] ** 2
+    squares = (residuals[:: math.ceil(rows / _MAX_JUDGED_ROWS)] @ vectors) ** 2
     # The others' mean deviates the other way, by 1 / (rows - 1) of the row.
     others = rows / (rows - 1)
     likelihoods = []
