@@ -10,6 +10,9 @@ is scored on the validation rows and on the train rows that were not drawn for i
 each data set, which value the OTHER data sets would have chosen (leave-one-dataset-out), and what
 the data set loses by that choice against its own best value.
 
+`--support missing` withholds every image of half of the classes, `--support uneven` leaves between
+one image and all of a class, evenly spread on a logarithmic scale.
+
 Where train embeddings are means of augmented views, so are those of the rows left over, but a test
 image is seen once: `--view-noise 0.25` gives these rows the deviation that they lack.
 """
@@ -54,6 +57,7 @@ ABLATION = {
     "no text rows": replace(AUTO, text_rows=False),
     "no triplet loss": replace(AUTO, triplet_weight=0.0),
     "logits not softened in training": replace(AUTO, train_temperature=1.0),
+    "logits not adjusted to the images a class": replace(AUTO, logit_adjustment=0.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),
     "full learning rate where CLIP knows": replace(AUTO, hard_cross_entropy=1e-6),
     "no text logits in the prototypes": replace(AUTO, text_share=0.0),
@@ -71,11 +75,17 @@ CONSTANTS = {
     "shrinkage_factor": (2.0, 4.0, 8.0),
     "triplet_weight": (0.3, 1.0, 3.0),
     "train_temperature": (1.0, 2.0, 3.0),
+    "logit_adjustment": (0.75, 1.5, 3.0),
 }
 
 
 def accuracy(
-    data: EmbeddingSet, recipe: TrainingRecipe, shots: int, seeds: range, view_noise: float
+    data: EmbeddingSet,
+    recipe: TrainingRecipe,
+    shots: int,
+    seeds: range,
+    view_noise: float,
+    support: str,
 ) -> float:
     """Returns the mean top-1 over the seeds, on rows of `data` that are no test rows."""
     scores = []
@@ -92,6 +102,7 @@ def accuracy(
             raise click.ClickException(
                 f"{data.dataset}: {shots} shots leave no row to score on; give fewer."
             )
+        drawn = drawn[kept(data.train_labels[drawn], shots, seed, support)]
         task = FewShotTask(
             unit(data.train_embeddings[drawn]),
             data.train_labels[drawn].astype("int64"),
@@ -103,6 +114,18 @@ def accuracy(
         logits = WithoutTemperature(recipe).fit(task).predict_logits(unit(rows))
         scores.append(top_1(logits, labels))
     return float(np.mean(scores))
+
+
+def kept(labels, shots: int, seed: int, support: str):
+    """Returns which rows of a support set of `shots` images a class stay in it."""
+    uniform = np.random.default_rng(seed).random(labels.max() + 1)
+    number = {
+        "even": np.full(len(uniform), shots),
+        "missing": np.where(uniform < 0.5, shots, 0),
+        "uneven": np.round(shots**uniform),
+    }[support]
+    within = [np.count_nonzero(labels[:row] == label) for row, label in enumerate(labels)]
+    return within < number[labels]
 
 
 def random_deviations(data: EmbeddingSet, number: int, seed: int):
@@ -139,6 +162,13 @@ def options(command):
             type=click.FloatRange(min=0),
             help="Variance added to left-over train rows, in parts of that within their classes.",
         ),
+        click.option(
+            "--support",
+            default="even",
+            show_default=True,
+            type=click.Choice(["even", "uneven", "missing"]),
+            help="How many images the classes have.",
+        ),
     ):
         command = option(command)
     return command
@@ -165,7 +195,7 @@ def main() -> None:
 
 @main.command()
 @options
-def ablation(files, shots, seeds, view_noise) -> None:
+def ablation(files, shots, seeds, view_noise, support) -> None:
     """Remove one ingredient at a time."""
     sets = read(files, shots)
     names = [f"{data.dataset} {'/'.join(map(str, numbers))}" for data, numbers in sets]
@@ -175,7 +205,7 @@ def ablation(files, shots, seeds, view_noise) -> None:
         table = np.array(
             [
                 [
-                    accuracy(data, recipe, number, range(1, seeds + 1), view_noise)
+                    accuracy(data, recipe, number, range(1, seeds + 1), view_noise, support)
                     for number in numbers
                 ]
                 for data, numbers in sets
@@ -190,7 +220,7 @@ def ablation(files, shots, seeds, view_noise) -> None:
 @main.command()
 @options
 @click.option("--only", type=click.Choice(CONSTANTS), multiple=True, help="Constants to vary.")
-def constants(files, shots, seeds, view_noise, only) -> None:
+def constants(files, shots, seeds, view_noise, support, only) -> None:
     """Vary one constant at a time; choose it without the data set it is judged on."""
     sets = read(files, shots)
     print("| constant | values | mean | chosen without each set | lost by that choice |")
@@ -201,7 +231,7 @@ def constants(files, shots, seeds, view_noise, only) -> None:
         # Each constant's row has the default recipe in it.
         key = (data.dataset, recipe, number)
         if key not in known:
-            known[key] = accuracy(data, recipe, number, range(1, seeds + 1), view_noise)
+            known[key] = accuracy(data, recipe, number, range(1, seeds + 1), view_noise, support)
         return known[key]
 
     for name in only or CONSTANTS:

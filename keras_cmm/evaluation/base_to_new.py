@@ -237,19 +237,18 @@ def _new_logits(
         return other.predict_logits(images)
     if not isinstance(fitted, CMM):
         return images @ text_embeddings.T
-    head = fitted.model_
-    new = CMMClassifier.from_text_embeddings(
-        text_embeddings,
-        mapping=head.mapping,
-        alpha=head.alpha,
-        logit_scale=head.logit_scale,
-        clip_weight=head.clip_weight,
-    )
     # Where the recipe starts all classes, of which the new ones have no image.
     whole = CMMClassifier.from_text_embeddings(
         np.concatenate([task.text_embeddings, text_embeddings]), logit_scale=task.logit_scale
     )
     fitted.recipe_.start(whole, task.embeddings, task.labels)
+    new = CMMClassifier.from_text_embeddings(
+        text_embeddings,
+        mapping=fitted.model_.mapping,
+        alpha=whole.alpha if fitted.alpha is None else fitted.alpha,
+        logit_scale=whole.logit_scale,
+        clip_weight=whole.clip_weight,
+    )
     starts = keras.ops.convert_to_numpy(whole.prototypes.embeddings)
     new.prototypes.embeddings.assign(starts[task.num_classes :])
     return np.asarray(new.predict(images, batch_size=4096, verbose=0))

@@ -36,7 +36,10 @@ class AutoRecipe(TrainingRecipe):
     these come `text_share / shots` of CLIP's own logits: the prototypes take them over, and
     `clip_weight` falls by as much. So mapped images find their class's prototype without CLIP's
     help, and the fused logits stay nearly what they were. The logits are softened in training, so
-    that a sample that is fitted goes on shaping the map.
+    that a sample that is fitted goes on shaping the map, and those of classes with more images are
+    raised, so that what is learnt favours no class for their number.
+
+    Shots are the images a class, on average over all classes, and at least 1.
 
     One set of constants serves every data set and number of shots. `examples/study_recipe.py`
     measures what each ingredient does, and what other values would give.
@@ -62,6 +65,9 @@ class AutoRecipe(TrainingRecipe):
             likeliest; see `keras_cmm.models.support_start`.
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
         train_temperature: float > 0. Training divides the logits by it.
+        logit_adjustment: float >= 0. Training adds this many times the logarithm of the rows of a
+            class to its logit (Menon et al.), so that classes with few images or none are not
+            passed over. It does nothing where all classes have as many.
         text_rows: bool. Train on the texts beside the images.
 
     Example:
@@ -87,6 +93,7 @@ class AutoRecipe(TrainingRecipe):
     shrinkage_factor: float = 4.0
     triplet_weight: float = 1.0
     train_temperature: float = 2.0
+    logit_adjustment: float = 1.5
     text_rows: bool = True
 
     def support_start(
@@ -128,7 +135,7 @@ class AutoRecipe(TrainingRecipe):
         embeddings, labels = _checked_support(head, embeddings, labels)
         embeddings = unit_rows(embeddings)
         start = self.support_start(embeddings, labels, head.text_embeddings)
-        shots = len(labels) / len(np.unique(labels))
+        shots = max(1.0, len(labels) / head.num_classes)
         share = self.text_share / shots
         # The prototypes' logits weigh more with the share, and so does every step.
         learning_rate = (1 - share) * self._learning_rate(head, embeddings, labels, shots)
@@ -145,13 +152,12 @@ class AutoRecipe(TrainingRecipe):
         head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
         head.train_temperature = self.train_temperature
-        if not self.text_rows:
-            return embeddings, labels, learning_rate
-        return (
-            np.concatenate([embeddings, start.text_rows]),
-            np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)]),
-            learning_rate,
-        )
+        if self.text_rows:
+            embeddings = np.concatenate([embeddings, start.text_rows])
+            labels = np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)])
+        counts = np.maximum(np.bincount(labels, minlength=head.num_classes), 1)
+        head.train_offsets = self.logit_adjustment * np.log(counts / counts.mean())
+        return embeddings, labels, learning_rate
 
     def _learning_rate(
         self,

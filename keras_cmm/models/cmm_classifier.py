@@ -238,6 +238,25 @@ class CMMClassifier(keras.Model):
         """The frozen text embeddings of the classes, `(num_classes, dim)`, of unit length."""
         return np.array(ops.convert_to_numpy(self.text_prototypes.embeddings))
 
+    @property
+    def train_offsets(self) -> npt.NDArray[np.float32]:
+        """What training adds to the logits, `(num_classes,)`; zeros if never set.
+
+        It is added after `train_temperature` has divided them, and not in evaluation. Higher for
+        classes with more images, it keeps training from favouring them.
+        """
+        return np.array(ops.convert_to_numpy(self._train_offsets))
+
+    @train_offsets.setter
+    def train_offsets(self, offsets: Any) -> None:
+        offsets = np.asarray(ops.convert_to_numpy(offsets), dtype="float32")
+        if offsets.shape != (self.num_classes,) or not np.isfinite(offsets).all():
+            raise ValueError(
+                f"`train_offsets` must be {self.num_classes} finite numbers, one a class. "
+                f"Received: train_offsets={offsets.tolist()}"
+            )
+        self._train_offsets.assign(offsets)
+
     def _set_duplicate_groups(self, groups: list[list[int]]) -> None:
         if groups == (self.triplet_loss.duplicate_groups or []):
             return
@@ -265,6 +284,14 @@ class CMMClassifier(keras.Model):
         ):
             if not layer.built:
                 layer.build(shape)
+        self._train_offsets = self.add_weight(
+            shape=(self.num_classes,),
+            initializer="zeros",
+            name="train_offsets",
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+        )
         self.built = True
 
     def compile(
@@ -351,7 +378,7 @@ class CMMClassifier(keras.Model):
         training: bool = True,
     ) -> Any:
         """Returns the compiled loss plus `triplet_weight` times the triplet loss."""
-        logits = y_pred / self._train_temperature if training else y_pred
+        logits = y_pred / self._train_temperature + self._train_offsets if training else y_pred
         loss = super().compute_loss(x, y, logits, sample_weight, training)
         last_logits, similarities = self.__dict__.pop("_last_training_call", (None, None))
         if last_logits is not y_pred:

@@ -14,8 +14,12 @@ Array = npt.NDArray[np.floating[Any]]
 
 _SHRINKAGES = np.geomspace(0.001, 1.0, 46)
 
-# Bounds time and memory; one number needs no more.
+# In squared lengths of a class's text.
+_RIDGES = np.geomspace(0.01, 1000.0, 21)
+
+# Bound time and memory; one number needs no more.
 _MAX_JUDGED_ROWS = 4000
+_MAX_JUDGED_CLASSES = 2000
 
 
 class SupportStart(NamedTuple):
@@ -43,8 +47,9 @@ def support_start(
 
     The mean of a class is what `prior_shots` images at its text's place and its own images give;
     a class without images is at its text's place. That place is the mean of all images, plus the
-    text's deviation from the mean text, scaled by least squares to the images' deviations. So the
-    gap between the modalities drops out, and one image a class is enough.
+    text's deviation from the mean of their texts, mapped by ridge regression from the texts to the
+    images of the other classes. So the gap between the modalities drops out, one image a class is
+    enough, and a class without any is told by those that have some.
 
     The map is the inverse square root of the covariance of the images around these means. What few
     images cannot tell is shrunk towards the identity: by `shrinkage_factor` times what makes each
@@ -57,10 +62,11 @@ def support_start(
         text_embeddings: `(classes, dim)`, rows of unit length.
         prior_shots: float >= 0. How many images a text counts for.
         shrinkage_factor: float > 0. Classes are told apart best by more shrinkage than is
-            likeliest.
+            likeliest, of the covariance and of the regression.
 
     Returns:
-        Map, prototypes, and the texts moved to the images' mean, to be trained on as images.
+        Map, prototypes, and rows to be trained on as images: the texts moved to the images' mean,
+        or the place of the text of a class without images.
 
     Example:
         >>> import numpy as np
@@ -80,21 +86,18 @@ def support_start(
     texts = np.asarray(text_embeddings, dtype="float64")
     num_classes, dim = texts.shape
     counts = np.bincount(labels, minlength=num_classes)[:, None]
+    seen = counts[:, 0] > 0
     sums = np.zeros((num_classes, dim))
     np.add.at(sums, labels, images)
-    centre, text_centre = images.mean(axis=0), texts.mean(axis=0)
+    centre = images.mean(axis=0)
     image_deviations = (sums - counts * centre) / np.maximum(counts, 1)
-    text_deviations = texts - text_centre
-    seen = counts[:, 0] > 0
-    slope = max(
-        0.0,
-        (image_deviations[seen] * text_deviations[seen]).sum()
-        / max((text_deviations[seen] ** 2).sum(), 1e-12),
-    )
+    text_deviations = texts - (counts * texts).sum(axis=0) / len(images)
+    places = _text_places(image_deviations, text_deviations, counts, shrinkage_factor)
     weight = counts / (counts + prior_shots) if prior_shots else seen[:, None].astype("float64")
-    means = centre + weight * image_deviations + (1 - weight) * slope * text_deviations
+    means = centre + weight * image_deviations + (1 - weight) * places
 
     residuals = images - means[labels]
+    residuals -= residuals.mean(axis=0)  # What all images share tells no class from another.
     values, vectors = np.linalg.eigh(residuals.T @ residuals / len(images))
     values = np.maximum(values, 0.0)
     variance = values.mean()
@@ -108,8 +111,57 @@ def support_start(
     return SupportStart(
         transform.astype("float32"),
         unit_rows(means @ transform),
-        unit_rows(texts + centre - text_centre),
+        unit_rows(centre + np.where(seen[:, None], text_deviations, places)),
     )
+
+
+def _text_places(
+    image_deviations: npt.NDArray[np.float64],
+    text_deviations: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.integer],
+    shrinkage_factor: float,
+) -> npt.NDArray[np.float64]:
+    """Returns where each class's images are, as told by its text and the other classes.
+
+    A scaled text is what little data can tell. What it leaves is regressed on the texts, with the
+    ridge that tells classes best that are left out.
+
+    Args:
+        image_deviations: `(classes, dim)`, mean images less the mean of all; of a class without
+            images, anything.
+        text_deviations: `(classes, dim)`, texts less their mean over the images.
+        counts: `(classes, 1)`, images a class.
+        shrinkage_factor: float > 0. What the best ridge is multiplied by.
+    """
+    squares = (counts * text_deviations**2).sum()
+    products = (counts * text_deviations * image_deviations).sum()
+    places = max(0.0, products / max(squares, 1e-12)) * text_deviations
+    values, vectors = np.linalg.eigh((counts * text_deviations).T @ text_deviations)
+    texts = text_deviations @ vectors
+    left = np.where(counts, image_deviations - places, 0.0)
+    moments = (counts * texts).T @ left
+    seen = np.flatnonzero(counts)
+    judged = seen[:: math.ceil(len(seen) / _MAX_JUDGED_CLASSES)]
+
+    def told_by_others(rows: Any, ridge: float) -> tuple[Any, Any]:
+        """Returns what the regression says without the class itself, and the class's part in it."""
+        inverse = 1 / (np.maximum(values, 0.0) + ridge)
+        told = texts[rows] @ (inverse[:, None] * moments)
+        leverage = counts[rows] * (texts[rows] ** 2 @ inverse)[:, None]
+        return (told - leverage * left[rows]) / (1 - leverage), leverage
+
+    def loss(ridge: float) -> float:
+        told, leverage = told_by_others(judged, ridge)
+        # A class has a part in the means that all deviate from, too.
+        own = counts[judged] / counts.sum() / (1 - leverage)
+        errors = (left[judged] - told) / np.maximum(1 - own, 1e-6)
+        return float((counts[judged] * errors**2).sum())
+
+    ridges = _RIDGES * max(squares, 1e-12) / len(seen)
+    losses = np.array([loss(ridge) for ridge in ridges])
+    # Where texts tell nothing, all are as good but for rounding: then the largest.
+    ridge = shrinkage_factor * ridges[losses <= 1.001 * losses.min()].max()
+    return places + told_by_others(slice(None), ridge)[0]
 
 
 def _likeliest_shrinkage(

@@ -151,10 +151,24 @@ def test_a_mapping_that_cannot_start_in_closed_form(mapping, received):
         AutoRecipe().start(head, IMAGES, LABELS)
 
 
-def test_shots_are_those_of_the_classes_that_have_any():
+def test_shots_are_the_mean_over_all_classes_and_at_least_one():
     head = make_head()
-    AutoRecipe(text_share=0.0).start(head, IMAGES[:4], LABELS[:4])
-    assert head.alpha == pytest.approx(20.0 * 4**0.6 / 50.0)
+    AutoRecipe(text_share=0.0).start(head, IMAGES[:8], LABELS[:8])
+    assert head.alpha == pytest.approx(20.0 * 2.0**0.6 / 50.0)
+    AutoRecipe(text_share=0.0).start(head, IMAGES[:1], LABELS[:1])
+    assert head.alpha == pytest.approx(20.0 / 50.0)
+
+
+def test_logits_are_adjusted_to_the_rows_of_the_classes():
+    head = make_head()
+    AutoRecipe(logit_adjustment=2.0).start(head, IMAGES, LABELS)
+    np.testing.assert_array_equal(head.train_offsets, np.zeros(4))
+    AutoRecipe(logit_adjustment=2.0).start(head, IMAGES[:5], np.array([0, 0, 0, 1, 1]))
+    rows = np.array([4, 3, 1, 1])
+    np.testing.assert_allclose(head.train_offsets, 2.0 * np.log(rows / rows.mean()), rtol=1e-6)
+    AutoRecipe(logit_adjustment=2.0, text_rows=False).start(head, IMAGES[:3], np.array([0, 0, 1]))
+    rows = np.array([2, 1, 1, 1])  # A class without rows is taken for one with one.
+    np.testing.assert_allclose(head.train_offsets, 2.0 * np.log(rows / rows.mean()), rtol=1e-6)
 
 
 def test_training_keeps_what_is_right_and_changes_the_head():

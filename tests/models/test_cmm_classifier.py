@@ -186,7 +186,12 @@ def gradient(function, number, *arguments, delta=1e-6):
 
 
 def naive_descent(
-    steps, learning_rate, triplet_weight=1.0, train_prototypes=True, train_temperature=1.0
+    steps,
+    learning_rate,
+    triplet_weight=1.0,
+    train_prototypes=True,
+    train_temperature=1.0,
+    train_offsets=0.0,
 ):
     """Return kernel and prototypes after full-batch gradient descent."""
     kernel = np.zeros((DIM, DIM))
@@ -197,7 +202,7 @@ def naive_descent(
         similarities = unit(images + images @ kernel) @ unit(prototypes).T
         logits = 5.0 * (unit(images) @ unit(TEXTS.astype("float64")).T + similarities)
         triplet = naive_triplets(similarities, margin=0.4).mean()
-        softened = logits / train_temperature
+        softened = logits / train_temperature + train_offsets
         return naive_cross_entropies(softened).mean() + triplet_weight * triplet
 
     for _ in range(steps):
@@ -230,16 +235,18 @@ def test_fit_descends_the_objective(triplet_weight, train_prototypes):
     np.testing.assert_allclose(frozen, unit(TEXTS), rtol=1e-6)
 
 
-def test_training_softens_the_logits_and_evaluation_does_not():
+def test_training_softens_and_offsets_the_logits_and_evaluation_does_not():
     model = make_model(
         trained=False,
         logit_scale=5.0,
         triplet_loss=CrossModalTripletLoss(margin=0.4),
         train_temperature=2.0,
     )
+    offsets = np.linspace(-1.0, 2.0, CLASSES)
+    model.train_offsets = offsets
     model.compile(optimizer=keras.optimizers.SGD(0.1))
     model.fit(IMAGES, LABELS, batch_size=ROWS, epochs=3, shuffle=False, verbose=0)
-    kernel, prototypes = naive_descent(3, 0.1, train_temperature=2.0)
+    kernel, prototypes = naive_descent(3, 0.1, train_temperature=2.0, train_offsets=offsets)
     np.testing.assert_allclose(ops.convert_to_numpy(model.mapping.kernel), kernel, atol=1e-4)
     np.testing.assert_allclose(
         ops.convert_to_numpy(model.prototypes.embeddings), prototypes, atol=1e-4
@@ -311,9 +318,16 @@ def test_serialization(options):
         assert getattr(restored, name) == options[name]
 
 
+@pytest.mark.parametrize("offsets", [np.zeros(CLASSES + 1), [np.nan] * CLASSES, 1.0])
+def test_refused_offsets(offsets):
+    with pytest.raises(ValueError, match=f"must be {CLASSES} finite numbers, one a class"):
+        make_model().train_offsets = offsets
+
+
 @pytest.mark.parametrize("rank", [None, 2])
 def test_save_and_load(tmp_path, rank):
     model = CMMClassifier.from_text_embeddings(TEXTS, mapping=CrossModalMapping(rank=rank))
+    model.train_offsets = np.linspace(-1.0, 2.0, CLASSES)
     model.compile()
     model.fit(IMAGES, LABELS, epochs=2, verbose=0)
     model.save(tmp_path / "model.keras")
@@ -321,7 +335,8 @@ def test_save_and_load(tmp_path, rank):
     np.testing.assert_array_equal(
         restored.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0)
     )
-    # The optimizer is restored too: both go on alike.
+    # The optimizer and the offsets are restored too: both go on alike.
+    np.testing.assert_array_equal(restored.train_offsets, model.train_offsets)
     for either in (model, restored):
         either.fit(IMAGES, LABELS, epochs=2, shuffle=False, verbose=0)
     np.testing.assert_allclose(

@@ -26,27 +26,62 @@ def naive_likelihood(residuals, shrinkage, target):
     return total
 
 
+def naive_regression(texts, images, weights, ridge, intercept):
+    """Ridge regression, returns what it says of a text; an intercept is not shrunk."""
+    text_mean = np.average(texts, axis=0, weights=weights) if intercept else 0.0
+    image_mean = np.average(images, axis=0, weights=weights) if intercept else 0.0
+    x, y, weights = texts - text_mean, images - image_mean, np.diag(weights)
+    coefficients = np.linalg.solve(x.T @ weights @ x + ridge * np.eye(DIM), x.T @ weights @ y)
+    return lambda text: image_mean + (text - text_mean) @ coefficients
+
+
+def naive_places(images, labels, texts, factor):
+    """Where the texts say that images are: of each class that has some, told by the others."""
+    counts = np.bincount(labels, minlength=len(texts))
+    seen = np.flatnonzero(counts)
+    centre, text_centre = images.mean(0), np.average(texts, axis=0, weights=counts)
+    means = np.array([images[labels == c].mean(0) - centre for c in seen])
+    known, sizes = texts[seen] - text_centre, counts[seen]
+    lengths = sum(n * text @ text for n, text in zip(sizes, known, strict=True))
+    products = sum(n * x @ text for n, x, text in zip(sizes, means, known, strict=True))
+    slope = max(0.0, products / lengths)
+    left = means - slope * known
+
+    def told_by_others(row, ridge, intercept=False):
+        others = np.arange(len(seen)) != row
+        return naive_regression(known[others], left[others], sizes[others], ridge, intercept)(
+            known[row]
+        )
+
+    def error(ridge):
+        told = [told_by_others(row, ridge, intercept=True) for row in range(len(seen))]
+        return sizes @ ((left - told) ** 2).sum(axis=1)
+
+    ridges = np.geomspace(0.01, 1000.0, 21) * lengths / len(seen)
+    errors = np.array([error(ridge) for ridge in ridges])
+    ridge = factor * ridges[errors <= 1.001 * errors.min()].max()
+    places = centre + slope * (texts - text_centre)
+    for c in range(len(texts)):
+        if counts[c]:
+            places[c] += told_by_others(list(seen).index(c), ridge)
+        else:
+            told = naive_regression(known, left, sizes, ridge, intercept=False)
+            places[c] += told(texts[c] - text_centre)
+    return places
+
+
 def naive_start(images, labels, texts, prior_shots, factor):
-    classes = range(len(texts))
-    centre, text_centre = images.mean(0), texts.mean(0)
-    seen = [c for c in classes if (labels == c).any()]
-    numerator = sum((images[labels == c].mean(0) - centre) @ (texts[c] - text_centre) for c in seen)
-    slope = max(
-        0.0, numerator / sum((texts[c] - text_centre) @ (texts[c] - text_centre) for c in seen)
-    )
     means = []
-    for c in classes:
-        prior = centre + slope * (texts[c] - text_centre)
+    for c, place in enumerate(naive_places(images, labels, texts, factor)):
         rows = images[labels == c]
-        means.append((rows.sum(0) + prior_shots * prior) / (len(rows) + prior_shots))
+        means.append((rows.sum(0) + prior_shots * place) / (len(rows) + prior_shots))
     means = np.array(means)
     residuals = np.array([x - means[y] for x, y in zip(images, labels, strict=True)])
+    residuals = residuals - residuals.mean(0)
     covariance = sum(np.outer(r, r) for r in residuals) / len(images)
     target = np.trace(covariance) / DIM
-    # In closed form the residuals have no mean, as they have where classes are of one size.
-    centred = residuals - residuals.mean(0)
     candidates = np.geomspace(0.001, 1.0, 46)
-    likeliest = max(candidates, key=lambda each: naive_likelihood(centred, each, target))
+    likeliest = max(candidates, key=lambda each: naive_likelihood(residuals, each, target))
     shrinkage = min(factor * likeliest, DIM / (DIM + len(images) - 1))
     shrunk = (1 - shrinkage) * covariance + shrinkage * target * np.eye(DIM)
     return means, shrunk / target
@@ -74,12 +109,25 @@ def test_classes_of_different_sizes():
     labels = np.repeat(np.arange(4), (5, 0, 1, 2))
     texts = unit(GENERATOR.normal(size=(4, DIM)))
     images = unit(texts[labels] + 0.7 + 0.4 * GENERATOR.normal(size=(8, DIM)))
-    # So large a factor leaves the bound, which knows nothing of likelihoods.
-    start = support_start(images, labels, texts, 2.0, shrinkage_factor=1e9)
-    means, shrunk = naive_start(images, labels, texts, 2.0, factor=1e9)
+    start = support_start(images, labels, texts, 2.0, shrinkage_factor=3.0)
+    means, shrunk = naive_start(images, labels, texts, 2.0, factor=3.0)
     transform = start.transform.astype("float64")
     np.testing.assert_allclose(transform @ shrunk @ transform, np.eye(DIM), atol=1e-4)
     np.testing.assert_allclose(start.prototypes, unit(means @ transform), atol=1e-5)
+    text_rows = unit(texts + images.mean(0) - texts[labels].mean(0))
+    text_rows[1] = unit(means[1])
+    np.testing.assert_allclose(start.text_rows, text_rows, atol=1e-6)
+
+
+def test_a_class_without_images_is_told_by_the_others():
+    """Images lie where a linear map of their texts says, which no scaled text tells."""
+    texts = unit(GENERATOR.normal(size=(40, DIM)))
+    places = texts @ GENERATOR.normal(size=(DIM, DIM))
+    seen = np.repeat(np.arange(39), 3)
+    images = places[seen] + 0.05 * GENERATOR.normal(size=(len(seen), DIM))
+    told = support_start(images, seen, texts).text_rows[39]
+    assert told @ unit(places[39]) > 0.98
+    assert told @ unit(texts[39] + images.mean(0) - texts[seen].mean(0)) < 0.9
 
 
 def test_images_at_their_means_leave_the_space_as_it_is():
