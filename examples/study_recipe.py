@@ -31,7 +31,7 @@ import numpy as np
 from keras_cmm import AutoRecipe, TrainingRecipe
 from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
 from keras_cmm.evaluation import top_1
-from keras_cmm.methods import CMM, FewShotTask
+from keras_cmm.methods import CMM, FewShotMethod, FewShotTask, ZeroShot
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class WithoutMap(AutoRecipe):
 
 AUTO = AutoRecipe()
 ABLATION = {
+    "zero-shot CLIP": ZeroShot(),
     "default recipe": AUTO,
     "no closed-form map": WithoutMap(),
     "shrinkage by numbers alone": replace(AUTO, shrinkage_factor=1e9),
@@ -81,7 +82,7 @@ CONSTANTS = {
 
 def accuracy(
     data: EmbeddingSet,
-    recipe: TrainingRecipe,
+    recipe: TrainingRecipe | FewShotMethod,
     shots: int,
     seeds: range,
     view_noise: float,
@@ -111,7 +112,8 @@ def accuracy(
             shots,
             seed,
         )
-        logits = WithoutTemperature(recipe).fit(task).predict_logits(unit(rows))
+        method = WithoutTemperature(recipe) if isinstance(recipe, TrainingRecipe) else recipe
+        logits = method.fit(task).predict_logits(unit(rows))
         scores.append(top_1(logits, labels))
     return float(np.mean(scores))
 
@@ -195,13 +197,15 @@ def main() -> None:
 
 @main.command()
 @options
-def ablation(files, shots, seeds, view_noise, support) -> None:
+@click.option("--only", type=click.Choice(ABLATION), multiple=True, help="Rows to print.")
+def ablation(files, shots, seeds, view_noise, support, only) -> None:
     """Remove one ingredient at a time."""
     sets = read(files, shots)
     names = [f"{data.dataset} {'/'.join(map(str, numbers))}" for data, numbers in sets]
     print("| recipe | " + " | ".join(names) + " | mean |")
     print("| --- |" + " --- |" * (len(names) + 1))
-    for name, recipe in ABLATION.items():
+    for name in only or ABLATION:
+        recipe = ABLATION[name]
         table = np.array(
             [
                 [

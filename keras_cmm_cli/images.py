@@ -70,6 +70,28 @@ def list_images(
     return images
 
 
+def read_class_names(path: Path) -> list[str]:
+    """Reads a list of class names, one a line; empty lines are skipped."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise click.ClickException(f"{path}: cannot be read ({error.strerror or error}).") from None
+    except UnicodeDecodeError:
+        raise click.ClickException(
+            f"{path}: is not UTF-8 text; give one class name a line."
+        ) from None
+    names = [line.strip() for line in lines if line.strip()]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise click.ClickException(f"{path}: names {min(repeated)!r} twice; remove one.")
+    if len(names) < 2:
+        raise click.ClickException(
+            f"{path}: lists {len(names)} class names, but a classifier needs two or more, one a "
+            "line."
+        )
+    return names
+
+
 def _read_table(path: Path, root: Path | None, class_names: Sequence[str] | None) -> ImageList:
     from keras_cmm.data import ImageList
 

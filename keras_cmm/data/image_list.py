@@ -76,7 +76,7 @@ class ImageList:
         are not read, such as .heic, are left out with a warning. Hidden files and folders and other
         files are ignored; what only has the name of an image, such as a link to nothing, is listed,
         for whoever reads it to report. Classes and images are sorted by name. A class folder
-        without images is left out with a warning.
+        without images is left out with a warning, unless `class_names` has it.
 
         Args:
             root: The folder.
@@ -107,9 +107,10 @@ class ImageList:
             loose = any(is_image_name(file) for file in files)
             what = "images lie directly in it" if loose else "there are no images in it"
             raise InputError(f"{root}: {what}; each class needs its own sub-folder of images.")
-        if empty:
+        unnamed = [name for name in empty if name not in (class_names or ())]
+        if unnamed:
             warnings.warn(
-                f"{root}: class folders without images are left out: {listed(empty)}.",
+                f"{root}: class folders without images are left out: {listed(unnamed)}.",
                 stacklevel=2,
             )
         rows = [(path, name) for name, images in found.items() for path in images]

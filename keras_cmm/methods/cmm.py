@@ -25,9 +25,9 @@ _RECIPES: dict[str, type[TrainingRecipe]] = {"auto": AutoRecipe, "plain": Traini
 class CMM(FewShotMethod):
     """`CMMClassifier` trained by a recipe, with nothing to tune.
 
-    A class without a support row keeps its text as prototype, moved as the other classes' rows say,
-    and they train the mapping for it too. The paper publishes none of the values below; they are
-    this project's own.
+    The recipe `"auto"` tells a class without a support row by its text, as the other classes' rows
+    say, and favours no class for the number of its rows. The paper publishes none of the values
+    below; they are this project's own.
 
     Args:
         recipe: `"auto"` for `AutoRecipe()`, `"plain"` for `TrainingRecipe()`, or a recipe with

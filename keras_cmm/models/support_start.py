@@ -62,7 +62,7 @@ def support_start(
         text_embeddings: `(classes, dim)`, rows of unit length.
         prior_shots: float >= 0. How many images a text counts for.
         shrinkage_factor: float > 0. Classes are told apart best by more shrinkage than is
-            likeliest, of the covariance and of the regression.
+            likeliest, of the covariance and, where they have images, of the regression.
 
     Returns:
         Map, prototypes, and rows to be trained on as images: the texts moved to the images' mean,
@@ -131,7 +131,7 @@ def _text_places(
             images, anything.
         text_deviations: `(classes, dim)`, texts less their mean over the images.
         counts: `(classes, 1)`, images a class.
-        shrinkage_factor: float > 0. What the best ridge is multiplied by.
+        shrinkage_factor: float > 0. What the best ridge is multiplied by for classes with images.
     """
     squares = (counts * text_deviations**2).sum()
     products = (counts * text_deviations * image_deviations).sum()
@@ -160,8 +160,11 @@ def _text_places(
     ridges = _RIDGES * max(squares, 1e-12) / len(seen)
     losses = np.array([loss(ridge) for ridge in ridges])
     # Where texts tell nothing, all are as good but for rounding: then the largest.
-    ridge = shrinkage_factor * ridges[losses <= 1.001 * losses.min()].max()
-    return places + told_by_others(slice(None), ridge)[0]
+    ridge = ridges[losses <= 1.001 * losses.min()].max()
+    unseen = np.flatnonzero(counts == 0)
+    places[seen] += told_by_others(seen, shrinkage_factor * ridge)[0]
+    places[unseen] += told_by_others(unseen, ridge)[0]
+    return places
 
 
 def _likeliest_shrinkage(

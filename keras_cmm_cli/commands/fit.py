@@ -15,6 +15,7 @@ from keras_cmm_cli.images import (
     find_broken,
     images_options,
     list_images,
+    read_class_names,
     strict_option,
     warn_of_short_classes,
 )
@@ -50,6 +51,13 @@ Example:
 """
 )
 @images_options
+@click.option(
+    "--class-names",
+    "class_names_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Text file with all class names, one a line, in the order to take. A class without images "
+    "is told by its name and the other classes' images.  [default: those that have images]",
+)
 @preset_option
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
 @click.option(
@@ -94,6 +102,7 @@ def fit(
     terminal: Terminal,
     images_dir: Path | None,
     table: Path | None,
+    class_names_file: Path | None,
     preset: str,
     output: Path,
     shots: int | Literal["all"],
@@ -132,7 +141,8 @@ def fit(
     from keras_cmm.data import FewShotSample
     from keras_cmm.evaluation import top_1
 
-    images = list_images(images_dir, table)
+    class_names = None if class_names_file is None else read_class_names(class_names_file)
+    images = list_images(images_dir, table, class_names)
     prompts = read_prompts(templates, descriptions, images.class_names)
     sample = None
     broken: list[int] = []
@@ -141,9 +151,13 @@ def fit(
 
     from keras_cmm import CMMImageClassifier
 
-    terminal.note(
-        f"{table or images_dir}: {len(images)} images of {len(images.class_names)} classes."
-    )
+    with_images = len(set(images.labels.tolist()))
+    terminal.note(f"{table or images_dir}: {len(images)} images of {with_images} classes.")
+    if with_images < len(images.class_names):
+        terminal.note(
+            f"{len(images.class_names) - with_images} of {len(images.class_names)} classes have no "
+            "image and are told by their names."
+        )
     with terminal.status("loading CLIP"):
         classifier = CMMImageClassifier.from_preset(
             preset, class_names=images.class_names, dtype=dtype, **prompts
@@ -238,7 +252,7 @@ def _draw(
         good = [new[position] for position in kept.tolist()]
         embedded.update(zip(good, embeddings, strict=True))
         broken = [*broken, *set(new).difference(good)]
-    empty = set(range(len(images.class_names))).difference(images.labels[sample.indices].tolist())
+    empty = set(images.labels.tolist()).difference(images.labels[sample.indices].tolist())
     if empty:
         raise click.ClickException(
             f"class {images.class_names[min(empty)]!r} has no image that can be read; add some or "

@@ -213,6 +213,42 @@ def test_a_class_of_broken_images(photos, refused, tiny_preset, tmp_path):
     assert files_in(tmp_path) == before
 
 
+def test_classes_without_images_are_told_by_their_names(photos, fit, refuse, tmp_path):
+    for path in (photos / "green tea").iterdir():
+        path.unlink()
+    names = tmp_path / "names.txt"
+    names.write_text("okapi\nred_fox\n\n Blue Jay \ngreen tea\n", encoding="utf-8-sig")
+    result, folder = fit(photos, "--class-names", names, "--shots", 2)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{folder}: 4 classes, 4 training images, ")
+    assert result.stderr.splitlines() == [
+        f"{photos}: 12 images of 2 classes.",
+        "2 of 4 classes have no image and are told by their names.",
+    ]
+    assert read_run(folder)["class_names"] == ["okapi", "red_fox", "Blue Jay", "green tea"]
+    assert predictions(folder, photos).shape[-1] == 4
+    # A class of the list whose images are all broken is refused as without the list.
+    for path in (photos / "Blue Jay").iterdir():
+        truncate_as_jpeg(path)
+    line = refuse(photos, "--class-names", names, output="other")
+    assert "'Blue Jay' has no image that can be read" in line
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"red_fox\nred_fox\n", "names 'red_fox' twice"),
+        (b"\nred_fox\n", "lists 1 class names, but a classifier needs two"),
+        (b"red_fox\n\xff\xfe\n", "is not UTF-8 text"),
+        (b"red_fox\nBlue Jay\n", "classes that are not among the 2 known ones: 'green tea'"),
+    ],
+)
+def test_bad_class_names(refuse, shared_photos, tmp_path, content, message):
+    names = tmp_path / "names.txt"
+    names.write_bytes(content)
+    assert message in refuse(shared_photos, "--class-names", names)
+
+
 def test_an_empty_folder(refuse, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "there are no images in it" in refuse(tmp_path / "empty")

@@ -59,11 +59,11 @@ def naive_places(images, labels, texts, factor):
 
     ridges = np.geomspace(0.01, 1000.0, 21) * lengths / len(seen)
     errors = np.array([error(ridge) for ridge in ridges])
-    ridge = factor * ridges[errors <= 1.001 * errors.min()].max()
+    ridge = ridges[errors <= 1.001 * errors.min()].max()
     places = centre + slope * (texts - text_centre)
     for c in range(len(texts)):
         if counts[c]:
-            places[c] += told_by_others(list(seen).index(c), ridge)
+            places[c] += told_by_others(list(seen).index(c), factor * ridge)
         else:
             told = naive_regression(known, left, sizes, ridge, intercept=False)
             places[c] += told(texts[c] - text_centre)
