@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_cmm._unit_rows import unit_rows
 from keras_cmm.layers import CrossModalMapping
+from keras_cmm.models.count_offsets import count_offsets
 from keras_cmm.models.support_start import SupportStart, support_start
 from keras_cmm.models.training_recipe import TrainingRecipe
 
@@ -66,8 +67,8 @@ class AutoRecipe(TrainingRecipe):
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
         train_temperature: float > 0. Training divides the logits by it.
         logit_adjustment: float >= 0. Training adds this many times the logarithm of the rows of a
-            class to its logit (Menon et al.), so that classes with few images or none are not
-            passed over. It does nothing where all classes have as many.
+            class to its logit, so that classes with few images or none are not passed over; see
+            `keras_cmm.models.count_offsets`.
         text_rows: bool. Train on the texts beside the images.
 
     Example:
@@ -155,8 +156,7 @@ class AutoRecipe(TrainingRecipe):
         if self.text_rows:
             embeddings = np.concatenate([embeddings, start.text_rows])
             labels = np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)])
-        counts = np.maximum(np.bincount(labels, minlength=head.num_classes), 1)
-        head.train_offsets = self.logit_adjustment * np.log(counts / counts.mean())
+        head.train_offsets = count_offsets(labels, head.num_classes, self.logit_adjustment)
         return embeddings, labels, learning_rate
 
     def _learning_rate(

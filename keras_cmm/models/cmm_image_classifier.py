@@ -32,6 +32,7 @@ from keras_cmm.clip import (
 from keras_cmm.errors import InputError
 from keras_cmm.models.auto_recipe import AutoRecipe
 from keras_cmm.models.cmm_classifier import CMMClassifier, refuse_loss_of_probabilities
+from keras_cmm.models.count_offsets import count_offsets
 from keras_cmm.models.image_inputs import class_ids, is_dataset, iterate_images
 from keras_cmm.models.shuffled_batches import ShuffledBatches
 from keras_cmm.models.temperature import calibrated_temperature, held_out_rows
@@ -305,6 +306,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         see `CMMClassifier.train_temperature`). Later calls go on from there by `TrainingRecipe`.
         `recipe_` is the one that was used last, with its learning rate.
 
+        Classes with few images, or none, are not passed over for those with many: training adjusts
+        the logits to their numbers, unless there is a `class_weight`.
+
         Every call with `validation_data` (or `validation_split`) then fits the head's temperature
         on it. Without, the first call fits it on rows held out of a second head, which is trained
         alike but for callbacks, where a class has two images or more; later ones and those with
@@ -369,7 +373,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             recipe.max_steps,
         )
         return self._fit_head(
-            batches, len(labels), recipe, learning_rate, validation_data, seed, **kwargs
+            batches, labels, recipe, learning_rate, validation_data, seed, **kwargs
         )
 
     def fit_embeddings(
@@ -447,7 +451,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             embeddings, labels, recipe.batch_size, seed, weights, recipe.max_steps
         )
         return self._fit_head(
-            batches, len(labels), recipe, learning_rate, validation_data, seed, **kwargs
+            batches, labels, recipe, learning_rate, validation_data, seed, **kwargs
         )
 
     def evaluate(
@@ -674,7 +678,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     def _fit_head(
         self,
         batches: ShuffledBatches,
-        samples: int,
+        labels: npt.NDArray[np.int64],
         recipe: TrainingRecipe,
         learning_rate: float,
         validation_data: Any,
@@ -682,18 +686,26 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         **kwargs: Any,
     ) -> keras.callbacks.History:
         self.recipe_ = replace(recipe, learning_rate=learning_rate)
-        epochs = recipe.epochs_for(samples)
+        epochs = recipe.epochs_for(len(labels))
         # An optimizer that was left to us is made anew for the number of epochs.
-        self._compile_head(self.recipe_.optimizer_for(samples, epochs))
+        self._compile_head(self.recipe_.optimizer_for(len(labels), epochs))
+        self.head.train_offsets = self._offsets(labels, kwargs.get("class_weight"))
         history = self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
         )
         # Only now: a `fit` that was broken off is made anew.
         self._starts_from_support = False
         if validation_data is not None:
-            rows, labels = validation_data
-            self.head.temperature = calibrated_temperature(self.head, rows, labels, seed)
+            self.head.temperature = calibrated_temperature(self.head, *validation_data, seed)
         return history
+
+    def _offsets(
+        self, labels: npt.NDArray[np.int64], class_weight: dict[int, float] | None
+    ) -> npt.NDArray[np.float64]:
+        # Weights that the user gives say themselves what the classes are worth.
+        if class_weight is not None:
+            return np.zeros(self.num_classes)
+        return count_offsets(labels, self.num_classes)
 
     def _recipe(self, batch_size: int | None, epochs: int | None) -> TrainingRecipe:
         recipe = AutoRecipe() if self._starts_from_support else TrainingRecipe()
@@ -737,6 +749,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         batches = ShuffledBatches(
             rows, targets, recipe.batch_size, seed, row_weights, recipe.max_steps
         )
+        head.train_offsets = self._offsets(targets, class_weight)
         head.fit(batches, epochs=epochs, shuffle=False, verbose=0, class_weight=class_weight)
         return calibrated_temperature(head, embeddings[held_out], labels[held_out], seed)
 

@@ -18,6 +18,7 @@ from keras_cmm import (
 )
 from keras_cmm.clip import EmbeddingStore, TextEmbedder, load, logit_scale
 from keras_cmm.models import fit_temperature
+from keras_cmm.models.count_offsets import count_offsets
 
 NAMES = ["ant", "bee", "cat"]
 
@@ -433,6 +434,25 @@ def test_the_temperature_is_fitted_on_rows_that_were_not_trained_on(tiny_preset)
     one_shot = CMMImageClassifier.from_preset(tiny_preset, NAMES)
     one_shot.fit([images[row] for row in (0, 4, 8)], labels[[0, 4, 8]], verbose=0)
     assert one_shot.head.temperature == 1.0
+
+
+def test_every_fit_adjusts_the_logits_to_its_own_images(tiny_preset):
+    images, labels = make_images()
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+
+    def offsets(rows, **options):
+        rows = list(rows)
+        model.fit([images[row] for row in rows], labels[rows], epochs=1, verbose=0, **options)
+        return model.head.train_offsets
+
+    # The first fit trains on a text row a class, too.
+    first = count_offsets(np.array([0, 0, 0, 1, 1, 2]), 3)
+    np.testing.assert_allclose(offsets([0, 1, 4]), first, rtol=1e-6)
+    np.testing.assert_allclose(offsets([0, 4, 5, 6, 8]), count_offsets([0, 1, 1, 1, 2], 3))
+    np.testing.assert_array_equal(offsets(range(len(labels))), np.zeros(3))
+    # Weights say themselves what the classes are worth.
+    weighted = offsets([0, 4, 5, 6, 8], class_weight={0: 3.0, 1: 1.0, 2: 3.0})
+    np.testing.assert_array_equal(weighted, np.zeros(3))
 
 
 def test_saved_before_its_first_fit_it_is_started_all_the_same(tiny_preset, tmp_path):

@@ -1,0 +1,34 @@
+"""What training adds to the logits of classes with more images than others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def count_offsets(
+    labels: npt.NDArray[np.integer[Any]], num_classes: int, adjustment: float = 1.5
+) -> npt.NDArray[np.float64]:
+    """Returns the offsets that keep training from favouring classes for the number of their rows.
+
+    Args:
+        labels: `(rows,)` class ids of the rows to train on. A class without rows counts as one
+            with one.
+        num_classes: int. The number of classes.
+        adjustment: float >= 0. What the logarithm of the rows is multiplied by.
+
+    Returns:
+        `(num_classes,)`, zeros where all classes have as many rows.
+
+    Example:
+        >>> from keras_cmm.models.count_offsets import count_offsets
+        >>> count_offsets(np.array([0, 0, 0, 1]), 3, adjustment=1.0).round(2)
+        array([ 0.59, -0.51, -0.51])
+
+    References:
+        Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, arXiv:2007.07314.
+    """
+    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
+    return adjustment * np.log(counts / counts.mean())
