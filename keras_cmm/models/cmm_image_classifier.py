@@ -696,7 +696,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         # Only now: a `fit` that was broken off is made anew.
         self._starts_from_support = False
         if validation_data is not None:
-            self.head.temperature = calibrated_temperature(self.head, *validation_data, seed)
+            rows, row_labels = validation_data
+            self.head.temperature = calibrated_temperature(self.head, rows, row_labels, seed)
         return history
 
     def _offsets(
