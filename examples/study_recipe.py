@@ -52,7 +52,7 @@ ABLATION = {
     "zero-shot CLIP": ZeroShot(),
     "default recipe": AUTO,
     "no closed-form map": WithoutMap(),
-    "shrinkage by numbers alone": replace(AUTO, shrinkage_factor=1e9),
+    "shrinkage by numbers alone, texts only scaled": replace(AUTO, shrinkage_factor=1e9),
     "texts alone as start of the prototypes": replace(AUTO, prior_shots=1e6),
     "images alone as start of the prototypes": replace(AUTO, prior_shots=1e-3),
     "no text rows": replace(AUTO, text_rows=False),
@@ -120,11 +120,12 @@ def accuracy(
 
 def kept(labels, shots: int, seed: int, support: str):
     """Returns which rows of a support set of `shots` images a class stay in it."""
-    uniform = np.random.default_rng(seed).random(labels.max() + 1)
+    classes = labels.max() + 1
+    generator = np.random.default_rng(seed)
     number = {
-        "even": np.full(len(uniform), shots),
-        "missing": np.where(uniform < 0.5, shots, 0),
-        "uneven": np.round(shots**uniform),
+        "even": np.full(classes, shots),
+        "missing": np.where(generator.permutation(classes) < classes / 2, shots, 0),
+        "uneven": np.round(shots ** generator.random(classes)),
     }[support]
     within = [np.count_nonzero(labels[:row] == label) for row, label in enumerate(labels)]
     return within < number[labels]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,7 @@ def read_class_names(path: Path) -> list[str]:
             f"{path}: is not UTF-8 text; give one class name a line."
         ) from None
     names = [line.strip() for line in lines if line.strip()]
-    repeated = {name for name in names if names.count(name) > 1}
+    repeated = [name for name, number in Counter(names).items() if number > 1]
     if repeated:
         raise click.ClickException(f"{path}: names {min(repeated)!r} twice; remove one.")
     if len(names) < 2:

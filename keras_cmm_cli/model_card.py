@@ -64,9 +64,14 @@ def model_card(run: dict[str, Any]) -> str:
     """
     settings = run["hyperparameters"]
     prompts = [*(run["templates"] or []), *(["descriptions"] if run["descriptions"] else [])]
+    with_images = {image["label"] for image in run["images"]}
     rows = {
         "images": len(run["images"]),
         "shots a class": run["shots"],
+        "classes without images": ", ".join(
+            name for name in run["class_names"] if name not in with_images
+        )
+        or "none",
         "seed": run["seed"],
         "prompts": ", ".join(f"`{prompt}`" for prompt in prompts),
         **{name.replace("_", " "): value for name, value in settings.items() if value is not None},

@@ -76,7 +76,7 @@ class ImageList:
         are not read, such as .heic, are left out with a warning. Hidden files and folders and other
         files are ignored; what only has the name of an image, such as a link to nothing, is listed,
         for whoever reads it to report. Classes and images are sorted by name. A class folder
-        without images is left out with a warning, unless `class_names` has it.
+        without images is warned of, and left out unless `class_names` has it.
 
         Args:
             root: The folder.
@@ -99,19 +99,18 @@ class ImageList:
         found: dict[str, list[Path]] = {}
         others: list[Path] = []
         for folder in folders:
-            found[folder.name], left_out = image_files(folder, outside=[root])
-            others += left_out
+            found[folder.name], unread = image_files(folder, outside=[root])
+            others += unread
         warn_of_other_images(others)
         empty = [name for name, images in found.items() if not images]
         if len(empty) == len(found):
             loose = any(is_image_name(file) for file in files)
             what = "images lie directly in it" if loose else "there are no images in it"
             raise InputError(f"{root}: {what}; each class needs its own sub-folder of images.")
-        unnamed = [name for name in empty if name not in (class_names or ())]
-        if unnamed:
+        if empty:
+            left_out = " are left out" if class_names is None else ""
             warnings.warn(
-                f"{root}: class folders without images are left out: {listed(unnamed)}.",
-                stacklevel=2,
+                f"{root}: class folders without images{left_out}: {listed(empty)}.", stacklevel=2
             )
         rows = [(path, name) for name, images in found.items() for path in images]
         return cls._from_rows(root, rows, class_names, source=root)

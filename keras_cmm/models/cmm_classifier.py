@@ -140,6 +140,14 @@ class CMMClassifier(keras.Model):
         self.train_prototypes = train_prototypes
         self.temperature = temperature
         self.train_temperature = train_temperature
+        self._train_offsets = self.add_weight(
+            shape=(self.num_classes,),
+            initializer="zeros",
+            name="train_offsets",
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+        )
 
         # === Layers ===
         self.mapping = mapping or CrossModalMapping(dtype=self.dtype_policy, name="mapping")
@@ -284,14 +292,6 @@ class CMMClassifier(keras.Model):
         ):
             if not layer.built:
                 layer.build(shape)
-        self._train_offsets = self.add_weight(
-            shape=(self.num_classes,),
-            initializer="zeros",
-            name="train_offsets",
-            trainable=False,
-            dtype="float32",
-            autocast=False,
-        )
         self.built = True
 
     def compile(

@@ -70,9 +70,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         descriptions: `{class name: [sentence, ...]}` of more prompts, or `None`.
         head: a `CMMClassifier` with settings of your own, or `None` for one with the backbone's
             logit scale, which the first `fit` starts and trains by `AutoRecipe`. One of your own
-            keeps its settings (but for the temperature, see `fit`) and is trained by
-            `TrainingRecipe`; an unbuilt one gets the class texts as prototypes, a built one keeps
-            those it has.
+            keeps its settings (but for `temperature` and `train_offsets`, see `fit`) and is
+            trained by `TrainingRecipe`; an unbuilt one gets the class texts as prototypes, a built
+            one keeps those it has.
         **kwargs: `name` and `compile`, as of `keras_hub.models.ImageClassifier`.
 
     Raises:
@@ -307,7 +307,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         `recipe_` is the one that was used last, with its learning rate.
 
         Classes with few images, or none, are not passed over for those with many: training adjusts
-        the logits to their numbers, unless there is a `class_weight`.
+        the logits to the total weight of each class's samples, see `CMMClassifier.train_offsets`.
 
         Every call with `validation_data` (or `validation_split`) then fits the head's temperature
         on it. Without, the first call fits it on rows held out of a second head, which is trained
@@ -373,7 +373,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             recipe.max_steps,
         )
         return self._fit_head(
-            batches, labels, recipe, learning_rate, validation_data, seed, **kwargs
+            batches, labels, weights, recipe, learning_rate, validation_data, seed, **kwargs
         )
 
     def fit_embeddings(
@@ -451,7 +451,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             embeddings, labels, recipe.batch_size, seed, weights, recipe.max_steps
         )
         return self._fit_head(
-            batches, labels, recipe, learning_rate, validation_data, seed, **kwargs
+            batches, labels, weights, recipe, learning_rate, validation_data, seed, **kwargs
         )
 
     def evaluate(
@@ -679,6 +679,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self,
         batches: ShuffledBatches,
         labels: npt.NDArray[np.int64],
+        weights: npt.NDArray[Any] | None,
         recipe: TrainingRecipe,
         learning_rate: float,
         validation_data: Any,
@@ -689,7 +690,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         epochs = recipe.epochs_for(len(labels))
         # An optimizer that was left to us is made anew for the number of epochs.
         self._compile_head(self.recipe_.optimizer_for(len(labels), epochs))
-        self.head.train_offsets = self._offsets(labels, kwargs.get("class_weight"))
+        self.head.train_offsets = self._offsets(labels, weights, kwargs.get("class_weight"))
         history = self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
         )
@@ -701,12 +702,15 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         return history
 
     def _offsets(
-        self, labels: npt.NDArray[np.int64], class_weight: dict[int, float] | None
+        self,
+        labels: npt.NDArray[np.int64],
+        weights: npt.NDArray[Any] | None,
+        class_weight: dict[int, float] | None,
     ) -> npt.NDArray[np.float64]:
-        # Weights that the user gives say themselves what the classes are worth.
+        total = np.ones(len(labels)) if weights is None else np.asarray(weights, dtype="float64")
         if class_weight is not None:
-            return np.zeros(self.num_classes)
-        return count_offsets(labels, self.num_classes)
+            total = total * np.array([class_weight.get(int(label), 1.0) for label in labels])
+        return count_offsets(labels, self.num_classes, AutoRecipe().logit_adjustment, total)
 
     def _recipe(self, batch_size: int | None, epochs: int | None) -> TrainingRecipe:
         recipe = AutoRecipe() if self._starts_from_support else TrainingRecipe()
@@ -750,7 +754,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         batches = ShuffledBatches(
             rows, targets, recipe.batch_size, seed, row_weights, recipe.max_steps
         )
-        head.train_offsets = self._offsets(targets, class_weight)
+        head.train_offsets = self._offsets(targets, row_weights, class_weight)
         head.fit(batches, epochs=epochs, shuffle=False, verbose=0, class_weight=class_weight)
         return calibrated_temperature(head, embeddings[held_out], labels[held_out], seed)
 

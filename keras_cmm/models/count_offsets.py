@@ -9,7 +9,10 @@ import numpy.typing as npt
 
 
 def count_offsets(
-    labels: npt.NDArray[np.integer[Any]], num_classes: int, adjustment: float = 1.5
+    labels: npt.NDArray[np.integer[Any]],
+    num_classes: int,
+    adjustment: float,
+    weights: npt.NDArray[np.floating[Any]] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Returns the offsets that keep training from favouring classes for the number of their rows.
 
@@ -18,9 +21,10 @@ def count_offsets(
             with one.
         num_classes: int. The number of classes.
         adjustment: float >= 0. What the logarithm of the rows is multiplied by.
+        weights: `(rows,)` or `None`. What each row counts for, instead of 1.
 
     Returns:
-        `(num_classes,)`, zeros where all classes have as many rows.
+        `(num_classes,)`, zeros where all classes have rows of the same weight.
 
     Example:
         >>> from keras_cmm.models.count_offsets import count_offsets
@@ -30,5 +34,6 @@ def count_offsets(
     References:
         Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, arXiv:2007.07314.
     """
-    counts = np.maximum(np.bincount(labels, minlength=num_classes), 1)
+    counts = np.bincount(labels, weights, minlength=num_classes).astype("float64")
+    counts[counts <= 0] = 1.0 if weights is None else max(np.mean(weights), 1e-6)
     return adjustment * np.log(counts / counts.mean())

@@ -17,6 +17,9 @@ _SHRINKAGES = np.geomspace(0.001, 1.0, 46)
 # In squared lengths of a class's text.
 _RIDGES = np.geomspace(0.01, 1000.0, 21)
 
+# How many classes with images must be there to tell the others' places as well as their texts do.
+_TELLING_CLASSES = 5
+
 # Bound time and memory; one number needs no more.
 _MAX_JUDGED_ROWS = 4000
 _MAX_JUDGED_CLASSES = 2000
@@ -164,6 +167,9 @@ def _text_places(
     unseen = np.flatnonzero(counts == 0)
     places[seen] += told_by_others(seen, shrinkage_factor * ridge)[0]
     places[unseen] += told_by_others(unseen, ridge)[0]
+    # One class tells nothing of the others, which would all lie in one place.
+    trust = len(seen) / (len(seen) + _TELLING_CLASSES)
+    places[unseen] = trust * places[unseen] + (1 - trust) * text_deviations[unseen]
     return places
 
 

@@ -136,12 +136,13 @@ def fit(
     check_new_folder(output, overwrite)
     if report is not None:
         check_new_file(report, overwrite)
+    class_names = None if class_names_file is None else read_class_names(class_names_file)
     with terminal.status("loading Keras"):
         load_keras()
     from keras_cmm.data import FewShotSample
+    from keras_cmm.data._class_names import listed
     from keras_cmm.evaluation import top_1
 
-    class_names = None if class_names_file is None else read_class_names(class_names_file)
     images = list_images(images_dir, table, class_names)
     prompts = read_prompts(templates, descriptions, images.class_names)
     sample = None
@@ -151,13 +152,11 @@ def fit(
 
     from keras_cmm import CMMImageClassifier
 
-    with_images = len(set(images.labels.tolist()))
-    terminal.note(f"{table or images_dir}: {len(images)} images of {with_images} classes.")
-    if with_images < len(images.class_names):
-        terminal.note(
-            f"{len(images.class_names) - with_images} of {len(images.class_names)} classes have no "
-            "image and are told by their names."
-        )
+    with_images = set(images.labels.tolist())
+    terminal.note(f"{table or images_dir}: {len(images)} images of {len(with_images)} classes.")
+    untold = [name for row, name in enumerate(images.class_names) if row not in with_images]
+    if untold:
+        terminal.note(f"Classes without images, told by their names: {listed(untold)}.")
     with terminal.status("loading CLIP"):
         classifier = CMMImageClassifier.from_preset(
             preset, class_names=images.class_names, dtype=dtype, **prompts

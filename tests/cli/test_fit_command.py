@@ -222,8 +222,9 @@ def test_classes_without_images_are_told_by_their_names(photos, fit, refuse, tmp
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{folder}: 4 classes, 4 training images, ")
     assert result.stderr.splitlines() == [
+        f"Warning: {photos}: class folders without images: 'green tea'.",
         f"{photos}: 12 images of 2 classes.",
-        "2 of 4 classes have no image and are told by their names.",
+        "Classes without images, told by their names: 'okapi', 'green tea'.",
     ]
     assert read_run(folder)["class_names"] == ["okapi", "red_fox", "Blue Jay", "green tea"]
     assert predictions(folder, photos).shape[-1] == 4

@@ -446,13 +446,17 @@ def test_every_fit_adjusts_the_logits_to_its_own_images(tiny_preset):
         return model.head.train_offsets
 
     # The first fit trains on a text row a class, too.
-    first = count_offsets(np.array([0, 0, 0, 1, 1, 2]), 3)
+    first = count_offsets(np.array([0, 0, 0, 1, 1, 2]), 3, 1.5)
     np.testing.assert_allclose(offsets([0, 1, 4]), first, rtol=1e-6)
-    np.testing.assert_allclose(offsets([0, 4, 5, 6, 8]), count_offsets([0, 1, 1, 1, 2], 3))
+    second = count_offsets(np.array([0, 1, 1, 1, 2]), 3, 1.5)
+    np.testing.assert_allclose(offsets([0, 4, 5, 6, 8]), second, rtol=1e-6)
     np.testing.assert_array_equal(offsets(range(len(labels))), np.zeros(3))
-    # Weights say themselves what the classes are worth.
-    weighted = offsets([0, 4, 5, 6, 8], class_weight={0: 3.0, 1: 1.0, 2: 3.0})
-    np.testing.assert_array_equal(weighted, np.zeros(3))
+    # Weights that balance the classes leave nothing to adjust.
+    for balance in (
+        {"class_weight": {0: 3.0, 1: 1.0, 2: 3.0}},
+        {"sample_weight": np.array([3.0, 1.0, 1.0, 1.0, 3.0])},
+    ):
+        np.testing.assert_allclose(offsets([0, 4, 5, 6, 8], **balance), np.zeros(3), atol=1e-6)
 
 
 def test_saved_before_its_first_fit_it_is_started_all_the_same(tiny_preset, tmp_path):

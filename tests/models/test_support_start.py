@@ -66,7 +66,9 @@ def naive_places(images, labels, texts, factor):
             places[c] += told_by_others(list(seen).index(c), factor * ridge)
         else:
             told = naive_regression(known, left, sizes, ridge, intercept=False)
-            places[c] += told(texts[c] - text_centre)
+            place = places[c] - centre + told(texts[c] - text_centre)
+            trust = len(seen) / (len(seen) + 5)
+            places[c] = centre + trust * place + (1 - trust) * (texts[c] - text_centre)
     return places
 
 
@@ -128,6 +130,14 @@ def test_a_class_without_images_is_told_by_the_others():
     told = support_start(images, seen, texts).text_rows[39]
     assert told @ unit(places[39]) > 0.98
     assert told @ unit(texts[39] + images.mean(0) - texts[seen].mean(0)) < 0.9
+
+
+def test_one_class_with_images_leaves_the_others_apart():
+    texts = unit(GENERATOR.normal(size=(5, DIM)))
+    images = unit(texts[2] + 0.1 * GENERATOR.normal(size=(4, DIM)))
+    start = support_start(images, np.full(4, 2), texts)
+    cosines = start.prototypes @ start.prototypes.T
+    assert cosines[~np.eye(5, dtype=bool)].max() < 0.999
 
 
 def test_images_at_their_means_leave_the_space_as_it_is():
