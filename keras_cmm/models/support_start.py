@@ -52,7 +52,8 @@ def support_start(
     a class without images is at its text's place. That place is the mean of all images, plus the
     text's deviation from the mean of their texts, mapped by ridge regression from the texts to the
     images of the other classes. So the gap between the modalities drops out, one image a class is
-    enough, and a class without any is told by those that have some.
+    enough, and a class without any is told by those that have some; the fewer these are, the more
+    its text's deviation itself counts.
 
     The map is the inverse square root of the covariance of the images around these means. What few
     images cannot tell is shrunk towards the identity: by `shrinkage_factor` times what makes each
