@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from keras_cmm.models.cmm_classifier import CMMClassifier
 
 
-# The width of the embeddings on which the learning rate was chosen: CLIP ViT-B's.
+# What `learning_rate` is for: a width of the embeddings, CLIP ViT-B's, and a number of images.
 _RATED_DIM = 512
+_RATED_IMAGES = 100
 
 # One number needs no more, and 84,000 rows of 21,000 classes would take gigabytes.
 _MAX_RATED_ROWS = 1000
@@ -38,7 +39,8 @@ class AutoRecipe(TrainingRecipe):
     `clip_weight` falls by as much. So mapped images find their class's prototype without CLIP's
     help, and the fused logits stay nearly what they were. The logits are softened in training, so
     that a sample that is fitted goes on shaping the map, and those of classes with more images are
-    raised, so that what is learnt favours no class for their number.
+    raised, so that what is learnt favours no class for their number. Small support sets, and those
+    that the start tells apart already, are trained less: they would soon be learnt by heart.
 
     Shots are the images a class, on average over all classes, and at least 1.
 
@@ -46,11 +48,10 @@ class AutoRecipe(TrainingRecipe):
     measures what each ingredient does, and what other values would give.
 
     Args:
-        learning_rate: float > 0. The peak learning rate at one shot and 512 dimensions, for a
-            support set that CLIP finds hard.
-        rate_exponent: float. How the learning rate grows with the shots.
-        hard_cross_entropy: float > 0. A support set is hard if this is CLIP's cross-entropy on it.
-            On an easier one there is less to learn, and the learning rate is lower in proportion.
+        learning_rate: float > 0. The peak learning rate for 100 images of 512 dimensions on which
+            training starts at a cross-entropy of 1.
+        rate_exponent: float. How the learning rate grows with the number of images.
+        loss_exponent: float. How it grows with that cross-entropy.
         weight_decay: float >= 0. As in `TrainingRecipe`; decay would pull the map from its start.
         epochs: int >= 1. As in `TrainingRecipe`.
         min_steps: int. As in `TrainingRecipe`.
@@ -82,7 +83,7 @@ class AutoRecipe(TrainingRecipe):
 
     learning_rate: float = 1.6e-4
     rate_exponent: float = 0.25
-    hard_cross_entropy: float = 1.2
+    loss_exponent: float = 1.0
     weight_decay: float = 0.0
     epochs: int = 1
     min_steps: int = 150
@@ -137,9 +138,8 @@ class AutoRecipe(TrainingRecipe):
         embeddings = unit_rows(embeddings)
         start = self.support_start(embeddings, labels, head.text_embeddings)
         shots = max(1.0, len(labels) / head.num_classes)
+        num_images = len(labels)
         share = self.text_share / shots
-        # The prototypes' logits weigh more with the share, and so does every step.
-        learning_rate = (1 - share) * self._learning_rate(head, embeddings, labels, shots)
         prototypes, scale = _with_text_logits(
             start,
             embeddings,
@@ -157,31 +157,21 @@ class AutoRecipe(TrainingRecipe):
             embeddings = np.concatenate([embeddings, start.text_rows])
             labels = np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)])
         head.train_offsets = count_offsets(labels, head.num_classes, self.logit_adjustment)
-        return embeddings, labels, learning_rate
+        cross_entropy = _training_cross_entropy(head, embeddings, labels)
+        learning_rate = self._learning_rate(num_images, embeddings.shape[1], cross_entropy)
+        # The prototypes' logits weigh more with the share, and so does every step.
+        return embeddings, labels, (1 - share) * learning_rate
 
-    def _learning_rate(
-        self,
-        head: CMMClassifier,
-        embeddings: npt.NDArray[np.floating[Any]],
-        labels: npt.NDArray[Any],
-        shots: float,
-    ) -> float:
-        """Returns the peak learning rate for a head that is not started yet.
+    def _learning_rate(self, num_images: int, dim: int, cross_entropy: float) -> float:
+        """Returns the peak learning rate.
 
-        A step of Adam moves every weight by about as much, and a logit is a sum over all
-        dimensions: the rate falls with their root, so that all backbones learn about as fast.
+        A step of Adam moves every weight by about as much, however little there is to learn: so
+        the rate is lower where the start leaves less of a loss, and where few images would be
+        learnt by heart. A logit is a sum over all dimensions: with their root the rate falls, so
+        that all backbones learn about as fast.
         """
-        from scipy.special import log_softmax
-
-        dim = embeddings.shape[1]
-        # Every so many rows, so that no class is left out where they are sorted by class.
-        rows = slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
-        logits = head.logit_scale * embeddings[rows] @ head.text_embeddings.T
-        own = log_softmax(logits, axis=1)[np.arange(len(logits)), labels[rows]]
-        cross_entropy = -float(own.mean())
-        hardness = min(1.0, cross_entropy / self.hard_cross_entropy)
-        growth = shots**self.rate_exponent * (_RATED_DIM / dim) ** 0.5
-        return self.learning_rate * hardness * growth
+        growth = (num_images / _RATED_IMAGES) ** self.rate_exponent * (_RATED_DIM / dim) ** 0.5
+        return self.learning_rate * growth * cross_entropy**self.loss_exponent
 
 
 def _check_mapping(mapping: Any) -> None:
@@ -227,6 +217,19 @@ def _checked_support(
             f"Received: from {ids.min()} to {ids.max()}"
         )
     return embeddings, ids.astype("int64")
+
+
+def _training_cross_entropy(
+    head: CMMClassifier, embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> float:
+    from scipy.special import log_softmax
+
+    # Every so many rows, so that no class is left out where they are sorted by class.
+    rows = slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
+    fused = ops.convert_to_numpy(head(ops.convert_to_tensor(embeddings[rows])))
+    logits = fused.astype("float32") / head.train_temperature + head.train_offsets
+    own = log_softmax(logits, axis=1)[np.arange(len(logits)), labels[rows]]
+    return -float(own.mean())
 
 
 def _with_text_logits(

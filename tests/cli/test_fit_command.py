@@ -145,10 +145,10 @@ def test_the_default_is_the_recipe(shared_photos, model_dir):
     settings = read_run(model_dir)["hyperparameters"]
     assert settings["epochs"] == recipe.epochs_for(6)
     assert settings["batch_size"] == recipe.batch_size
-    # Two shots, 16 dimensions, and random weights: CLIP knows nothing.
-    expected = recipe.learning_rate * 2**recipe.rate_exponent
-    expected *= (1 - recipe.text_share / 2) * (512 / 16) ** 0.5
-    assert settings["learning_rate"] == pytest.approx(expected)
+    # Two shots of three classes, 16 dimensions; the rest is the cross-entropy training starts at.
+    growth = (6 / 100) ** recipe.rate_exponent * (512 / 16) ** 0.5
+    cross_entropy = settings["learning_rate"] / recipe.learning_rate / growth
+    assert 0 < cross_entropy / (1 - recipe.text_share / 2) < np.log(3)
     assert settings["train_temperature"] == recipe.train_temperature
 
 

@@ -181,38 +181,60 @@ def test_training_keeps_what_is_right_and_changes_the_head():
     assert np.abs(ops.convert_to_numpy(head.mapping.kernel) - start).max() > 1e-4
 
 
-def learning_rate(texts, images, text_share=0.0, **options):
+def started(texts, images, labels, **options):
+    """Returns a started head, its learning rate, and the cross-entropy that training starts at."""
     head = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
-    recipe = AutoRecipe(learning_rate=1e-3, text_share=text_share, **options)
-    return recipe.start(head, images, np.arange(len(images)))[2]
+    rows, labels, rate = AutoRecipe(learning_rate=1e-3, **options).start(head, images, labels)
+    logits = ops.convert_to_numpy(head(rows)) / head.train_temperature + head.train_offsets
+    logits -= logits.max(axis=1, keepdims=True)
+    own = logits[np.arange(len(labels)), labels]
+    return head, rate, (np.log(np.exp(logits).sum(axis=1)) - own).mean()
 
 
 def test_the_learning_rate_falls_as_the_embeddings_widen():
-    # Texts that say nothing: cross-entropy is log(4), whatever the images.
+    images = np.tile(np.eye(4, dtype="float32"), (25, 1))  # 100 images
     for dim, expected in ((128, 2e-3), (512, 1e-3), (2048, 5e-4)):
-        rate = learning_rate(np.ones((4, dim)), np.eye(4, dim, dtype="float32"))
-        assert rate == pytest.approx(expected)
-    rate = learning_rate(np.ones((4, 512)), np.eye(4, 512, dtype="float32"), text_share=0.25)
-    assert rate == pytest.approx(0.75e-3)
+        wide = np.pad(images, ((0, 0), (0, dim - 4)))
+        texts = np.ones((4, dim))
+        for share in (0.0, 0.25):
+            _, rate, cross_entropy = started(
+                texts, wide, np.arange(100) % 4, text_share=25 * share, loss_exponent=0.5
+            )
+            assert rate == pytest.approx((1 - share) * expected * cross_entropy**0.5, rel=1e-3)
 
 
-def test_the_learning_rate_grows_with_the_shots():
-    rates = []
-    for shots in (1, 4):
-        head = make_head(logit_scale=1e-6)  # Cross-entropy is log(4), whatever the images.
-        rows = np.arange(16).reshape(4, 4)[:, :shots].ravel()
-        recipe = AutoRecipe(rate_exponent=0.5, text_share=0.0)
-        rates.append(recipe.start(head, IMAGES[rows], LABELS[rows])[2])
-    assert rates[1] == pytest.approx(2 * rates[0])
+def test_the_learning_rate_grows_with_the_images():
+    for number in (4, 16):
+        _, rate, _ = started(
+            TEXTS,
+            IMAGES[:: 16 // number],
+            LABELS[:: 16 // number],
+            rate_exponent=0.5,
+            loss_exponent=0.0,
+            text_share=0.0,
+        )
+        assert rate == pytest.approx(1e-3 * (number / 100) ** 0.5 * (512 / 8) ** 0.5)
 
 
-def test_the_learning_rate_falls_where_clip_knows_the_answers():
-    images = np.eye(4, 512, dtype="float32")
-    texts = np.eye(4, 512) + 10.0  # of unit length, they differ a little
-    logits = 50.0 * unit(texts)[:, :4]
-    own = logits[np.arange(4), np.arange(4)]
-    cross_entropy = (np.log(np.exp(logits).sum(axis=0)) - own).mean()
-    assert 0.1 < cross_entropy < 1.39
-    rate = learning_rate(texts, images, hard_cross_entropy=2.0)
-    assert rate == pytest.approx(1e-3 * cross_entropy / 2.0, rel=1e-4)
-    assert learning_rate(texts, images, hard_cross_entropy=0.1) == pytest.approx(1e-3)
+def test_the_learning_rate_falls_where_the_start_leaves_little_to_learn():
+    entropies = []
+    for noise in (0.1, 1.0):
+        generator = np.random.default_rng(3)
+        images = TEXTS[LABELS] + noise * generator.normal(size=(16, 8))
+        images = unit(images).astype("float32")
+        _, rate, cross_entropy = started(
+            TEXTS, images, LABELS, loss_exponent=2.0, rate_exponent=0.0, text_share=0.0
+        )
+        assert rate == pytest.approx(1e-3 * (512 / 8) ** 0.5 * cross_entropy**2, rel=1e-3)
+        entropies.append(cross_entropy)
+    assert entropies[0] < entropies[1] / 2
+
+
+def test_the_cross_entropy_of_many_rows_is_that_of_some_of_every_class():
+    labels = np.arange(4).repeat(1000)  # Sorted: the first thousand are of one class.
+    images = TEXTS[labels] + 0.5 * GENERATOR.normal(size=(4000, 8))
+    _, rate, cross_entropy = started(
+        TEXTS, unit(images).astype("float32"), labels, rate_exponent=0.0, text_share=0.0
+    )
+    expected = 1e-3 * (512 / 8) ** 0.5 * cross_entropy ** AutoRecipe().loss_exponent
+    assert rate == pytest.approx(expected, rel=0.1)
