@@ -66,8 +66,10 @@ def list_images(
         raise click.UsageError("Missing argument 'IMAGES_DIR' or option '--csv'.")
     if not images_dir.is_dir():
         return _open_file(images_dir, class_names)
+    if class_names is not None:  # Else the splits would be refused as unknown classes.
+        _refuse_splits(_subfolders(images_dir) - set(class_names), images_dir, "give one of them")
     images = ImageList.from_folder(images_dir, class_names=class_names)
-    _refuse_splits(images, images_dir, f"give {images_dir / 'train'}")
+    _refuse_splits(images.class_names, images_dir, f"give {images_dir / 'train'}")
     return images
 
 
@@ -112,7 +114,7 @@ def _open_file(path: Path, class_names: Sequence[str] | None) -> ImageSource:
         return HFSource.from_parquet(path, class_names=class_names)
     if suffix in _ARCHIVES:
         images = ArchiveSource.from_file(path, class_names=class_names)
-        _refuse_splits(images, path, "pack the folder of each split by itself")
+        _refuse_splits(images.class_names, path, "pack the folder of each split by itself")
         return images
     if suffix in _COMPRESSED:
         raise click.ClickException(f"{path}: is compressed; uncompress it first.")
@@ -121,8 +123,15 @@ def _open_file(path: Path, class_names: Sequence[str] | None) -> ImageSource:
     )
 
 
-def _refuse_splits(images: ImageSource, path: Path, mend: str) -> None:
-    names = set(images.class_names)
+def _subfolders(folder: Path) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir() if path.is_dir()}
+    except OSError:  # `ImageList.from_folder` says why.
+        return set()
+
+
+def _refuse_splits(names: Iterable[str], path: Path, mend: str) -> None:
+    names = set(names)
     if {"train", "test"} <= names or {"train", "val"} <= names:
         raise click.ClickException(f"{path}: its folders look like splits, not classes; {mend}.")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 
 class Batched:
     """Has a `batch_size` that can be set at any time, and is checked whenever it is."""
@@ -13,6 +15,6 @@ class Batched:
 
     @batch_size.setter
     def batch_size(self, batch_size: int) -> None:
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not isinstance(batch_size, Integral) or batch_size < 1:
             raise ValueError(f"`batch_size` must be an int >= 1. Received: {batch_size=}")
-        self._batch_size = batch_size
+        self._batch_size: int = int(batch_size)

@@ -266,6 +266,10 @@ def test_folders_of_splits(refuse, photos, tmp_path):
     photos.rename(tmp_path / "data" / "train")
     write_photos(tmp_path / "data" / "test")
     assert f"give {tmp_path / 'data' / 'train'}" in refuse(tmp_path / "data")
+    names = tmp_path / "names.txt"
+    names.write_text("red_fox\nBlue Jay\ngreen tea\n")
+    line = refuse(tmp_path / "data", "--class-names", names)
+    assert "its folders look like splits, not classes; give one of them." in line
 
 
 def test_an_unknown_preset(refuse, shared_photos, tmp_path):

@@ -155,6 +155,8 @@ def test_batch_size_is_checked_whenever_it_is_set(tiny_model, batch_size):
     with pytest.raises(ValueError, match="`batch_size` must be an int >= 1"):
         embedder.batch_size = batch_size
     assert len(embedder.embed(images(3)).rows) == 3
+    embedder.batch_size = np.int64(3)
+    assert type(embedder.batch_size) is int
 
 
 @pytest.mark.parametrize(
