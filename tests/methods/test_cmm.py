@@ -212,6 +212,27 @@ def test_half_of_the_classes_without_images_beat_zero_shot(name):
     assert hits(CMM(), task, data).mean() > hits(ZeroShot(), task, data).mean()
 
 
+def test_one_image_of_few_and_alike_classes_beats_zero_shot():
+    path = SHARED / "imagenet.safetensors"
+    if not path.exists():
+        pytest.skip(f"needs {path.name} in ../shared/embeddings")
+    data = EmbeddingSet.read(path)
+    rows = data.train_embeddings.astype("float32")
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    texts = data.text_embeddings.astype("float32")
+    texts /= np.linalg.norm(texts, axis=1, keepdims=True)
+    found, expected = [], []
+    for first in range(0, 380, 20):  # The animals: neighbours are alike.
+        of_class = [np.flatnonzero(data.train_labels == first + label) for label in range(20)]
+        drawn, rest = [own[0] for own in of_class], np.concatenate([own[1:] for own in of_class])
+        labels = data.train_labels[rest] - first
+        few = texts[first : first + 20]
+        task = FewShotTask(rows[drawn], np.arange(20), few, data.logit_scale, shots=1, seed=1)
+        found.append((CMM().fit(task).predict_logits(rows[rest]).argmax(axis=1) == labels).mean())
+        expected.append(((rows[rest] @ few.T).argmax(axis=1) == labels).mean())
+    assert np.mean(found) > np.mean(expected)
+
+
 def test_an_empty_support_set_is_refused():
     with pytest.raises(InputError, match="at least one support row; without any, use `zero_shot`"):
         CMM().fit(make_task((0, 0, 0, 0, 0)))
