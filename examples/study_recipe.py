@@ -17,7 +17,7 @@ Where train embeddings are means of augmented views, so are those of the rows le
 image is seen once: `--view-noise 0.25` gives these rows the deviation that they lack.
 
 `--classes 20` cuts every data set into parts of 20 neighbouring classes, which in ImageNet are
-alike, and takes the mean of ten parts: users mostly have few classes.
+alike, and takes the mean of at most ten parts: users mostly have few classes.
 """
 
 from __future__ import annotations
