@@ -3,11 +3,19 @@ import os
 # Set before Keras is imported: the package's first backend, unless a run asks for another.
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Each of several workers has a core: more threads than cores would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
 # `--doctest-modules` would import both as one module of the name `conftest`.
 collect_ignore = ["conftest.py", "cli/conftest.py"]
+
+
+def pytest_collection_modifyitems(items):
+    """Starts the longest first, so that no worker is left with it when the others are done."""
+    items.sort(key=lambda item: "test_backends" not in item.nodeid)
 
 
 @pytest.fixture(scope="session", autouse=True)

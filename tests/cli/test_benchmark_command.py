@@ -332,12 +332,14 @@ def test_classes_that_all_share_one_text(run, tmp_path):
 
 def test_an_interruption_loses_nothing(run, embeddings_file, tmp_path):
     output = tmp_path / "results.json"
-    # The second method sleeps, so that the signal meets a run that is under way.
+    # The second method sleeps, so that the signal meets a run that is under way. Whoever runs the
+    # tests in a shell's background ignores the signal, and so would the process.
     code = inspect.cleandoc("""
-        import sys, time
+        import signal, sys, time
         from keras_cmm_cli import main
         from keras_cmm.methods import METHODS
         METHODS["linear_probe"].fit = lambda self, task: time.sleep(600)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         main.main()
     """)
     arguments = ["benchmark", embeddings_file, "--methods", "nearest_mean,linear_probe"]

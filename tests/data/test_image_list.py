@@ -71,7 +71,7 @@ def test_folder_suffixes(tmp_path, suffix):
     assert len(ImageList.from_folder(tmp_path)) == 3
 
 
-@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
 def test_images_of_every_suffix_are_read(tmp_path, suffix):
     if suffix == ".avif" and not features.check("avif"):
         pytest.skip("this Pillow reads no AVIF")
