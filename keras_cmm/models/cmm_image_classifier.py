@@ -508,6 +508,59 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         batch_size = batch_size or TrainingRecipe().batch_size
         return np.asarray(self.head.predict(embeddings, batch_size=batch_size, **kwargs))
 
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int | str, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Trains the head by one step, from where it is.
+
+        `AutoRecipe` starts from a whole support set, so it has no part in this, nor in a `fit` that
+        comes after.
+
+        Args:
+            x: images, see the class.
+            y: labels, where `x` does not bring its own.
+            sample_weight: weights of the images, or `None`.
+            class_weight: weights by class id or name, or `None`.
+            return_dict: whether to name what is returned.
+
+        Returns:
+            The loss and the metrics, a list or a dict.
+        """
+        self._compile_head()
+        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        self._check_class_weight(weights)
+        embeddings, labels = self._embed_labelled(x, y)
+        result = self.head.train_on_batch(embeddings, labels, return_dict=return_dict, **weights)
+        self._starts_from_support = False
+        return result
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Measures loss and metrics on images in one step.
+
+        Args:
+            x: images, see the class.
+            y: labels, where `x` does not bring its own.
+            sample_weight: weights of the images, or `None`.
+            return_dict: whether to name what is returned.
+
+        Returns:
+            The loss and the metrics, a list or a dict.
+        """
+        self._compile_head()
+        embeddings, labels = self._embed_labelled(x, y)
+        return self.head.test_on_batch(embeddings, labels, sample_weight, return_dict)
+
+    def predict_on_batch(self, x: Any) -> npt.NDArray[np.float32]:
+        """Returns the fused logits of images, as `predict` does."""
+        return self.predict(x)
+
     def classify(self, x: Any, top_k: int = 5) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of images.
 

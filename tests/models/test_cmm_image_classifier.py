@@ -270,6 +270,38 @@ def test_classify_and_embed(trained):
         trained.classify(images, top_k=0)
 
 
+def test_single_batches(model):
+    images, labels = make_images()
+    names = [NAMES[label] for label in labels]
+    before = model.predict_on_batch(images)
+    np.testing.assert_array_equal(before, model.predict(images))
+    measured = model.test_on_batch(images, names, return_dict=True)
+    assert measured == pytest.approx(model.evaluate(images, names, verbose=0), abs=1e-5)
+    with pytest.raises(InputError, match="must be class names or class ids from 0 to 2"):
+        model.train_on_batch(images, names, class_weight={"dog": 1.0})
+    losses = [model.train_on_batch(images, names) for _ in range(20)]
+    assert model.test_on_batch(images, names)[0] < losses[0][0]
+    only_ants = model.test_on_batch(images, names, sample_weight=(labels == 0).astype("float32"))
+    assert only_ants != model.test_on_batch(images, names)
+    # A `fit` goes on from there: it does not put the head to the start of a first one.
+    model.fit(images, names, epochs=1, verbose=0)
+    assert type(model.recipe_) is TrainingRecipe
+
+
+def test_single_batches_weigh_classes(tiny_preset):
+    images, labels = make_images()
+    predictions = []
+    by_sample = np.array([3.0, 1.0, 0.5], "float32")[labels]
+    for weights in (
+        {"class_weight": {"ant": 3.0, "cat": 0.5}},
+        {"sample_weight": by_sample},
+    ):
+        model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+        model.train_on_batch(images, labels, **weights)
+        predictions.append(model.predict(images))
+    np.testing.assert_allclose(predictions[0], predictions[1], atol=1e-5)
+
+
 def test_direct_call_takes_preprocessed_pixels(trained):
     images, _ = make_images()
     pixels = np.stack([trained.embedder.preprocessor(image) for image in images])
