@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,35 @@ def check_new_file(path: Path, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise click.ClickException(f"{path}: exists; give --overwrite to replace it.")
     _check_writable(path)
+
+
+def check_apart(
+    outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None] = ()
+) -> None:
+    """Refuses outputs that would replace what is read, or each other.
+
+    Args:
+        outputs: The path of each option that names an output, or `None` where it is not given.
+        inputs: What is read, or `None`.
+
+    Raises:
+        ClickException: If one would.
+    """
+    sources = {Path(path).resolve() for path in inputs if path is not None}
+    places: dict[str, Path] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in sources:
+            raise click.ClickException(f"{path}: is what is read; give another name to {option}.")
+        for other, taken in places.items():
+            if place == taken or place in taken.parents or taken in place.parents:
+                raise click.ClickException(
+                    f"{path}: {option} and {other} must not be one place, nor one lie in the "
+                    f"other; give another name to {option}."
+                )
+        places[option] = place
 
 
 def check_new_folder(path: Path, overwrite: bool) -> None:

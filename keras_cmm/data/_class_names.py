@@ -1,5 +1,7 @@
 """From the class names of images to class ids, and from one list of classes to another."""
 
+import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -37,13 +39,19 @@ def number_classes(
         known = tuple(class_names)
         if len(set(known)) != len(known):
             raise InputError("`class_names` has the same name twice; names must differ.")
-        unknown = found.difference(known)
-        if unknown:
-            raise InputError(
-                f"{source}: has classes that are not among the {len(known)} known ones: "
-                f"{listed(sorted(unknown))}; rename or remove them (known: {listed(known)})."
-            )
     ids = {name: index for index, name in enumerate(known)}
+    # A folder that macOS named and the same name typed differ in how they encode an accent.
+    composed = {unicodedata.normalize("NFC", name): index for name, index in ids.items()}
+    for name in found.difference(known):
+        ids[name] = composed.get(unicodedata.normalize("NFC", name), -1)
+    unknown = sorted(name for name in found if ids[name] < 0)
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise InputError(
+            f"{source}: has classes that are not among the {len(known)} known ones: "
+            f"{listed(unknown)}{hint}; rename or remove them (known: {listed(known)})."
+        )
     return known, np.array([ids[name] for name in names], dtype=np.int32)
 
 

@@ -19,7 +19,7 @@ from keras_cmm_cli.options import (
     refuse_together,
     report_option,
 )
-from keras_cmm_cli.outputs import check_new_file, write_json
+from keras_cmm_cli.outputs import check_apart, check_new_file, write_json
 from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.runs_folder import (
     RunsFolder,
@@ -172,6 +172,7 @@ def benchmark(
     _check_inputs(files, datasets, data_dir, preset, indices)
     if base_to_new and report is not None:
         raise click.UsageError("--report shows no base-to-new runs; leave one of the two out.")
+    check_apart({"--output": output, "--report": report}, files)
     runs = None if output_dir is None else RunsFolder(output_dir)
     records = _Records(_start_records(output, resume, overwrite), output, runs)
     if report is not None:

@@ -11,7 +11,7 @@ import click
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_list, images_options, list_images, strict_option
 from keras_cmm_cli.options import DTYPES, batch_size_option, preset_option, seed_option
-from keras_cmm_cli.outputs import check_new_file
+from keras_cmm_cli.outputs import check_apart, check_new_file
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.store import open_store, store_options
@@ -72,6 +72,7 @@ def embed(
     --test-fraction of each class's images, drawn by --seed, are the test rows, the others the train
     rows. IMAGES_DIR may also be a .zip or .tar archive, or a .csv or .parquet list.
     """
+    check_apart({"--output": output}, (images_dir, table, descriptions))
     check_new_file(output, overwrite)
     with terminal.status("loading Keras"):
         load_keras()

@@ -28,7 +28,7 @@ from keras_cmm_cli.options import (
     report_option,
     seed_option,
 )
-from keras_cmm_cli.outputs import check_new_file, check_new_folder, new_folder
+from keras_cmm_cli.outputs import check_apart, check_new_file, check_new_folder, new_folder
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import image_records
@@ -133,6 +133,10 @@ def fit(
     if indices is not None:
         refuse_together("indices", "shots")
         refuse_together("indices", "check")
+    check_apart(
+        {"--output": output, "--report": report},
+        (images_dir, table, class_names_file, descriptions, indices),
+    )
     check_new_folder(output, overwrite)
     if report is not None:
         check_new_file(report, overwrite)

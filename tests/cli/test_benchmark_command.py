@@ -56,6 +56,18 @@ def test_default_methods_are_all_methods():
     assert sorted(module.METHODS.split(",")) == sorted(METHODS)
 
 
+def test_outputs_replace_neither_an_input_nor_each_other(refused, embeddings_file, tmp_path):
+    before = embeddings_file.read_bytes()
+    for option in ("--output", "--report"):
+        line = refused("benchmark", embeddings_file, *QUICK, option, embeddings_file, "--overwrite")
+        assert line.endswith(f"is what is read; give another name to {option}.")
+    assert embeddings_file.read_bytes() == before
+    same = tmp_path / "same"
+    line = refused("benchmark", embeddings_file, *QUICK, "--output", same, "--report", same)
+    assert "--report and --output must not be one place" in line
+    assert files_in(tmp_path) == []
+
+
 def test_records_and_table(run, embeddings_file, tmp_path):
     output = tmp_path / "results.json"
     result = run("benchmark", embeddings_file, *QUICK, "--output", output)

@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -235,9 +236,34 @@ def test_classes_without_images_are_told_by_their_names(photos, fit, refuse, tmp
     assert "'Blue Jay' has no image that can be read" in line
 
 
+def test_class_names_may_encode_accents_in_another_way(fit, photos, tmp_path):
+    (photos / "red_fox").rename(photos / unicodedata.normalize("NFD", "Käse"))
+    names = tmp_path / "names.txt"
+    names.write_text("Käse\nBlue Jay\ngreen tea\n", encoding="utf-8")
+    _, folder = fit(photos, "--class-names", names)
+    assert read_run(folder)["class_names"] == ["Käse", "Blue Jay", "green tea"]
+
+
+@pytest.mark.parametrize("report", ["model", "model/report.html", "../{}/model/report.html"])
+def test_a_report_has_a_place_of_its_own(refuse, shared_photos, tmp_path, monkeypatch, report):
+    monkeypatch.chdir(tmp_path)
+    line = refuse(shared_photos, "--report", report.format(tmp_path.name), output="model")
+    assert "--report and --output must not be one place, nor one lie in the other" in line
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_report_does_not_replace_what_is_read(refuse, photos, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("okapi\nred_fox\nBlue Jay\ngreen tea\n")
+    line = refuse(photos, "--class-names", names, "--report", names, "--overwrite")
+    assert "names.txt: is what is read; give another name to --report." in line
+    assert names.read_text().startswith("okapi")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"Red_fox\nBlue Jay\ngreen tea\n", "'red_fox' (did you mean 'Red_fox'?); rename"),
         (b"red_fox\nred_fox\n", "names 'red_fox' twice"),
         (b"\nred_fox\n", "lists 1 class names, but a classifier needs two"),
         (b"red_fox\n\xff\xfe\n", "is not UTF-8 text"),
