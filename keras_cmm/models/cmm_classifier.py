@@ -53,7 +53,9 @@ class CMMClassifier(keras.Model):
 
     The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`: `T0`
     are the frozen text embeddings of the classes, `T` prototypes that start there and are trained
-    with the map. A new classifier is zero-shot CLIP with a sharper softmax.
+    with the map. A new classifier is zero-shot CLIP with a sharper softmax, if it is made by
+    `from_text_embeddings`; the constructor leaves `T0` and `T` random, for `assign_text_embeddings`
+    or saved weights to set.
 
     Training minimises the compiled loss (cross-entropy) on the fused logits plus `triplet_weight`
     times `triplet_loss` on the mapped images. It takes one plain `y`; `history` shows the total
@@ -242,6 +244,17 @@ class CMMClassifier(keras.Model):
             self._set_duplicate_groups(find_duplicate_groups(text_embeddings))
 
     @property
+    def trainable(self) -> bool:
+        """Whether the map and the prototypes are trained; the text embeddings never are."""
+        return bool(keras.Model.trainable.fget(self))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Model.trainable.fset(self, value)
+        if hasattr(self, "text_prototypes"):
+            self.text_prototypes.trainable = False
+
+    @property
     def text_embeddings(self) -> npt.NDArray[np.float32]:
         """The frozen text embeddings of the classes, `(num_classes, dim)`, of unit length."""
         return np.array(ops.convert_to_numpy(self.text_prototypes.embeddings))
@@ -391,6 +404,10 @@ class CMMClassifier(keras.Model):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns `(batch, num_classes)` for an input of shape `(batch, dim)`."""
         return (*input_shape[:-1], self.num_classes)
+
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> keras.KerasTensor:
+        """Returns shape and dtype of the logits: float32, whatever the dtype policy."""
+        return keras.KerasTensor(self.compute_output_shape(inputs.shape), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights."""

@@ -156,6 +156,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self._embedder: ImageEmbedder | None = None
         self._compile_arguments: SimpleNamespace | None = None
         self._head_is_compiled = False
+        self._optimizer_is_spent = False
         if compile_now:
             self.compile()
 
@@ -239,7 +240,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         metrics: Any = "auto",
         **kwargs: Any,
     ) -> None:
-        """Configures training of the head.
+        """Configures training of the head, whose `optimizer` and `metrics` these become.
 
         Args:
             optimizer: a Keras optimizer, or `"auto"` for `TrainingRecipe`: AdamW whose learning
@@ -530,11 +531,18 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
 
         Returns:
             The loss and the metrics, a list or a dict.
+
+        Raises:
+            InputError: if an image, a label or a weight cannot be used.
         """
-        self._compile_head()
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         self._check_class_weight(weights)
         embeddings, labels = self._embed_labelled(x, y)
+        weights["sample_weight"] = _sample_weights(weights, len(labels))
+        # An optimizer of our own that was used by `fit` has come to the end of its learning rates.
+        self._head_is_compiled &= not self._optimizer_is_spent
+        self._optimizer_is_spent = False
+        self._compile_head()
         result = self.head.train_on_batch(embeddings, labels, return_dict=return_dict, **weights)
         self._starts_from_support = False
         return result
@@ -555,7 +563,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         """
         self._compile_head()
         embeddings, labels = self._embed_labelled(x, y)
-        return self.head.test_on_batch(embeddings, labels, sample_weight, return_dict)
+        weights = _sample_weights({"sample_weight": sample_weight}, len(labels))
+        return self.head.test_on_batch(embeddings, labels, weights, return_dict)
 
     def predict_on_batch(self, x: Any) -> npt.NDArray[np.float32]:
         """Returns the fused logits of images, as `predict` does."""
@@ -743,6 +752,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         epochs = recipe.epochs_for(len(labels))
         # An optimizer that was left to us is made anew for the number of epochs.
         self._compile_head(self.recipe_.optimizer_for(len(labels), epochs))
+        self._optimizer_is_spent = self._arguments_for_the_head(None)["optimizer"] == "auto"
         self.head.train_offsets = self._offsets(labels, weights, kwargs.get("class_weight"))
         history = self.head.fit(
             batches, epochs=epochs, validation_data=validation_data, shuffle=False, **kwargs
@@ -917,7 +927,7 @@ def _refuse_shuffle(arguments: Mapping[str, Any]) -> None:
 
 
 def _sample_weights(arguments: dict[str, Any], samples: int) -> npt.NDArray[Any] | None:
-    """Takes `sample_weight` out of the arguments of `fit`."""
+    """Takes `sample_weight` out of arguments, checked."""
     weights = arguments.pop("sample_weight", None)
     if weights is None:
         return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from keras_cmm.models.shuffled_batches import ShuffledBatches
 
@@ -88,13 +89,14 @@ class TrainingRecipe:
 
         Args:
             head: a built classifier.
-            embeddings: support set, `(images, dim)`.
-            labels: `(images,)` class ids.
+            embeddings: support set, array-like of shape `(images, dim)`.
+            labels: array-like of shape `(images,)`, class ids.
 
         Returns:
             The rows to train on, their class ids and the peak learning rate.
         """
-        return embeddings, labels, self.learning_rate
+        rows = np.asarray(ops.convert_to_numpy(embeddings))
+        return rows, np.asarray(ops.convert_to_numpy(labels)), self.learning_rate
 
     def train(
         self,

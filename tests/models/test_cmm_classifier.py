@@ -90,11 +90,25 @@ def test_half_precision(policy):
     assert logits.dtype == np.float32
     # Half of the logits come from the frozen branch, which is float32 whatever the policy.
     np.testing.assert_allclose(logits, naive_logits(model), atol=1.5)
+    assert model(keras.Input((DIM,))).dtype == "float32"
     zero_shot = make_model(dtype=policy, alpha=0.0).predict(IMAGES, verbose=0)
     np.testing.assert_allclose(zero_shot, 100 * unit(IMAGES) @ unit(TEXTS).T, atol=1e-3)
     model.compile()
     history = model.fit(IMAGES, LABELS, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
+
+
+def test_texts_stay_frozen_when_the_model_is_unfrozen():
+    model = make_model()
+    assert model.trainable
+    model.trainable = False
+    assert not model.trainable
+    assert model.trainable_variables == []
+    model.trainable = True
+    assert len(model.trainable_variables) == 2
+    model.compile(optimizer=keras.optimizers.Adam(0.01))
+    model.fit(IMAGES, LABELS, epochs=2, verbose=0)
+    np.testing.assert_allclose(model.text_embeddings, unit(TEXTS), atol=1e-6)
 
 
 def evaluate(model, y=LABELS, **arguments):

@@ -288,6 +288,25 @@ def test_single_batches(model):
     assert type(model.recipe_) is TrainingRecipe
 
 
+def test_single_batches_after_a_fit_go_on_learning(model):
+    images, labels = make_images()
+    model.fit(images, labels, verbose=0)
+    before = model.predict(images)
+    model.train_on_batch(images, labels)
+    optimizer = model.head.optimizer
+    model.train_on_batch(images, labels)
+    assert model.head.optimizer is optimizer
+    assert np.abs(model.predict(images) - before).max() > 1e-3
+
+
+def test_weights_of_single_batches(model):
+    images, labels = make_images(3)
+    model.train_on_batch(images, labels, sample_weight=[1.0, 2.0, 1.0])
+    for of_a_batch in (model.train_on_batch, model.test_on_batch):
+        with pytest.raises(InputError, match="one weight for each of the 3 samples"):
+            of_a_batch(images, labels, sample_weight=[1.0, 2.0])
+
+
 def test_single_batches_weigh_classes(tiny_preset):
     images, labels = make_images()
     predictions = []

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_cmm.models import TrainingRecipe
+from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe
 
 pytestmark = pytest.mark.backend_neutral
 
@@ -72,3 +72,12 @@ def test_every_epoch_has_its_most_steps():
     assert recipe.train(model, np.ones((24, 1)), np.zeros(24), learning_rate=0.1, seed=1) == 3
     assert int(model.optimizer.iterations) == 3 * 4
     assert float(ops.convert_to_numpy(model.optimizer.learning_rate)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [TrainingRecipe(epochs=1, min_steps=2), AutoRecipe(min_steps=2)])
+def test_lists_are_taken_as_arrays(recipe):
+    texts = np.eye(3, 4, dtype="float32")
+    rows, labels = np.eye(3, 4, 1).tolist(), [0, 1, 2]
+    head = CMMClassifier.from_text_embeddings(texts)
+    recipe.train(head, *recipe.start(head, rows, labels), seed=0)
+    assert np.isfinite(head.predict(np.eye(3, 4), verbose=0)).all()
