@@ -242,7 +242,8 @@ def load_classifier(model_dir: Path) -> CMMImageClassifier:
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise click.ClickException(
-            f"{model_dir}: the saved classifier cannot be loaded ({reason})."
+            f"{model_dir}: the saved classifier cannot be loaded ({reason}); copy its folder anew "
+            "or train it again."
         ) from error
 
 

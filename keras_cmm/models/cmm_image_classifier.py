@@ -212,8 +212,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         is_handle = "://" in path
         if not is_handle and not _is_saved_classifier(Path(path)):
             raise InputError(
-                f"{os.fspath(preset)}: is no saved CMM classifier; give `class_names` to make one "
-                "on this preset, or the folder of a saved classifier."
+                f"{os.fspath(preset)}: is no saved CMM classifier; give the folder of one, or make "
+                "one on this preset, by `class_names` or by `keras-cmm fit --preset`."
             )
         loaded: CMMImageClassifier = super().from_preset(
             path, **({} if dtype is None else {"dtype": dtype})

@@ -181,6 +181,7 @@ def fit(
 
     run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)
+    _warn_of_copies(run["images"])
     with new_folder(output) as folder:
         write_model(folder, classifier, sample, run)
     if report is not None:
@@ -192,6 +193,19 @@ def fit(
         f"{output}: {len(images.class_names)} classes, {len(support)} training images, "
         f"{len(history['loss'])} epochs, top-1 on the training images {accuracy:.1f}%"
     )
+
+
+def _warn_of_copies(images: list[dict[str, Any]]) -> None:
+    """Warns of pictures that were drawn for two classes: one of the labels is wrong."""
+    first: dict[str, dict[str, Any]] = {}
+    for image in images:
+        other = first.setdefault(image["sha256"], image)
+        if other["label"] != image["label"]:
+            warnings.warn(
+                f"{other['name']} of class {other['label']!r} and {image['name']} of class "
+                f"{image['label']!r} are the same picture; keep the one of the right class only.",
+                stacklevel=2,
+            )
 
 
 def _report(

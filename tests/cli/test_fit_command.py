@@ -244,6 +244,16 @@ def test_class_names_may_encode_accents_in_another_way(fit, photos, tmp_path):
     assert read_run(folder)["class_names"] == ["Käse", "Blue Jay", "green tea"]
 
 
+def test_one_picture_of_two_classes_is_named(fit, photos):
+    copied = photos / "red_fox" / "copy.png"
+    copied.write_bytes((photos / "Blue Jay" / "0.png").read_bytes())
+    result, _ = fit(photos, "--shots", "all")
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert "0.png of class 'Blue Jay'" in line
+    assert "copy.png of class 'red_fox' are the same picture; keep the one of the right" in line
+
+
 @pytest.mark.parametrize("report", ["model", "model/report.html", "../{}/model/report.html"])
 def test_a_report_has_a_place_of_its_own(refuse, shared_photos, tmp_path, monkeypatch, report):
     monkeypatch.chdir(tmp_path)
