@@ -172,7 +172,7 @@ def benchmark(
     _check_inputs(files, datasets, data_dir, preset, indices)
     if base_to_new and report is not None:
         raise click.UsageError("--report shows no base-to-new runs; leave one of the two out.")
-    check_apart({"--output": output, "--report": report}, files)
+    check_apart({"--output": output, "--report": report}, (*files, indices))
     runs = None if output_dir is None else RunsFolder(output_dir)
     records = _Records(_start_records(output, resume, overwrite), output, runs)
     if report is not None:

@@ -198,14 +198,16 @@ def fit(
 def _warn_of_copies(images: list[dict[str, Any]]) -> None:
     """Warns of pictures that were drawn for two classes: one of the labels is wrong."""
     first: dict[str, dict[str, Any]] = {}
-    for image in images:
-        other = first.setdefault(image["sha256"], image)
-        if other["label"] != image["label"]:
-            warnings.warn(
-                f"{other['name']} of class {other['label']!r} and {image['name']} of class "
-                f"{image['label']!r} are the same picture; keep the one of the right class only.",
-                stacklevel=2,
-            )
+    pairs = [(first.setdefault(image["sha256"], image), image) for image in images]
+    pairs = [(one, other) for one, other in pairs if one["label"] != other["label"]]
+    if pairs:
+        one, other = pairs[0]
+        more = f" ({len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+        warnings.warn(
+            f"{one['name']} of class {one['label']!r} and {other['name']} of class "
+            f"{other['label']!r} are the same picture{more}; keep those of the right class only.",
+            stacklevel=2,
+        )
 
 
 def _report(
