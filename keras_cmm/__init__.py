@@ -1,6 +1,6 @@
 """Few-shot image classification with Cross-Modal Mapping on frozen CLIP, for Keras 3.
 
-`import keras_cmm` brings in Keras and registers the layers, the loss and `CMMClassifier`, so that
+`import keras_cmm` brings in Keras and registers the layers, the losses and `CMMClassifier`, so that
 `keras.saving.load_model` finds them. `CMMImageClassifier` is imported at first use, because
 keras-hub takes seconds; touch it (`keras_cmm.CMMImageClassifier`) before loading a `.keras` file
 that holds one.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keras_cmm import models
 from keras_cmm.errors import InputError
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
-from keras_cmm.losses import CrossModalTripletLoss
+from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe, find_duplicate_groups
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "CrossModalMapping",
     "CrossModalTripletLoss",
     "InputError",
+    "SupervisedContrastiveLoss",
     "TrainingRecipe",
     "find_duplicate_groups",
 ]

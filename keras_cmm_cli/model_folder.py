@@ -49,6 +49,7 @@ def describe_run(
             "logit_scale": head.logit_scale,
             "clip_weight": head.clip_weight,
             "triplet_weight": head.triplet_weight,
+            "contrastive_weight": head.contrastive_weight,
             "train_temperature": head.train_temperature,
             "margin": head.triplet_loss.margin,
             "train_prototypes": head.train_prototypes,

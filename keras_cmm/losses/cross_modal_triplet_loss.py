@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_cmm.losses._class_ids import class_ids
+
 _DISTANCES = ("cosine", "euclidean", "squared_euclidean")
 _NEGATIVES = ("hardest", "semi_hard", "all")
 
@@ -104,10 +106,10 @@ class CrossModalTripletLoss(keras.losses.Loss):
                 f"Received: y_pred of shape {tuple(y_pred.shape)}"
             )
         num_classes = y_pred.shape[-1]
-        class_ids = self._class_ids(y_true, num_classes)
+        ids = class_ids(y_true, num_classes)
         similarities = ops.cast(y_pred, "float32")
-        positive = ops.take_along_axis(similarities, class_ids[:, None], axis=-1)
-        wrong = self._wrong_classes(class_ids, num_classes)
+        positive = ops.take_along_axis(similarities, ids[:, None], axis=-1)
+        wrong = self._wrong_classes(ids, num_classes)
         if self.negatives == "all":
             terms = ops.where(wrong, self._hinge(positive, similarities), 0.0)
             count = ops.sum(ops.cast(wrong, "float32"), axis=-1)
@@ -118,16 +120,6 @@ class CrossModalTripletLoss(keras.losses.Loss):
         hinge = ops.where(ops.take_along_axis(wrong, chosen, axis=-1), hinge, 0.0)
         return ops.squeeze(hinge, axis=-1)
 
-    def _class_ids(self, y_true: Any, num_classes: int) -> Any:
-        if len(y_true.shape) == 2 and y_true.shape[-1] == num_classes:
-            return ops.cast(ops.argmax(y_true, axis=-1), "int32")
-        if len(y_true.shape) == 1 or (len(y_true.shape) == 2 and y_true.shape[-1] == 1):
-            return ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        raise ValueError(
-            "`y_true` must be class ids of shape (batch,) or (batch, 1), or one-hot labels of "
-            f"shape (batch, {num_classes}). Received: y_true of shape {tuple(y_true.shape)}"
-        )
-
     def _hinge(self, positive: Any, negative: Any) -> Any:
         if self.distance == "cosine":
             return ops.relu(self.margin + negative - positive)
@@ -135,10 +127,10 @@ class CrossModalTripletLoss(keras.losses.Loss):
             return ops.relu(self.margin + 2.0 * (negative - positive))
         return ops.relu(self.margin + _euclidean(positive) - _euclidean(negative))
 
-    def _wrong_classes(self, class_ids: Any, num_classes: int) -> Any:
+    def _wrong_classes(self, ids: Any, num_classes: int) -> Any:
         """Returns a bool mask `(batch, classes)`: which classes may be negatives."""
         if not self.duplicate_groups:
-            return ops.not_equal(class_ids[:, None], ops.arange(num_classes, dtype="int32")[None])
+            return ops.not_equal(ids[:, None], ops.arange(num_classes, dtype="int32")[None])
         group_of = np.arange(num_classes, dtype="int32")
         for group in self.duplicate_groups:
             for class_id in group:
@@ -149,7 +141,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
                     )
                 group_of[class_id] = group[0]
         groups = ops.convert_to_tensor(group_of)
-        return ops.not_equal(ops.take(groups, class_ids)[:, None], groups[None])
+        return ops.not_equal(ops.take(groups, ids)[:, None], groups[None])
 
     def _negative_class(self, similarities: Any, positive: Any, wrong: Any) -> Any:
         """Returns the class id of each sample's negative, `(batch,)`."""

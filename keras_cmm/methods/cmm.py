@@ -105,6 +105,7 @@ class CMM(FewShotMethod):
             "epochs": epochs,
             "margin": self.margin,
             "triplet_weight": float(self.model_.triplet_weight),
+            "contrastive_weight": float(self.model_.contrastive_weight),
             "alpha": float(self.model_.alpha),
             "text": self.text,
             "logit_scale": float(self.model_.logit_scale),

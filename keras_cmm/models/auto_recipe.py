@@ -39,8 +39,10 @@ class AutoRecipe(TrainingRecipe):
     `clip_weight` falls by as much. So mapped images find their class's prototype without CLIP's
     help, and the fused logits stay nearly what they were. The logits are softened in training, so
     that a sample that is fitted goes on shaping the map, and those of classes with more images are
-    raised, so that what is learnt favours no class for their number. Small support sets, and those
-    that the start tells apart already, are trained less: they would soon be learnt by heart.
+    raised, so that what is learnt favours no class for their number. The more shots there are, the
+    less CLIP's own logits count, and the more the mapped images of a class are pulled together.
+    Small support sets, and those that the start tells apart already, are trained less: they would
+    soon be learnt by heart.
 
     Shots are the images a class, on average over all classes, and at least 1.
 
@@ -62,10 +64,14 @@ class AutoRecipe(TrainingRecipe):
         shot_exponent: float. How that scale grows with the shots.
         text_share: float in [0, 1). The part of CLIP's logits that the prototypes take over at one
             shot.
+        clip_shots: float > 0. After so many shots beyond the first, CLIP's own logits count for
+            half as much; infinity keeps them.
         prior_shots: float >= 0. How many images a class's text counts for at the start.
         shrinkage_factor: float > 0. How much the images' covariance is shrunk, in units of what is
             likeliest; see `keras_cmm.models.support_start`.
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
+        contrastive_weight: float >= 0. Weight of the contrastive loss at many shots; at one, where
+            an image has none of its class beside it but the text, there is no such loss.
         train_temperature: float > 0. Training divides the logits by it.
         logit_adjustment: float >= 0. Training adds this many times the logarithm of the rows of a
             class to its logit, so that classes with few images or none are not passed over; see
@@ -91,9 +97,11 @@ class AutoRecipe(TrainingRecipe):
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
     text_share: float = 0.5
+    clip_shots: float = 32.0
     prior_shots: float = 2.0
     shrinkage_factor: float = 4.0
     triplet_weight: float = 1.0
+    contrastive_weight: float = 0.25
     train_temperature: float = 2.0
     logit_adjustment: float = 1.5
     text_rows: bool = True
@@ -149,9 +157,10 @@ class AutoRecipe(TrainingRecipe):
         )
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(prototypes)
-        head.clip_weight = 1 - share
+        head.clip_weight = (1 - share) / (1 + (shots - 1) / self.clip_shots)
         head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
+        head.contrastive_weight = self.contrastive_weight * (1 - 1 / shots)
         head.train_temperature = self.train_temperature
         if self.text_rows:
             embeddings = np.concatenate([embeddings, start.text_rows])

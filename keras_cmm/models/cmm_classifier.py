@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,9 +12,13 @@ import numpy.typing as npt
 from keras import ops
 
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
-from keras_cmm.losses import CrossModalTripletLoss
+from keras_cmm.layers._unit_length import unit_length
+from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
 from keras_cmm.models.training_recipe import TrainingRecipe
+
+# Of the loss.
+_PARTS = ("cross_entropy", "triplet", "contrastive")
 
 
 class _Number:
@@ -57,9 +62,12 @@ class CMMClassifier(keras.Model):
     `from_text_embeddings`; the constructor leaves `T0` and `T` random, for `assign_text_embeddings`
     or saved weights to set.
 
-    Training minimises the compiled loss (cross-entropy) on the fused logits plus `triplet_weight`
-    times `triplet_loss` on the mapped images. It takes one plain `y`; `history` shows the total
-    `loss`, `cross_entropy` (the compiled loss) and `triplet`.
+    Training minimises the compiled loss (cross-entropy) on the fused logits, plus `triplet_weight`
+    times `triplet_loss` on the mapped images, plus `contrastive_weight` times a
+    `SupervisedContrastiveLoss` among the mapped images of a batch, whose cosines are scaled as
+    those to the prototypes are. It takes one plain `y`; `history` shows the total `loss`,
+    `cross_entropy` (the compiled loss), `triplet` and `contrastive`. The last depends on which
+    images share a batch, in evaluation too.
 
     The scales, weights and temperatures below may be set at any time. They are weights that are not
     trained, so that they are saved with the others.
@@ -73,6 +81,8 @@ class CMMClassifier(keras.Model):
         clip_weight: float >= 0. Weight of CLIP's own logits in the fused logits.
         triplet_loss: a loss of `(y_true, similarities)`, or `None` for `CrossModalTripletLoss()`.
         triplet_weight: float >= 0. Weight of the triplet loss in the objective.
+        contrastive_weight: float >= 0. Weight of the contrastive loss in the objective; the paper
+            has none.
         train_prototypes: bool. Train `T` with the map, or keep it where it starts.
         temperature: float > 0. `probabilities` divides the logits by it; training does not.
         train_temperature: float > 0. Training divides the logits by it before the compiled loss,
@@ -99,7 +109,7 @@ class CMMClassifier(keras.Model):
         >>> model.compile()
         >>> history = model.fit(x, y, epochs=2, verbose=0)
         >>> sorted(history.history)
-        ['accuracy', 'cross_entropy', 'loss', 'triplet']
+        ['accuracy', 'contrastive', 'cross_entropy', 'loss', 'triplet']
         >>> model.predict(x, verbose=0).shape
         (12, 3)
 
@@ -112,6 +122,7 @@ class CMMClassifier(keras.Model):
     logit_scale = _Number()
     clip_weight = _Number(zero=True)
     triplet_weight = _Number(zero=True)
+    contrastive_weight = _Number(zero=True)
     temperature = _Number()
     train_temperature = _Number()
 
@@ -124,6 +135,7 @@ class CMMClassifier(keras.Model):
         clip_weight: float = 1.0,
         triplet_loss: keras.losses.Loss | None = None,
         triplet_weight: float = 1.0,
+        contrastive_weight: float = 0.0,
         train_prototypes: bool = True,
         temperature: float = 1.0,
         train_temperature: float = 1.0,
@@ -139,6 +151,7 @@ class CMMClassifier(keras.Model):
         self.logit_scale = logit_scale
         self.clip_weight = clip_weight
         self.triplet_weight = triplet_weight
+        self.contrastive_weight = contrastive_weight
         self.train_prototypes = train_prototypes
         self.temperature = temperature
         self.train_temperature = train_temperature
@@ -171,6 +184,8 @@ class CMMClassifier(keras.Model):
         if self._finds_duplicate_groups:
             # A copy: the groups of this classifier are not those of another with the same loss.
             self.triplet_loss = self.triplet_loss.from_config(self.triplet_loss.get_config())
+        # The embeddings it is given are scaled, so that their products are logits.
+        self.contrastive_loss = SupervisedContrastiveLoss(temperature=1.0)
         self._loss_parts = _LossParts()
 
     @classmethod
@@ -362,13 +377,14 @@ class CMMClassifier(keras.Model):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the fused logits, `(batch, num_classes)`, of image embeddings."""
-        similarities = self.similarities(inputs, training=training)
+        mapped = self.mapping(inputs, training=training)
+        similarities = self.prototypes(mapped)
         clip_logits = self._clip_weight * self.text_prototypes(inputs)
         logits = self._logit_scale * (clip_logits + self._alpha * similarities)
         if training:
             # For `compute_loss`: a second call would draw a random mapping (dropout) anew, and
             # update one that has a state twice. Not by `self._x = ...`, which Keras would track.
-            self.__dict__["_last_training_call"] = (logits, similarities)
+            self.__dict__["_last_training_call"] = (logits, mapped, similarities)
         return logits
 
     def probabilities(self, logits: Any) -> Any:
@@ -390,16 +406,25 @@ class CMMClassifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """Returns the compiled loss plus `triplet_weight` times the triplet loss."""
-        logits = y_pred / self._train_temperature + self._train_offsets if training else y_pred
+        """Returns the compiled loss plus the weighted triplet and contrastive losses."""
+        logits, scale = y_pred, self._alpha * self._logit_scale
+        if training:
+            logits = logits / self._train_temperature + self._train_offsets
+            scale = scale / self._train_temperature
         loss = super().compute_loss(x, y, logits, sample_weight, training)
-        last_logits, similarities = self.__dict__.pop("_last_training_call", (None, None))
+        last_logits, mapped, similarities = self.__dict__.pop(
+            "_last_training_call", (None, None, None)
+        )
         if last_logits is not y_pred:
-            similarities = self.similarities(x, training=training)
+            mapped = self.mapping(x, training=training)
+            similarities = self.prototypes(mapped)
         triplet = self.triplet_loss(y, similarities, sample_weight=sample_weight)
-        cross_entropy = loss - sum(self.losses)
-        self._loss_parts.update_state(cross_entropy, triplet, ops.shape(y_pred)[0])
-        return loss + self._triplet_weight * triplet
+        contrastive = self.contrastive_loss(
+            y, ops.sqrt(scale) * unit_length(mapped), sample_weight=sample_weight
+        )
+        parts = (loss - sum(self.losses), triplet, contrastive)
+        self._loss_parts.update_state(parts, ops.shape(y_pred)[0])
+        return loss + self._triplet_weight * triplet + self._contrastive_weight * contrastive
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns `(batch, num_classes)` for an input of shape `(batch, dim)`."""
@@ -426,6 +451,7 @@ class CMMClassifier(keras.Model):
                 "clip_weight": self.clip_weight,
                 "triplet_loss": keras.saving.serialize_keras_object(triplet_loss),
                 "triplet_weight": self.triplet_weight,
+                "contrastive_weight": self.contrastive_weight,
                 "train_prototypes": self.prototypes.trainable,
                 "temperature": self.temperature,
                 "train_temperature": self.train_temperature,
@@ -500,19 +526,18 @@ def _as_text_embeddings(text_embeddings: Any) -> Any:
 
 
 class _LossParts(keras.metrics.Metric):
-    """The running means of cross-entropy and triplet loss: one metric, half the cost of two."""
+    """The running means of the parts of the loss: one metric, a third of the cost of three."""
 
     def __init__(self) -> None:
         super().__init__(name="loss_parts", dtype="float32")
-        self.total = self.add_variable(shape=(2,), initializer="zeros", name="total")
+        self.total = self.add_variable(shape=(len(_PARTS),), initializer="zeros", name="total")
         self.count = self.add_variable(shape=(), initializer="zeros", name="count")
 
-    def update_state(self, cross_entropy: Any, triplet: Any, batch_size: Any) -> None:
+    def update_state(self, parts: Sequence[Any], batch_size: Any) -> None:
         batch_size = ops.cast(batch_size, "float32")
-        parts = ops.stack([ops.cast(cross_entropy, "float32"), ops.cast(triplet, "float32")])
-        self.total.assign_add(parts * batch_size)
+        self.total.assign_add(ops.stack([ops.cast(part, "float32") for part in parts]) * batch_size)
         self.count.assign_add(batch_size)
 
     def result(self) -> dict[str, Any]:
-        cross_entropy, triplet = ops.unstack(ops.divide_no_nan(self.total, self.count))
-        return {"cross_entropy": cross_entropy, "triplet": triplet}
+        means = ops.unstack(ops.divide_no_nan(self.total, self.count))
+        return dict(zip(_PARTS, means, strict=True))

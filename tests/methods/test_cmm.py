@@ -126,6 +126,7 @@ def test_the_record_names_every_value():
         "batch_size": 256,
         "margin": 0.3,
         "triplet_weight": 0.5,
+        "contrastive_weight": 0.0,
         "alpha": 2.0,
         "text": "frozen",
         "logit_scale": SCALE,

@@ -41,12 +41,13 @@ def test_the_head_starts_where_the_support_set_says():
     assert head.alpha == pytest.approx(20.0 * 4**0.6 / 50.0)
     assert head.logit_scale == 50.0
     assert head.triplet_weight == 1.0
+    assert head.contrastive_weight == pytest.approx(0.25 * (1 - 1 / 4))
     assert head.train_temperature == 2.0
 
 
 def test_prototypes_take_over_a_share_of_clips_logits():
     head = make_head()
-    AutoRecipe().start(head, IMAGES, LABELS)
+    AutoRecipe(clip_shots=float("inf")).start(head, IMAGES, LABELS)
     assert head.clip_weight == pytest.approx(1 - 0.5 / 4)
     start = support_start(IMAGES, LABELS, TEXTS)
     mapped = IMAGES.astype("float64") @ start.transform
@@ -80,10 +81,26 @@ def test_the_share_brings_mapped_images_to_their_prototypes():
     assert margins[1] > margins[0]
 
 
+@pytest.mark.parametrize(
+    ("shots", "clip_weight", "contrastive_weight"),
+    [
+        (1, 1.0, 0.0),
+        (2, 0.8, 0.125),
+        (5, 0.5, 0.2),
+    ],
+)
+def test_what_grows_and_falls_with_the_shots(shots, clip_weight, contrastive_weight):
+    head = make_head()
+    rows = np.tile(IMAGES[::4], (shots, 1))
+    AutoRecipe(text_share=0.0, clip_shots=4.0).start(head, rows, np.tile(np.arange(4), shots))
+    assert head.clip_weight == pytest.approx(clip_weight)
+    assert head.contrastive_weight == pytest.approx(contrastive_weight)
+
+
 def test_alpha_counts_in_a_head_that_predicted_before():
     head = make_head()
     before = head.predict(IMAGES, verbose=0)
-    AutoRecipe(text_share=0.0).start(head, IMAGES, LABELS)
+    AutoRecipe(text_share=0.0, clip_shots=float("inf")).start(head, IMAGES, LABELS)
     expected = 50.0 * IMAGES @ TEXTS.T + 20.0 * 4**0.6 * ops.convert_to_numpy(
         head.similarities(IMAGES)
     )

@@ -60,6 +60,15 @@ def naive_triplets(similarities, labels=LABELS, margin=0.1):
     return np.maximum(0, margin - own + others.max(axis=-1))
 
 
+def naive_contrastives(mapped, scale, labels=LABELS):
+    logits = scale * mapped @ mapped.T
+    np.fill_diagonal(logits, -np.inf)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    same = (labels[:, None] == labels) & ~np.eye(len(labels), dtype=bool)
+    return -np.where(same, log_probabilities, 0).sum(axis=-1) / np.maximum(same.sum(axis=-1), 1)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("logit_scale", [1.0, 100.0])
 def test_fused_logits(alpha, logit_scale):
@@ -116,34 +125,50 @@ def evaluate(model, y=LABELS, **arguments):
     return model.evaluate(IMAGES, y, batch_size=16, return_dict=True, verbose=0, **arguments)
 
 
-@pytest.mark.parametrize("triplet_weight", [0.0, 1.0, 5.0])
-def test_the_objective_and_its_parts(triplet_weight):
+@pytest.mark.parametrize(
+    ("triplet_weight", "contrastive_weight"), [(0.0, 0.0), (1.0, 0.0), (5.0, 0.5)]
+)
+def test_the_objective_and_its_parts(triplet_weight, contrastive_weight):
     model = make_model(
+        alpha=2.0,
         logit_scale=5.0,
         triplet_weight=triplet_weight,
+        contrastive_weight=contrastive_weight,
         triplet_loss=CrossModalTripletLoss(margin=0.4),
     )
     model.compile()
     cross_entropy = naive_cross_entropies(naive_logits(model)).mean()
     triplet = naive_triplets(naive_similarities(model), margin=0.4).mean()
+    mapped = unit(ops.convert_to_numpy(model.mapping(IMAGES)))
+    # Of the images of the same batch.
+    contrastive = np.concatenate(
+        [naive_contrastives(mapped[rows], 10.0, LABELS[rows]) for rows in (np.s_[:16], np.s_[16:])]
+    ).mean()
     results = evaluate(model)
-    assert set(results) == {"loss", "cross_entropy", "triplet", "accuracy"}
+    assert set(results) == {"loss", "cross_entropy", "triplet", "contrastive", "accuracy"}
     assert results["cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
     assert results["triplet"] == pytest.approx(triplet, rel=1e-4)
-    assert results["loss"] == pytest.approx(cross_entropy + triplet_weight * triplet, rel=1e-4)
+    assert results["contrastive"] == pytest.approx(contrastive, rel=1e-4)
+    total = cross_entropy + triplet_weight * triplet + contrastive_weight * contrastive
+    assert results["loss"] == pytest.approx(total, rel=1e-4)
     hits = naive_logits(model).argmax(axis=-1) == LABELS
     assert results["accuracy"] == pytest.approx(hits.mean())
 
 
-def test_sample_weights_weigh_both_parts():
+def test_sample_weights_weigh_every_part():
     model = make_model(logit_scale=5.0)
     model.compile()
     weights = np.linspace(0, 2, ROWS).astype("float32")
-    results = evaluate(model, sample_weight=weights)
+    results = model.evaluate(
+        IMAGES, LABELS, sample_weight=weights, batch_size=ROWS, return_dict=True, verbose=0
+    )
     cross_entropies = naive_cross_entropies(naive_logits(model))
     triplets = naive_triplets(naive_similarities(model))
     assert results["cross_entropy"] == pytest.approx((weights * cross_entropies).mean(), rel=1e-4)
     assert results["triplet"] == pytest.approx((weights * triplets).mean(), rel=1e-4)
+    mapped = unit(ops.convert_to_numpy(model.mapping(IMAGES)))
+    contrastives = naive_contrastives(mapped, 5.0)
+    assert results["contrastive"] == pytest.approx((weights * contrastives).mean(), rel=1e-4)
 
 
 def test_class_weights_equal_sample_weights():
@@ -206,6 +231,7 @@ def naive_descent(
     train_prototypes=True,
     train_temperature=1.0,
     train_offsets=0.0,
+    contrastive_weight=0.0,
 ):
     """Return kernel and prototypes after full-batch gradient descent."""
     kernel = np.zeros((DIM, DIM))
@@ -213,11 +239,14 @@ def naive_descent(
     images = IMAGES.astype("float64")
 
     def objective(kernel, prototypes):
-        similarities = unit(images + images @ kernel) @ unit(prototypes).T
+        mapped = unit(images + images @ kernel)
+        similarities = mapped @ unit(prototypes).T
         logits = 5.0 * (unit(images) @ unit(TEXTS.astype("float64")).T + similarities)
         triplet = naive_triplets(similarities, margin=0.4).mean()
         softened = logits / train_temperature + train_offsets
-        return naive_cross_entropies(softened).mean() + triplet_weight * triplet
+        contrastive = naive_contrastives(mapped, 5.0 / train_temperature).mean()
+        parts = naive_cross_entropies(softened).mean() + triplet_weight * triplet
+        return parts + contrastive_weight * contrastive
 
     for _ in range(steps):
         kernel_step = gradient(objective, 0, kernel, prototypes)
@@ -254,13 +283,16 @@ def test_training_softens_and_offsets_the_logits_and_evaluation_does_not():
         trained=False,
         logit_scale=5.0,
         triplet_loss=CrossModalTripletLoss(margin=0.4),
+        contrastive_weight=0.5,
         train_temperature=2.0,
     )
     offsets = np.linspace(-1.0, 2.0, CLASSES)
     model.train_offsets = offsets
     model.compile(optimizer=keras.optimizers.SGD(0.1))
     model.fit(IMAGES, LABELS, batch_size=ROWS, epochs=3, shuffle=False, verbose=0)
-    kernel, prototypes = naive_descent(3, 0.1, train_temperature=2.0, train_offsets=offsets)
+    kernel, prototypes = naive_descent(
+        3, 0.1, train_temperature=2.0, train_offsets=offsets, contrastive_weight=0.5
+    )
     np.testing.assert_allclose(ops.convert_to_numpy(model.mapping.kernel), kernel, atol=1e-4)
     np.testing.assert_allclose(
         ops.convert_to_numpy(model.prototypes.embeddings), prototypes, atol=1e-4
@@ -276,7 +308,7 @@ def test_history():
     history = model.fit(
         IMAGES, LABELS, epochs=3, batch_size=8, validation_data=(IMAGES, LABELS), verbose=0
     ).history
-    names = {"loss", "cross_entropy", "triplet", "accuracy"}
+    names = {"loss", "cross_entropy", "triplet", "contrastive", "accuracy"}
     assert set(history) == names | {f"val_{name}" for name in names}
     np.testing.assert_allclose(
         history["loss"], np.add(history["cross_entropy"], history["triplet"]), rtol=1e-4
@@ -297,10 +329,10 @@ def test_compile_takes_what_keras_takes():
     model = make_model()
     model.compile("sgd", metrics=[keras.metrics.SparseTopKCategoricalAccuracy(2, name="top_2")])
     assert isinstance(model.optimizer, keras.optimizers.SGD)
-    assert set(evaluate(model)) == {"loss", "cross_entropy", "triplet", "top_2"}
+    assert set(evaluate(model)) == {"loss", "cross_entropy", "triplet", "contrastive", "top_2"}
     model = make_model()
     model.compile(metrics=None)
-    assert set(evaluate(model)) == {"loss", "cross_entropy", "triplet"}
+    assert set(evaluate(model)) == {"loss", "cross_entropy", "triplet", "contrastive"}
 
 
 def test_callbacks_see_the_parts():
@@ -316,7 +348,7 @@ def test_callbacks_see_the_parts():
     [
         {},
         {"alpha": 0.5, "logit_scale": 20.0, "triplet_weight": 2.0, "train_prototypes": False},
-        {"temperature": 1.5, "train_temperature": 2.0},
+        {"temperature": 1.5, "train_temperature": 2.0, "contrastive_weight": 0.5},
         {"triplet_loss": CrossModalTripletLoss(0.3, duplicate_groups=[[0, 2]]), "name": "head"},
         {"mapping": CrossModalMapping(rank=2), "dtype": "mixed_bfloat16"},
     ],
@@ -584,6 +616,10 @@ def test_assign_text_embeddings_after_training():
             "`train_temperature` must be a float > 0. Received: train_temperature=0.0",
         ),
         ({"triplet_weight": -2}, "`triplet_weight` must be a float >= 0. Received: tripl.*=-2"),
+        (
+            {"contrastive_weight": -2},
+            "`contrastive_weight` must be a float >= 0. Received: con.*=-2",
+        ),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -70,7 +70,7 @@ def test_fit_learns_from_raw_images(trained):
 
 def test_fit_returns_the_history_of_the_head(model):
     history = model.fit(*make_images(), epochs=2, verbose=0).history
-    assert set(history) == {"loss", "cross_entropy", "triplet", "accuracy"}
+    assert set(history) == {"loss", "cross_entropy", "triplet", "contrastive", "accuracy"}
     assert len(history["loss"]) == 2
 
 
@@ -453,7 +453,7 @@ def test_own_head(tiny_preset):
 def test_the_first_fit_starts_in_closed_form_and_later_ones_go_on(model):
     model.fit(*make_images(), epochs=1, verbose=0)
     assert type(model.recipe_) is AutoRecipe
-    assert model.head.clip_weight == pytest.approx(1 - 0.5 / 4)
+    assert model.head.clip_weight == pytest.approx((1 - 0.5 / 4) / (1 + 3 / 32))
     before = keras.ops.convert_to_numpy(model.head.mapping.kernel).copy()
     model.compile(optimizer=keras.optimizers.SGD(0.0))
     model.fit(*make_images(seed=8), epochs=1, verbose=0)

@@ -1,0 +1,29 @@
+"""The forms of labels that the losses take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+
+def class_ids(y_true: Any, num_classes: int | None = None) -> Any:
+    """Returns the int32 class ids, `(batch,)`, of labels; of soft labels, the largest entry's.
+
+    Args:
+        y_true: class ids `(batch,)` or `(batch, 1)`, or one-hot labels `(batch, num_classes)`.
+        num_classes: int, or `None` if one-hot labels may have any number of classes above 1.
+
+    Raises:
+        ValueError: if `y_true` has another shape.
+    """
+    shape = tuple(y_true.shape)
+    columns = shape[1] if len(shape) == 2 else None
+    if len(shape) == 2 and (columns == num_classes or (num_classes is None and columns != 1)):
+        return ops.cast(ops.argmax(y_true, axis=-1), "int32")
+    if len(shape) == 1 or columns == 1:
+        return ops.cast(ops.reshape(y_true, (-1,)), "int32")
+    raise ValueError(
+        "`y_true` must be class ids of shape (batch,) or (batch, 1), or one-hot labels of "
+        f"shape (batch, {num_classes or 'classes'}). Received: y_true of shape {shape}"
+    )
