@@ -1,4 +1,4 @@
-"""The one normalisation that both layers use."""
+"""The one normalisation of images and prototypes."""
 
 from __future__ import annotations
 
