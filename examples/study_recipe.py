@@ -61,7 +61,7 @@ ABLATION = {
     "no text rows": replace(AUTO, text_rows=False),
     "no triplet loss": replace(AUTO, triplet_weight=0.0),
     "no contrastive loss": replace(AUTO, contrastive_weight=0.0),
-    "CLIP's own logits count as much at any shots": replace(AUTO, clip_shots=float("inf")),
+    "CLIP's own logits count as much at any shots": replace(AUTO, clip_shots=None),
     "logits not softened in training": replace(AUTO, train_temperature=1.0),
     "logits not adjusted to the images a class": replace(AUTO, logit_adjustment=0.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),
@@ -81,7 +81,7 @@ CONSTANTS = {
     "shrinkage_factor": (2.0, 4.0, 8.0),
     "triplet_weight": (0.3, 1.0, 3.0),
     "contrastive_weight": (0.0, 0.25, 0.5, 1.0),
-    "clip_shots": (16.0, 32.0, 64.0, float("inf")),
+    "clip_shots": (16.0, 32.0, 64.0, 128.0),
     "train_temperature": (1.0, 2.0, 3.0),
     "logit_adjustment": (0.75, 1.5, 3.0),
 }

@@ -44,6 +44,8 @@ variants = {
     "images alone at the start": replace(auto, prior_shots=1e-3),
     "no text rows": replace(auto, text_rows=False),
     "no triplet loss": replace(auto, triplet_weight=0.0),
+    "no contrastive loss": replace(auto, contrastive_weight=0.0),
+    "CLIP's own logits in full": replace(auto, clip_shots=None),
     "no training, the start alone": replace(auto, learning_rate=1e-12),
     "plain recipe": TrainingRecipe(),
 }

@@ -64,8 +64,8 @@ class AutoRecipe(TrainingRecipe):
         shot_exponent: float. How that scale grows with the shots.
         text_share: float in [0, 1). The part of CLIP's logits that the prototypes take over at one
             shot.
-        clip_shots: float > 0. After so many shots beyond the first, CLIP's own logits count for
-            half as much; infinity keeps them.
+        clip_shots: float > 0 or `None`. After so many shots beyond the first, CLIP's own logits
+            count for half as much; `None` keeps them.
         prior_shots: float >= 0. How many images a class's text counts for at the start.
         shrinkage_factor: float > 0. How much the images' covariance is shrunk, in units of what is
             likeliest; see `keras_cmm.models.support_start`.
@@ -97,7 +97,7 @@ class AutoRecipe(TrainingRecipe):
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
     text_share: float = 0.5
-    clip_shots: float = 32.0
+    clip_shots: float | None = 32.0
     prior_shots: float = 2.0
     shrinkage_factor: float = 4.0
     triplet_weight: float = 1.0
@@ -105,6 +105,22 @@ class AutoRecipe(TrainingRecipe):
     train_temperature: float = 2.0
     logit_adjustment: float = 1.5
     text_rows: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuses what no head could be started with."""
+        super().__post_init__()
+        for name in ("shot_scale", "clip_shots", "shrinkage_factor", "train_temperature"):
+            value = getattr(self, name)
+            if not (name == "clip_shots" and value is None) and not value > 0:
+                raise ValueError(f"`{name}` must be a float > 0. Received: {name}={value!r}")
+        for name in ("prior_shots", "triplet_weight", "contrastive_weight", "logit_adjustment"):
+            value = getattr(self, name)
+            if not value >= 0:
+                raise ValueError(f"`{name}` must be a float >= 0. Received: {name}={value!r}")
+        if not 0 <= self.text_share < 1:
+            raise ValueError(
+                f"`text_share` must be a float in [0, 1). Received: text_share={self.text_share!r}"
+            )
 
     def support_start(
         self,
@@ -157,7 +173,9 @@ class AutoRecipe(TrainingRecipe):
         )
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(prototypes)
-        head.clip_weight = (1 - share) / (1 + (shots - 1) / self.clip_shots)
+        head.clip_weight = 1 - share
+        if self.clip_shots is not None:
+            head.clip_weight = (1 - share) / (1 + (shots - 1) / self.clip_shots)
         head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
         head.contrastive_weight = self.contrastive_weight * (1 - 1 / shots)

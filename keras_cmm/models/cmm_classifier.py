@@ -67,7 +67,8 @@ class CMMClassifier(keras.Model):
     `SupervisedContrastiveLoss` among the mapped images of a batch, whose cosines are scaled as
     those to the prototypes are. It takes one plain `y`; `history` shows the total `loss`,
     `cross_entropy` (the compiled loss), `triplet` and `contrastive`. The last depends on which
-    images share a batch, in evaluation too.
+    images share a batch, so it is one of training alone: in evaluation, and without a weight, it
+    is 0.
 
     The scales, weights and temperatures below may be set at any time. They are weights that are not
     trained, so that they are saved with the others.
@@ -81,8 +82,8 @@ class CMMClassifier(keras.Model):
         clip_weight: float >= 0. Weight of CLIP's own logits in the fused logits.
         triplet_loss: a loss of `(y_true, similarities)`, or `None` for `CrossModalTripletLoss()`.
         triplet_weight: float >= 0. Weight of the triplet loss in the objective.
-        contrastive_weight: float >= 0. Weight of the contrastive loss in the objective; the paper
-            has none.
+        contrastive_weight: float >= 0. Weight of the contrastive loss in training; the paper has
+            none. It takes time and memory that grow with the square of the batch size.
         train_prototypes: bool. Train `T` with the map, or keep it where it starts.
         temperature: float > 0. `probabilities` divides the logits by it; training does not.
         train_temperature: float > 0. Training divides the logits by it before the compiled loss,
@@ -419,9 +420,16 @@ class CMMClassifier(keras.Model):
             mapped = self.mapping(x, training=training)
             similarities = self.prototypes(mapped)
         triplet = self.triplet_loss(y, similarities, sample_weight=sample_weight)
-        contrastive = self.contrastive_loss(
-            y, ops.sqrt(scale) * unit_length(mapped), sample_weight=sample_weight
-        )
+
+        def contrastive_loss() -> Any:
+            embeddings = ops.sqrt(scale) * unit_length(mapped)
+            return self.contrastive_loss(y, embeddings, sample_weight=sample_weight)
+
+        contrastive = ops.zeros((), "float32")
+        if training:
+            contrastive = ops.cond(
+                self._contrastive_weight > 0, contrastive_loss, lambda: contrastive
+            )
         parts = (loss - sum(self.losses), triplet, contrastive)
         self._loss_parts.update_state(parts, ops.shape(y_pred)[0])
         return loss + self._triplet_weight * triplet + self._contrastive_weight * contrastive

@@ -331,7 +331,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 weight 0 is left out; where the head starts depends on no other weight.
 
         Returns:
-            Keras's `History`, with `loss`, `cross_entropy`, `triplet` and the metrics.
+            Keras's `History`, with `loss`, `cross_entropy`, `triplet`, `contrastive` and the
+            metrics.
 
         Raises:
             InputError: if an image, a label or a weight cannot be used.

@@ -79,6 +79,17 @@ def test_forms_of_labels(y_true):
     np.testing.assert_allclose(values, naive(LABELS, EMBEDDINGS), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only its shapes are unknown")
+@pytest.mark.parametrize("y_true", [LABELS[:, None], np.eye(CLASSES)[LABELS]], ids=["ids", "hot"])
+def test_labels_of_unknown_width(y_true):
+    import tensorflow as tf
+
+    loss = SupervisedContrastiveLoss()
+    signature = [tf.TensorSpec((None, None), "float32"), tf.TensorSpec((None, DIM), "float32")]
+    value = tf.function(loss, input_signature=signature)(y_true.astype("float32"), EMBEDDINGS)
+    assert float(value) == pytest.approx(np.mean(naive(LABELS, EMBEDDINGS)), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("reduction", "expected"),
     [

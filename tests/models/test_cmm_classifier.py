@@ -125,43 +125,54 @@ def evaluate(model, y=LABELS, **arguments):
     return model.evaluate(IMAGES, y, batch_size=16, return_dict=True, verbose=0, **arguments)
 
 
-@pytest.mark.parametrize(
-    ("triplet_weight", "contrastive_weight"), [(0.0, 0.0), (1.0, 0.0), (5.0, 0.5)]
-)
-def test_the_objective_and_its_parts(triplet_weight, contrastive_weight):
+@pytest.mark.parametrize("triplet_weight", [0.0, 1.0, 5.0])
+def test_the_objective_and_its_parts(triplet_weight):
     model = make_model(
-        alpha=2.0,
         logit_scale=5.0,
         triplet_weight=triplet_weight,
-        contrastive_weight=contrastive_weight,
+        contrastive_weight=0.5,
         triplet_loss=CrossModalTripletLoss(margin=0.4),
     )
     model.compile()
     cross_entropy = naive_cross_entropies(naive_logits(model)).mean()
     triplet = naive_triplets(naive_similarities(model), margin=0.4).mean()
-    mapped = unit(ops.convert_to_numpy(model.mapping(IMAGES)))
-    # Of the images of the same batch.
-    contrastive = np.concatenate(
-        [naive_contrastives(mapped[rows], 10.0, LABELS[rows]) for rows in (np.s_[:16], np.s_[16:])]
-    ).mean()
     results = evaluate(model)
     assert set(results) == {"loss", "cross_entropy", "triplet", "contrastive", "accuracy"}
     assert results["cross_entropy"] == pytest.approx(cross_entropy, rel=1e-4)
     assert results["triplet"] == pytest.approx(triplet, rel=1e-4)
-    assert results["contrastive"] == pytest.approx(contrastive, rel=1e-4)
-    total = cross_entropy + triplet_weight * triplet + contrastive_weight * contrastive
-    assert results["loss"] == pytest.approx(total, rel=1e-4)
+    # It tells images of a batch apart, and a batch of evaluation is anything.
+    assert results["contrastive"] == 0.0
+    assert results["loss"] == pytest.approx(cross_entropy + triplet_weight * triplet, rel=1e-4)
     hits = naive_logits(model).argmax(axis=-1) == LABELS
     assert results["accuracy"] == pytest.approx(hits.mean())
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+@pytest.mark.parametrize("alpha", [0.0, 2.0])
+def test_the_contrastive_part_of_training(weight, alpha):
+    model = make_model(alpha=alpha, logit_scale=5.0, train_temperature=2.0)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    model.fit(IMAGES, LABELS, verbose=0)
+    model.contrastive_weight = weight  # It counts from now on, in steps that are traced already.
+    history = model.fit(IMAGES, LABELS, batch_size=16, shuffle=False, verbose=0).history
+    results = {name: values[-1] for name, values in history.items()}
+    mapped = unit(ops.convert_to_numpy(model.mapping(IMAGES)))
+    contrastives = [  # Each image is told from those of its batch.
+        naive_contrastives(mapped[rows], 5.0 * alpha / 2.0, LABELS[rows])
+        for rows in (np.s_[:16], np.s_[16:])
+    ]
+    expected = np.concatenate(contrastives).mean() if weight else 0.0
+    assert results["contrastive"] == pytest.approx(expected, rel=1e-4)
+    total = results["cross_entropy"] + results["triplet"] + weight * expected
+    assert results["loss"] == pytest.approx(total, rel=1e-4)
+
+
 def test_sample_weights_weigh_every_part():
-    model = make_model(logit_scale=5.0)
-    model.compile()
+    model = make_model(logit_scale=5.0, contrastive_weight=1.0)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
     weights = np.linspace(0, 2, ROWS).astype("float32")
-    results = model.evaluate(
-        IMAGES, LABELS, sample_weight=weights, batch_size=ROWS, return_dict=True, verbose=0
-    )
+    history = model.fit(IMAGES, LABELS, ROWS, sample_weight=weights, verbose=0).history
+    results = {name: values[-1] for name, values in history.items()}
     cross_entropies = naive_cross_entropies(naive_logits(model))
     triplets = naive_triplets(naive_similarities(model))
     assert results["cross_entropy"] == pytest.approx((weights * cross_entropies).mean(), rel=1e-4)
