@@ -81,7 +81,7 @@ CONSTANTS = {
     "shrinkage_factor": (2.0, 4.0, 8.0),
     "triplet_weight": (0.3, 1.0, 3.0),
     "contrastive_weight": (0.0, 0.25, 0.5, 1.0),
-    "clip_shots": (16.0, 32.0, 64.0, 128.0),
+    "clip_shots": (16.0, 32.0, 64.0, None),
     "train_temperature": (1.0, 2.0, 3.0),
     "logit_adjustment": (0.75, 1.5, 3.0),
 }
@@ -301,10 +301,11 @@ def constants(files, shots, seeds, view_noise, support, classes, only) -> None:
         )
         chosen = [np.delete(scores, row, axis=0).mean(axis=0).argmax() for row in range(len(sets))]
         lost = [scores[row].max() - scores[row, best] for row, best in enumerate(chosen)]
+        shown = ["None" if value is None else f"{value:g}" for value in values]
         print(
-            f"| {name} | {', '.join(f'{value:g}' for value in values)} | "
+            f"| {name} | {', '.join(shown)} | "
             f"{', '.join(f'{value:.2f}' for value in scores.mean(axis=0))} | "
-            f"{', '.join(f'{values[best]:g}' for best in chosen)} | "
+            f"{', '.join(shown[best] for best in chosen)} | "
             f"{', '.join(f'{value:.2f}' for value in lost)} |",
             flush=True,
         )
