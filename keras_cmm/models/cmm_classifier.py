@@ -408,10 +408,7 @@ class CMMClassifier(keras.Model):
         training: bool = True,
     ) -> Any:
         """Returns the compiled loss plus the weighted triplet and contrastive losses."""
-        logits, scale = y_pred, self._alpha * self._logit_scale
-        if training:
-            logits = logits / self._train_temperature + self._train_offsets
-            scale = scale / self._train_temperature
+        logits = y_pred / self._train_temperature + self._train_offsets if training else y_pred
         loss = super().compute_loss(x, y, logits, sample_weight, training)
         last_logits, mapped, similarities = self.__dict__.pop(
             "_last_training_call", (None, None, None)
@@ -422,14 +419,13 @@ class CMMClassifier(keras.Model):
         triplet = self.triplet_loss(y, similarities, sample_weight=sample_weight)
 
         def contrastive_loss() -> Any:
+            scale = self._alpha * self._logit_scale / self._train_temperature
             embeddings = ops.sqrt(scale) * unit_length(mapped)
             return self.contrastive_loss(y, embeddings, sample_weight=sample_weight)
 
-        contrastive = ops.zeros((), "float32")
+        contrastive = zero = ops.zeros((), "float32")
         if training:
-            contrastive = ops.cond(
-                self._contrastive_weight > 0, contrastive_loss, lambda: contrastive
-            )
+            contrastive = ops.cond(self._contrastive_weight > 0, contrastive_loss, lambda: zero)
         parts = (loss - sum(self.losses), triplet, contrastive)
         self._loss_parts.update_state(parts, ops.shape(y_pred)[0])
         return loss + self._triplet_weight * triplet + self._contrastive_weight * contrastive
