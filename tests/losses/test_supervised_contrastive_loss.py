@@ -79,7 +79,9 @@ def test_forms_of_labels(y_true):
     np.testing.assert_allclose(values, naive(LABELS, EMBEDDINGS), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only its shapes are unknown")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow has labels of unknown width"
+)
 @pytest.mark.parametrize("y_true", [LABELS[:, None], np.eye(CLASSES)[LABELS]], ids=["ids", "hot"])
 def test_labels_of_unknown_width(y_true):
     import tensorflow as tf
