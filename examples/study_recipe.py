@@ -14,7 +14,8 @@ the data set loses by that choice against its own best value.
 one image and all of a class, evenly spread on a logarithmic scale.
 
 Where train embeddings are means of augmented views, so are those of the rows left over, but a test
-image is seen once: `--view-noise 0.25` gives these rows the deviation that they lack.
+image is seen once: `--view-noise stanford_cars=0.25` gives these rows of a data set the deviation
+that they lack.
 
 `--classes 20` cuts every data set into parts of 20 neighbouring classes, which in ImageNet are
 alike, and takes the mean of at most ten parts: users mostly have few classes.
@@ -97,7 +98,7 @@ def accuracy(
     recipe: TrainingRecipe | FewShotMethod,
     shots: int,
     seeds: range,
-    view_noise: float,
+    view_noise: dict[str, float],
     support: str,
 ) -> float:
     """Returns the mean top-1 over the seeds, on rows of `data` that are no test rows."""
@@ -107,8 +108,8 @@ def accuracy(
         drawn = sample_few_shot(data.train_labels, shots, seed=seed, keys=keys).indices
         rest = np.setdiff1d(np.arange(len(data.train_labels)), drawn)
         rows, labels = data.train_embeddings[rest], data.train_labels[rest]
-        if view_noise:
-            rows = rows + view_noise**0.5 * random_deviations(data, len(rows), seed)
+        if noise := view_noise.get(data.dataset):
+            rows = rows + noise**0.5 * random_deviations(data, len(rows), seed)
         if data.val_embeddings is not None:
             rows, labels = data.val_embeddings, data.val_labels
         if not len(labels):
@@ -191,6 +192,20 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
+def variances(context, option, given: tuple[str, ...]) -> dict[str, float]:
+    """Reads `DATASET=PART`."""
+    noise = {}
+    for text in given:
+        dataset, _, part = text.partition("=")
+        try:
+            noise[dataset] = float(part)
+        except ValueError:
+            raise click.BadParameter(f"must be DATASET=PART, as cars=0.25. Got: {text}") from None
+        if not noise[dataset] >= 0:
+            raise click.BadParameter(f"PART must be 0 or more. Got: {text}")
+    return noise
+
+
 def options(command):
     """Adds the arguments that both studies take."""
     for option in (
@@ -199,9 +214,9 @@ def options(command):
         click.option("--seeds", default=2, show_default=True, type=click.IntRange(min=1)),
         click.option(
             "--view-noise",
-            default=0.0,
-            show_default=True,
-            type=click.FloatRange(min=0),
+            multiple=True,
+            metavar="DATASET=PART",
+            callback=variances,
             help="Variance added to left-over train rows, in parts of that within their classes.",
         ),
         click.option(
@@ -221,7 +236,7 @@ def options(command):
     return command
 
 
-def read(files, shots, classes):
+def read(files, shots, classes, view_noise):
     """Reads the files: their names, their parts, and the shots that leave rows to score on."""
     numbers = [int(number) for number in shots.split(",")]
     sets = []
@@ -233,6 +248,12 @@ def read(files, shots, classes):
         # The same columns for all: a set with fewer rows gives its most shots in the last ones.
         numbers_here = [min(number, most) for number in numbers]
         sets.append((data.dataset, parts_of(data, classes), numbers_here))
+    names = [dataset for dataset, _, _ in sets]
+    for dataset in view_noise:
+        if dataset not in names:
+            raise click.UsageError(
+                f"--view-noise: no file of {dataset}. Data sets are: {', '.join(names)}"
+            )
     return sets
 
 
@@ -246,7 +267,7 @@ def main() -> None:
 @click.option("--only", type=click.Choice(ABLATION), multiple=True, help="Rows to print.")
 def ablation(files, shots, seeds, view_noise, support, classes, only) -> None:
     """Remove one ingredient at a time."""
-    sets = read(files, shots, classes)
+    sets = read(files, shots, classes, view_noise)
     names = [f"{dataset} {'/'.join(map(str, numbers))}" for dataset, _, numbers in sets]
     print("| recipe | " + " | ".join(names) + " | mean |")
     print("| --- |" + " --- |" * (len(names) + 1))
@@ -272,7 +293,7 @@ def ablation(files, shots, seeds, view_noise, support, classes, only) -> None:
 @click.option("--only", type=click.Choice(CONSTANTS), multiple=True, help="Constants to vary.")
 def constants(files, shots, seeds, view_noise, support, classes, only) -> None:
     """Vary one constant at a time; choose it without the data set it is judged on."""
-    sets = read(files, shots, classes)
+    sets = read(files, shots, classes, view_noise)
     print("| constant | values | mean | chosen without each set | lost by that choice |")
     print("| --- | --- | --- | --- | --- |")
     known = {}

@@ -57,3 +57,30 @@ def test_ablation_of_parts(script, tmp_path):
     one, two = map(float, default.split(" | ")[1].split(" / "))
     assert one > float(zero_shot.split(" | ")[1].split(" / ")[0])
     assert two > one
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("0.25", "must be DATASET=PART"),
+        ("generated=-1", "PART must be 0 or more"),
+        ("cars=0.25", "no file of cars. Data sets are: generated"),
+    ],
+)
+def test_view_noise_is_for_named_data_sets(script, tmp_path, given, message):
+    file = tmp_path / "generated.safetensors"
+    make_embeddings().write(file)
+    result = CliRunner().invoke(script.main, ["ablation", str(file), "--view-noise", given])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_view_noise_makes_left_over_rows_harder(script):
+    data = script.replace(make_embeddings(), val_embeddings=None, val_labels=None)
+    arguments = (script.ZeroShot(), 1, range(1, 3))
+    even, other, noisy = (
+        script.accuracy(data, *arguments, noise, "even")
+        for noise in ({}, {"cars": 25.0}, {data.dataset: 25.0})
+    )
+    assert other == even
+    assert noisy < even
