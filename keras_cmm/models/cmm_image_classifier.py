@@ -210,7 +210,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         path = preset_path(preset)
         is_handle = "://" in path
-        if not is_handle and not _is_saved_classifier(Path(path)):
+        if not is_handle and _saved_task(Path(path)) is None:
             raise InputError(
                 f"{os.fspath(preset)}: is no saved CMM classifier; give the folder of one, or make "
                 "one on this preset, by `class_names` or by `keras-cmm fit --preset`."
@@ -909,17 +909,25 @@ def _class_for(backbone: Any, cls: type[CMMImageClassifier]) -> type[CMMImageCla
     return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))
 
 
-def _is_saved_classifier(folder: Path) -> bool:
-    task = folder / "task.json"
-    return task.is_file() and CMMImageClassifier.__name__ in task.read_text(encoding="utf-8")
+def _saved_task(folder: Path) -> dict[str, Any] | None:
+    """Returns what a saved classifier's `task.json` holds, `None` for any other folder."""
+    path = folder / "task.json"
+    if not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+        task: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise InputError(
+            f"{path}: is damaged ({error}); copy the folder anew, or fit the classifier again."
+        ) from error
+    return task if CMMImageClassifier.__name__ in text else None
 
 
 def _saved_class_names(preset: str | os.PathLike[str]) -> tuple[str, ...] | None:
     path = preset_path(preset)
-    if "://" in path or not _is_saved_classifier(Path(path)):
-        return None
-    task = json.loads(Path(path, "task.json").read_text(encoding="utf-8"))
-    return tuple(task["config"]["class_names"])
+    task = None if "://" in path else _saved_task(Path(path))
+    return None if task is None else tuple(task["config"]["class_names"])
 
 
 def _refuse_shuffle(arguments: Mapping[str, Any]) -> None:

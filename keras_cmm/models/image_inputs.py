@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,11 @@ def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
     array = np.asarray([_to_numpy(label) for label in labels])
     if array.dtype.kind in "UO":
         ids = {name: index for index, name in enumerate(class_names)}
+        # A folder that macOS named and the same name typed differ in how they encode an accent.
+        composed = {unicodedata.normalize("NFC", name): index for name, index in ids.items()}
+        for name in {str(name) for name in array.ravel()}.difference(ids):
+            if (index := composed.get(unicodedata.normalize("NFC", name))) is not None:
+                ids[name] = index
         unknown = sorted({str(name) for name in array.ravel() if name not in ids})
         if unknown:
             raise InputError(

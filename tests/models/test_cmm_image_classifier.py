@@ -699,6 +699,16 @@ def test_what_is_no_saved_classifier(tiny_preset, tmp_path):
         CMMImageClassifier.from_preset("no_such_preset")
 
 
+def test_a_damaged_saved_classifier_is_called_so(trained, tmp_path):
+    folder = tmp_path / "saved"
+    trained.save_to_preset(folder)
+    task = folder / "task.json"
+    for damage in (b"", task.read_bytes()[:-20], b"\xff" + task.read_bytes()):
+        task.write_bytes(damage)
+        with pytest.raises(InputError, match=r"task\.json: is damaged .*fit the classifier again"):
+            CMMImageClassifier.from_preset(folder)
+
+
 def test_arguments_of_fit_that_make_no_sense(model):
     x, y = make_images()
     with pytest.raises(ValueError, match="always shuffled"):

@@ -1,3 +1,5 @@
+import unicodedata
+
 import keras
 import numpy as np
 import pytest
@@ -107,6 +109,17 @@ def test_class_ids(labels):
     ids = class_ids(labels, ["ant", "bee", "cat"])
     assert ids.dtype == np.int64
     assert ids.tolist() == [0, 2, 1]
+
+
+def test_an_accent_may_be_encoded_either_way():
+    names = [unicodedata.normalize("NFC", name) for name in ("\u00e9clair", "cr\u00eape")]
+    typed = [unicodedata.normalize("NFD", name) for name in reversed(names)]
+    assert typed != names[::-1]
+    assert class_ids(typed, names).tolist() == [1, 0]
+    assert class_ids(names, typed).tolist() == [1, 0]
+    # Names that differ by nothing else are what they are.
+    both = [names[0], unicodedata.normalize("NFD", names[0])]
+    assert class_ids(both, both).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
