@@ -14,6 +14,11 @@ TEMPORARY_FILES = ".keras-cmm-*.tmp"
 """Pattern of the names of files that are being written, or that a killed process left behind."""
 
 
+def place_of(path: Path) -> Path:
+    """Returns where a link leads, as what is written belongs there; any other path as it is."""
+    return path.resolve() if path.is_symlink() else path
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file that takes the place of `path` when the block ends without an error.
@@ -29,8 +34,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write.")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist; make it first.")
+    folder = place_of(path).parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: the folder {folder} does not exist; make it first.")
     try:
         with replacing_durably(path) as file:
             yield file
@@ -48,6 +54,7 @@ def replacing_durably(path: Path) -> Iterator[BinaryIO]:
     Yields:
         The temporary file, in the same folder, open for binary writing.
     """
+    path = place_of(path)
     temporary = path.parent / TEMPORARY_FILES.replace("*", uuid.uuid4().hex)
     try:
         with temporary.open("wb") as file:

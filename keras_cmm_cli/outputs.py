@@ -23,11 +23,9 @@ def check_new_file(path: Path, overwrite: bool) -> None:
     """
     if path.is_dir():
         raise click.ClickException(f"{path}: is a folder; give the name of a file to write.")
-    if not path.parent.is_dir():
-        raise click.ClickException(f"{path}: the folder {path.parent} does not exist; make it.")
+    _check_folder_of(path)
     if path.exists() and not overwrite:
         raise click.ClickException(f"{path}: exists; give --overwrite to replace it.")
-    _check_writable(path)
 
 
 def check_apart(
@@ -66,9 +64,9 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
         ClickException: If it does, or is a file, or its own folder does not exist or cannot be
             written to.
     """
-    if not path.parent.is_dir():
-        raise click.ClickException(f"{path}: the folder {path.parent} does not exist; make it.")
-    _check_writable(path)
+    _check_folder_of(path)
+    if path.resolve() == Path.cwd():
+        raise click.ClickException(f"{path}: is the current folder; give the name of a new one.")
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not path.is_dir():
@@ -85,14 +83,22 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
         raise click.ClickException(f"{path}: holds a model; give --overwrite to replace it.")
 
 
-def _check_writable(path: Path) -> None:
+def _place_of(path: Path) -> Path:
+    """Returns where a link leads, as what is written belongs there; any other path as it is."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def _check_folder_of(path: Path) -> None:
+    folder = _place_of(path).parent
+    if not folder.is_dir():
+        raise click.ClickException(f"{path}: the folder {folder} does not exist; make it.")
     # Tried, because permissions do not tell of read-only or special file systems.
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise click.ClickException(
-            f"{path}: the folder {path.parent} cannot be written to "
+            f"{path}: the folder {folder} cannot be written to "
             f"({error.strerror or error}); give another one."
         ) from error
 
@@ -106,21 +112,22 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         ClickException: If it cannot be written.
     """
-    stem = path.parent / f".keras-cmm-{uuid.uuid4().hex}"
+    place = _place_of(path)
+    stem = place.parent / f".keras-cmm-{uuid.uuid4().hex}"
     temporary, replaced = stem.with_suffix(".tmp"), stem.with_suffix(".old")
     try:
         temporary.mkdir()
         yield temporary
-        if path.exists():
-            path.rename(replaced)
-        temporary.rename(path)
+        if place.exists():
+            place.rename(replaced)
+        temporary.rename(place)
     except OSError as error:
         raise click.ClickException(
             f"{path}: cannot be written ({error.strerror or error})."
         ) from error
     finally:
-        if replaced.exists() and not path.exists():
-            replaced.rename(path)
+        if replaced.exists() and not place.exists():
+            replaced.rename(place)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
 

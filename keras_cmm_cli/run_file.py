@@ -25,7 +25,13 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     if not isinstance(run, dict) or run.get("format") != RUN_FORMAT:
         return None
     kinds = {"files": list, "images": list, "hyperparameters": dict}
-    return run if all(isinstance(run.get(key), kind) for key, kind in kinds.items()) else None
+    if not all(isinstance(run.get(key), kind) for key, kind in kinds.items()):
+        return None
+    return (
+        run
+        if all(isinstance(image, dict) and "sha256" in image for image in run["images"])
+        else None
+    )
 
 
 def command_line() -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from keras_cmm._same_names import same_names
 from keras_cmm.errors import InputError
 
 _PHOTO = ("a photo of a {}.",)
@@ -228,6 +229,8 @@ def read_descriptions(path: str | Path, class_names: Sequence[str]) -> dict[str,
             raise InputError(
                 f"{path}: the value of {name!r} must be a list of one or more non-empty sentences."
             )
+    same = same_names(content, class_names)
+    content = {same.get(name, name): sentences for name, sentences in content.items()}
     missing = [name for name in dict.fromkeys(class_names) if name not in content]
     if missing:
         raise InputError(f"{path}: has no descriptions of {_listed(missing)}; add them.")

@@ -1,12 +1,12 @@
 """From the class names of images to class ids, and from one list of classes to another."""
 
 import difflib
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm._same_names import same_names
 from keras_cmm.errors import InputError
 
 
@@ -39,12 +39,11 @@ def number_classes(
         known = tuple(class_names)
         if len(set(known)) != len(known):
             raise InputError("`class_names` has the same name twice; names must differ.")
-    ids = {name: index for index, name in enumerate(known)}
-    # A folder that macOS named and the same name typed differ in how they encode an accent.
-    composed = {unicodedata.normalize("NFC", name): index for name, index in ids.items()}
-    for name in found.difference(known):
-        ids[name] = composed.get(unicodedata.normalize("NFC", name), -1)
-    unknown = sorted(name for name in found if ids[name] < 0)
+    for name in known:
+        if name.encode(errors="ignore").decode() != name:
+            raise InputError(f"{source}: the class name {name!r} is not UTF-8; rename it.")
+    same = same_names(found, known)
+    unknown = sorted(found.difference(same))
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
@@ -52,7 +51,8 @@ def number_classes(
             f"{source}: has classes that are not among the {len(known)} known ones: "
             f"{listed(unknown)}{hint}; rename or remove them (known: {listed(known)})."
         )
-    return known, np.array([ids[name] for name in names], dtype=np.int32)
+    ids = {name: index for index, name in enumerate(known)}
+    return known, np.array([ids[same[name]] for name in names], dtype=np.int32)
 
 
 def renumber_classes(

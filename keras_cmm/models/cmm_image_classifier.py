@@ -18,6 +18,7 @@ import numpy.typing as npt
 from keras import ops
 
 import keras_cmm.clip.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
+from keras_cmm._same_names import same_names
 from keras_cmm.clip import (
     CLIPModel,
     ImageEmbedder,
@@ -194,7 +195,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         if class_names is not None:
             class_names = _checked_class_names(class_names)
-            if _saved_class_names(preset) == class_names:
+            path = preset_path(preset)
+            if "://" not in path and _saved_class_names(Path(path)) == class_names:
                 warnings.warn(
                     f"{os.fspath(preset)}: makes a new classifier of the saved one's classes, "
                     "which knows no image; leave out `class_names` to load the saved one.",
@@ -210,7 +212,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         path = preset_path(preset)
         is_handle = "://" in path
-        if not is_handle and _saved_task(Path(path)) is None:
+        if not is_handle and _saved_class_names(Path(path)) is None:
             raise InputError(
                 f"{os.fspath(preset)}: is no saved CMM classifier; give the folder of one, or make "
                 "one on this preset, by `class_names` or by `keras-cmm fit --preset`."
@@ -341,7 +343,6 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         _refuse_shuffle(kwargs)
         self._check_class_order(x)
         if validation_data is not None:
-            self._check_class_order(validation_data)
             validation_data = self._embed_labelled(*_unpacked(validation_data))
         if augmentation is None:
             embeddings, labels = self._embed_labelled(x, y)
@@ -696,8 +697,11 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 "`class_weight` must be a dict of class ids or names to weights. "
                 f"Received: {given!r}"
             )
-        names = {name: index for index, name in enumerate(self.class_names)}
-        weights = {names.get(key, key): weight for key, weight in given.items()}
+        same = same_names([key for key in given if isinstance(key, str)], self.class_names)
+        weights = {
+            self.class_names.index(same[key]) if key in same else key: weight
+            for key, weight in given.items()
+        }
         unknown = [key for key in weights if key not in range(self.num_classes)]
         if unknown:
             raise InputError(
@@ -707,15 +711,18 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         arguments["class_weight"] = weights
 
     def _check_class_order(self, dataset: Any) -> None:
-        """Refuses a data set whose class ids count the same names in another order."""
-        names = getattr(dataset, "class_names", None)
-        if names is None or list(names) == list(self.class_names):
+        """Refuses a data set whose class ids are those of other classes of the classifier."""
+        names = list(getattr(dataset, "class_names", None) or ())
+        same = same_names(names, self.class_names)
+        # Other names, such as the folders' where the classifier has better ones, are the user's.
+        if len(same) < len(names):
             return
-        if sorted(names) == sorted(self.class_names):
+        if [same[name] for name in names] != list(self.class_names[: len(names)]):
             raise InputError(
                 "the data set's class ids count its `class_names` in another order than the "
-                "classifier's; give `class_names` in the order of the data set. "
-                f"Received: {list(names)[:3]}... and {list(self.class_names)[:3]}..."
+                "classifier's, or without some of them; let both have the same, in one order (a "
+                "class without images has an empty folder). "
+                f"Received: {names[:3]}... and {list(self.class_names[:3])}..."
             )
 
     def _embed(self, x: Any, y: Any = None) -> tuple[npt.NDArray[np.float32], list[Any]]:
@@ -731,6 +738,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     def _embed_labelled(
         self, x: Any, y: Any
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        self._check_class_order(x)
         if y is None and not is_dataset(x):
             raise InputError("`y` must hold the labels of the images. Received: None")
         embeddings, labels = self._embed(x, y)
@@ -876,6 +884,9 @@ def _checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
         raise InputError(
             f"`class_names` must be a list of strings, none blank. Received: {list(names)!r}"
         )
+    for name in names:
+        if name.encode(errors="ignore").decode() != name:
+            raise InputError(f"`class_names` must be valid Unicode. Received: {name!r}")
     if len(names) < 2:
         raise InputError(f"`class_names` must have two names or more. Received: {list(names)}")
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -909,25 +920,19 @@ def _class_for(backbone: Any, cls: type[CMMImageClassifier]) -> type[CMMImageCla
     return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))
 
 
-def _saved_task(folder: Path) -> dict[str, Any] | None:
-    """Returns what a saved classifier's `task.json` holds, `None` for any other folder."""
+def _saved_class_names(folder: Path) -> tuple[str, ...] | None:
+    """Returns the class names of a saved classifier, `None` for any other folder."""
     path = folder / "task.json"
     if not path.is_file():
         return None
     try:
         text = path.read_text(encoding="utf-8")
-        task: dict[str, Any] = json.loads(text)
-    except ValueError as error:
+        task = json.loads(text)
+        return tuple(task["config"]["class_names"]) if CMMImageClassifier.__name__ in text else None
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: is damaged ({error}); copy the folder anew, or fit the classifier again."
         ) from error
-    return task if CMMImageClassifier.__name__ in text else None
-
-
-def _saved_class_names(preset: str | os.PathLike[str]) -> tuple[str, ...] | None:
-    path = preset_path(preset)
-    task = None if "://" in path else _saved_task(Path(path))
-    return None if task is None else tuple(task["config"]["class_names"])
 
 
 def _refuse_shuffle(arguments: Mapping[str, Any]) -> None:

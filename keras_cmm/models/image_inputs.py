@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from keras_cmm._same_names import same_names
 from keras_cmm.clip.image_reading import is_one_image
 from keras_cmm.errors import InputError
 
@@ -62,21 +62,18 @@ def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
         >>> class_ids(["dog", "cat"], ["cat", "dog"])
         array([1, 0])
     """
-    array = np.asarray([_to_numpy(label) for label in labels])
+    array = np.asarray([_to_numpy(label) for label in _rows(labels)])
     if array.dtype.kind in "UO":
-        ids = {name: index for index, name in enumerate(class_names)}
-        # A folder that macOS named and the same name typed differ in how they encode an accent.
-        composed = {unicodedata.normalize("NFC", name): index for name, index in ids.items()}
-        for name in {str(name) for name in array.ravel()}.difference(ids):
-            if (index := composed.get(unicodedata.normalize("NFC", name))) is not None:
-                ids[name] = index
-        unknown = sorted({str(name) for name in array.ravel() if name not in ids})
+        names = [str(name) for name in array.ravel()]
+        same = same_names(names, class_names)
+        unknown = sorted(set(names).difference(same))
         if unknown:
             raise InputError(
                 f"label {unknown[0]!r} is none of the model's {len(class_names)} class names; "
                 "rename it or make a classifier that has this class."
             )
-        return np.array([ids[name] for name in array.ravel()], dtype="int64")
+        ids = {name: index for index, name in enumerate(class_names)}
+        return np.array([ids[same[name]] for name in names], dtype="int64")
     if array.ndim == 2 and array.shape[1] == len(class_names) > 1:
         if not ((array == 0) | (array == 1)).all() or (array.sum(axis=1) != 1).any():
             raise InputError("labels must be one-hot or class ids. Received: soft labels")
@@ -105,7 +102,12 @@ def _paired(images: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
             f"there must be one label for each image. Received: {len(images)} images and "
             f"{len(labels)} labels"
         )
-    yield from zip(images, labels, strict=True)
+    yield from zip(images, _rows(labels), strict=True)
+
+
+def _rows(labels: Any) -> Any:
+    """Returns a data frame as its rows: by itself it would yield the names of its columns."""
+    return labels.to_numpy() if hasattr(labels, "columns") else labels
 
 
 def _elements(dataset: Iterable[Any]) -> Iterator[Any]:

@@ -388,3 +388,20 @@ def test_a_report_is_not_replaced_unasked(shared_photos, refuse, tmp_path):
     report.write_text("mine")
     assert "exists; give --overwrite" in refuse(shared_photos, "--report", report)
     assert report.read_text() == "mine"
+
+
+def test_a_class_folder_whose_name_is_not_utf_8(photos, refuse):
+    (photos / "red_fox").rename(photos / "caf\udce9")
+    line = refuse(photos)
+    assert line == f"Error: {photos}: the class name 'caf\\udce9' is not UTF-8; rename it."
+
+
+def test_descriptions_in_the_other_unicode_form(photos, fit, tmp_path):
+    name = unicodedata.normalize("NFD", "r\u00eanard")
+    (photos / "red_fox").rename(photos / name)
+    content = {path.name: [f"A {path.name}."] for path in photos.iterdir()}
+    content[unicodedata.normalize("NFC", name)] = content.pop(name)
+    file = tmp_path / "descriptions.json"
+    file.write_text(json.dumps(content))
+    result, _ = fit(photos, "--shots", 1, "--descriptions", file, epochs=1)
+    assert result.exit_code == 0, result.output

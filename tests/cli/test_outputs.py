@@ -61,6 +61,32 @@ def test_folders(tmp_path):
     assert "does not exist" in refusal(check_new_folder, tmp_path / "none" / "model", True)
 
 
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "is the current folder" in refusal(check_new_folder, Path(), True)
+    assert "is the current folder" in refusal(check_new_folder, tmp_path, True)
+
+
+def test_what_is_written_is_where_a_link_leads(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    folder, file = tmp_path / "folder", tmp_path / "file.json"
+    folder.symlink_to(write_model(disk / "model"))
+    file.symlink_to(disk / "file.json")
+    check_new_folder(folder, True)
+    with new_folder(folder) as temporary:
+        (temporary / "new").touch()
+    check_new_file(file, False)
+    write_json(file, 1)
+    assert folder.is_symlink()
+    assert file.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "file.json", "folder"]
+    assert files_in(disk) == ["file.json", "model", "model/new"]
+    folder.unlink()
+    folder.symlink_to(tmp_path / "none" / "model")
+    assert f"{tmp_path / 'none'} does not exist" in refusal(check_new_folder, folder, True)
+
+
 @pytest.mark.parametrize(
     "run",
     [
@@ -69,6 +95,8 @@ def test_folders(tmp_path):
         "{}",
         '{"format": "other/1", "files": ["data.csv"], "images": [], "hyperparameters": {}}',
         '{"format": "keras-cmm-run/1", "files": ["data.csv"]}',
+        '{"format": "keras-cmm-run/1", "files": ["data.csv"], "images": [1],'
+        ' "hyperparameters": {}}',
     ],
 )
 def test_a_folder_of_something_else(tmp_path, run):

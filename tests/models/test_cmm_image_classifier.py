@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 
@@ -632,6 +633,10 @@ def test_class_weight_by_name_or_id(model, tiny_preset):
     by_id = first_loss(class_weight={0: 100.0, 1: 1.0, 2: 1.0})
     assert first_loss(class_weight={"ant": 100.0, "bee": 1.0, "cat": 1.0}) == by_id
     assert first_loss() != by_id
+    accented = CMMImageClassifier.from_preset(tiny_preset, ["caf\u00e9", "tea"])
+    images, labels = make_images()
+    for name in ("caf\u00e9", "cafe\u0301"):
+        accented.fit(images, labels % 2, epochs=1, verbose=0, class_weight={name: 2.0, "tea": 1.0})
     for unusable, message in (
         ({"dog": 1.0}, "Received: 'dog'"),
         ({17: 1.0}, "Received: 17"),
@@ -650,8 +655,20 @@ def test_a_data_set_that_counts_its_classes_in_another_order_is_refused(model, t
     read = keras.utils.image_dataset_from_directory
     model.fit(read(tmp_path, image_size=(32, 32), verbose=False), epochs=1, verbose=0)
     other = read(tmp_path, class_names=["cat", "bee", "ant"], image_size=(32, 32), verbose=False)
-    with pytest.raises(InputError, match="in another order"):
-        model.fit(other)
+    for use in (model.fit, model.evaluate, model.test_on_batch, model.train_on_batch):
+        with pytest.raises(InputError, match="in another order"):
+            use(other)
+    first = read(tmp_path, image_size=(32, 32), verbose=False)
+    # Without its first class, the class ids of a data set are those of others.
+    shutil.rmtree(tmp_path / "ant")
+    fewer = read(tmp_path, image_size=(32, 32), verbose=False)
+    with pytest.raises(InputError, match="without some of them"):
+        model.fit(first, validation_data=fewer)
+    shutil.rmtree(tmp_path / "cat")
+    (tmp_path / "ant").mkdir()
+    fewer = read(tmp_path, image_size=(32, 32), verbose=False)
+    assert fewer.class_names == ["ant", "bee"]
+    model.evaluate(fewer, verbose=0)
 
 
 def test_tf_data_of_paths(model, tmp_path):
@@ -683,6 +700,7 @@ def test_classes_that_share_a_text_are_never_negatives(tiny_preset):
         ([1, 2], "a list of strings"),
         ({"ant", "bee"}, "whose order is that of the class ids"),
         (["ant", " "], "none blank"),
+        (["ant", "caf\udce9"], "valid Unicode"),
     ],
 )
 def test_bad_class_names(tiny_preset, names, message):
@@ -703,7 +721,8 @@ def test_a_damaged_saved_classifier_is_called_so(trained, tmp_path):
     folder = tmp_path / "saved"
     trained.save_to_preset(folder)
     task = folder / "task.json"
-    for damage in (b"", task.read_bytes()[:-20], b"\xff" + task.read_bytes()):
+    whole = task.read_bytes()
+    for damage in (b"", whole[:-20], b"\xff" + whole, b'["CMMImageClassifier"]'):
         task.write_bytes(damage)
         with pytest.raises(InputError, match=r"task\.json: is damaged .*fit the classifier again"):
             CMMImageClassifier.from_preset(folder)

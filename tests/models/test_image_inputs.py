@@ -136,3 +136,14 @@ def test_an_accent_may_be_encoded_either_way():
 def test_labels_that_cannot_be_used(labels, message):
     with pytest.raises(InputError, match=message):
         class_ids(labels, ["ant", "bee", "cat"])
+
+
+def test_data_frames_of_labels():
+    import pandas
+
+    names = ["ant", "bee", "cat"]
+    series = pandas.Series(["ant", "cat", "bee"])
+    for frame in (pandas.get_dummies(series), series.to_frame()):
+        assert class_ids(frame, names).tolist() == [0, 2, 1]
+        labels = [label for _, label in iterate_images(list(BATCH[:3]), frame)]
+        assert class_ids(labels, names).tolist() == [0, 2, 1]
