@@ -27,11 +27,8 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     kinds = {"files": list, "images": list, "hyperparameters": dict}
     if not all(isinstance(run.get(key), kind) for key, kind in kinds.items()):
         return None
-    return (
-        run
-        if all(isinstance(image, dict) and "sha256" in image for image in run["images"])
-        else None
-    )
+    hashed = all(isinstance(image, dict) and "sha256" in image for image in run["images"])
+    return run if hashed else None
 
 
 def command_line() -> str:

@@ -698,10 +698,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 f"Received: {given!r}"
             )
         same = same_names([key for key in given if isinstance(key, str)], self.class_names)
-        weights = {
-            self.class_names.index(same[key]) if key in same else key: weight
-            for key, weight in given.items()
-        }
+        ids = {name: index for index, name in enumerate(self.class_names)}
+        id_of_key = {key: ids[name] for key, name in same.items()}
+        weights = {id_of_key.get(key, key): weight for key, weight in given.items()}
         unknown = [key for key in weights if key not in range(self.num_classes)]
         if unknown:
             raise InputError(
@@ -712,7 +711,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
 
     def _check_class_order(self, dataset: Any) -> None:
         """Refuses a data set whose class ids are those of other classes of the classifier."""
-        names = list(getattr(dataset, "class_names", None) or ())
+        names = getattr(dataset, "class_names", None)
+        names = [] if names is None else list(names)
         same = same_names(names, self.class_names)
         # Other names, such as the folders' where the classifier has better ones, are the user's.
         if len(same) < len(names):

@@ -64,9 +64,9 @@ def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
     """
     array = np.asarray([_to_numpy(label) for label in _rows(labels)])
     if array.dtype.kind in "UO":
-        names = [str(name) for name in array.ravel()]
-        same = same_names(names, class_names)
-        unknown = sorted(set(names).difference(same))
+        names = array.ravel().tolist()
+        same = same_names([name for name in names if isinstance(name, str)], class_names)
+        unknown = sorted({str(name) for name in names if name not in same})
         if unknown:
             raise InputError(
                 f"label {unknown[0]!r} is none of the model's {len(class_names)} class names; "

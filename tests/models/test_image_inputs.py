@@ -126,6 +126,7 @@ def test_an_accent_may_be_encoded_either_way():
     ("labels", "message"),
     [
         (["ant", "dog"], "label 'dog' is none of the model's 3 class names"),
+        (np.array(["ant", 1], dtype=object), "label '1' is none"),
         ([0, 3], "values 0 to 3"),
         ([-1, 0], "values -1 to 0"),
         ([0.5, 1.0], "class ids from 0 to 2"),
