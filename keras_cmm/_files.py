@@ -14,11 +14,6 @@ TEMPORARY_FILES = ".keras-cmm-*.tmp"
 """Pattern of the names of files that are being written, or that a killed process left behind."""
 
 
-def place_of(path: Path) -> Path:
-    """Returns where a link leads, as what is written belongs there; any other path as it is."""
-    return path.resolve() if path.is_symlink() else path
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Opens a temporary file that takes the place of `path` when the block ends without an error.
@@ -34,7 +29,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write.")
-    folder = place_of(path).parent
+    folder = path.resolve().parent
     if not folder.is_dir():
         raise InputError(f"{path}: the folder {folder} does not exist; make it first.")
     try:
@@ -54,7 +49,7 @@ def replacing_durably(path: Path) -> Iterator[BinaryIO]:
     Yields:
         The temporary file, in the same folder, open for binary writing.
     """
-    path = place_of(path)
+    path = path.resolve()  # What is written belongs where a link leads.
     temporary = path.parent / TEMPORARY_FILES.replace("*", uuid.uuid4().hex)
     try:
         with temporary.open("wb") as file:

@@ -83,13 +83,8 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
         raise click.ClickException(f"{path}: holds a model; give --overwrite to replace it.")
 
 
-def _place_of(path: Path) -> Path:
-    """Returns where a link leads, as what is written belongs there; any other path as it is."""
-    return path.resolve() if path.is_symlink() else path
-
-
 def _check_folder_of(path: Path) -> None:
-    folder = _place_of(path).parent
+    folder = path.resolve().parent
     if not folder.is_dir():
         raise click.ClickException(f"{path}: the folder {folder} does not exist; make it.")
     # Tried, because permissions do not tell of read-only or special file systems.
@@ -112,7 +107,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Raises:
         ClickException: If it cannot be written.
     """
-    place = _place_of(path)
+    place = path.resolve()  # What is written belongs where a link leads.
     stem = place.parent / f".keras-cmm-{uuid.uuid4().hex}"
     temporary, replaced = stem.with_suffix(".tmp"), stem.with_suffix(".old")
     try:
