@@ -10,8 +10,9 @@ is scored on the validation rows and on the train rows that were not drawn for i
 each data set, which value the OTHER data sets would have chosen (leave-one-dataset-out), and what
 the data set loses by that choice against its own best value.
 
-`--support missing` withholds every image of half of the classes, `--support uneven` leaves between
-one image and all of a class, evenly spread on a logarithmic scale.
+`--support missing` withholds every image of half of the classes, `--support few` those of all but one
+class in twenty. `--support uneven` leaves between one image and all of a class, evenly spread on a
+logarithmic scale.
 
 Where train embeddings are means of augmented views, so are those of the rows left over, but a test
 image is seen once: `--view-noise stanford_cars=0.25` gives these rows of a data set the deviation
@@ -67,6 +68,7 @@ ABLATION = {
     "logits not adjusted to the images a class": replace(AUTO, logit_adjustment=0.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),
     "one learning rate, whatever is left to learn": replace(AUTO, loss_exponent=0.0),
+    "one learning rate, however few classes have images": replace(AUTO, full_rate_share=0.0),
     "no text logits in the prototypes": replace(AUTO, text_share=0.0),
     "plain recipe": TrainingRecipe(),
 }
@@ -74,6 +76,7 @@ CONSTANTS = {
     "learning_rate": (0.8e-4, 1.6e-4, 3.2e-4),
     "rate_exponent": (0.0, 0.25, 0.5),
     "loss_exponent": (0.5, 1.0, 1.5),
+    "full_rate_share": (0.0, 0.25, 0.5, 1.0),
     "min_steps": (75, 150, 300),
     "shot_scale": (10.0, 20.0, 40.0),
     "shot_exponent": (0.4, 0.6, 0.8),
@@ -139,6 +142,7 @@ def kept(labels, shots: int, seed: int, support: str):
         "even": np.full(classes, shots),
         "missing": np.where(generator.permutation(classes) < classes / 2, shots, 0),
         "uneven": np.round(shots ** generator.random(classes)),
+        "few": np.where(generator.permutation(classes) < classes / 20, shots, 0),
     }[support]
     within = [np.count_nonzero(labels[:row] == label) for row, label in enumerate(labels)]
     return within < number[labels]
@@ -223,7 +227,7 @@ def options(command):
             "--support",
             default="even",
             show_default=True,
-            type=click.Choice(["even", "uneven", "missing"]),
+            type=click.Choice(["even", "uneven", "missing", "few"]),
             help="How many images the classes have.",
         ),
         click.option(

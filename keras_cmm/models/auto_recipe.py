@@ -42,7 +42,8 @@ class AutoRecipe(TrainingRecipe):
     raised, so that what is learnt favours no class for their number. The more shots there are, the
     less CLIP's own logits count, and the more the mapped images of a class are pulled together.
     Small support sets, and those that the start tells apart already, are trained less: they would
-    soon be learnt by heart.
+    soon be learnt by heart. So are those of few of the classes, which would be learnt at the expense
+    of the others.
 
     Shots are the images a class, on average over all classes, and at least 1.
 
@@ -54,6 +55,8 @@ class AutoRecipe(TrainingRecipe):
             training starts at a cross-entropy of 1.
         rate_exponent: float. How the learning rate grows with the number of images.
         loss_exponent: float. How it grows with that cross-entropy.
+        full_rate_share: float in [0, 1]. The part of the classes that must have images for that
+            rate; where fewer have, it falls with the root of their number.
         weight_decay: float >= 0. As in `TrainingRecipe`; decay would pull the map from its start.
         epochs: int >= 1. As in `TrainingRecipe`.
         min_steps: int. As in `TrainingRecipe`.
@@ -90,6 +93,7 @@ class AutoRecipe(TrainingRecipe):
     learning_rate: float = 1.6e-4
     rate_exponent: float = 0.25
     loss_exponent: float = 1.0
+    full_rate_share: float = 0.25
     weight_decay: float = 0.0
     epochs: int = 1
     min_steps: int = 150
@@ -120,6 +124,11 @@ class AutoRecipe(TrainingRecipe):
         if not 0 <= self.text_share < 1:
             raise ValueError(
                 f"`text_share` must be a float in [0, 1). Received: text_share={self.text_share!r}"
+            )
+        if not 0 <= self.full_rate_share <= 1:
+            raise ValueError(
+                "`full_rate_share` must be a float in [0, 1]. "
+                f"Received: full_rate_share={self.full_rate_share!r}"
             )
 
     def support_start(
@@ -163,6 +172,7 @@ class AutoRecipe(TrainingRecipe):
         start = self.support_start(embeddings, labels, head.text_embeddings)
         shots = max(1.0, len(labels) / head.num_classes)
         num_images = len(labels)
+        seen_share = len(np.unique(labels)) / head.num_classes
         share = self.text_share / shots
         prototypes, scale = _with_text_logits(
             start,
@@ -185,19 +195,25 @@ class AutoRecipe(TrainingRecipe):
             labels = np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)])
         head.train_offsets = count_offsets(labels, head.num_classes, self.logit_adjustment)
         cross_entropy = _training_cross_entropy(head, embeddings, labels)
-        learning_rate = self._learning_rate(num_images, embeddings.shape[1], cross_entropy)
+        learning_rate = self._learning_rate(
+            num_images, seen_share, embeddings.shape[1], cross_entropy
+        )
         # The prototypes' logits weigh more with the share, and so does every step.
         return embeddings, labels, (1 - share) * learning_rate
 
-    def _learning_rate(self, num_images: int, dim: int, cross_entropy: float) -> float:
+    def _learning_rate(
+        self, num_images: int, seen_share: float, dim: int, cross_entropy: float
+    ) -> float:
         """Returns the peak learning rate.
 
         A step of Adam moves every weight by about as much, however little there is to learn: so
         the rate is lower where the start leaves less of a loss, and where few images would be
-        learnt by heart. A logit is a sum over all dimensions: with their root the rate falls, so
+        learnt by heart, or few classes at the others' expense. A logit is a sum over all dimensions: with their root the rate falls, so
         that all backbones learn about as fast.
         """
         growth = (num_images / _RATED_IMAGES) ** self.rate_exponent * (_RATED_DIM / dim) ** 0.5
+        if seen_share < self.full_rate_share:
+            growth *= (seen_share / self.full_rate_share) ** 0.5
         return self.learning_rate * growth * cross_entropy**self.loss_exponent
 
 

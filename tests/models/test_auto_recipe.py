@@ -105,6 +105,7 @@ def test_what_grows_and_falls_with_the_shots(shots, clip_weight, contrastive_wei
         ("contrastive_weight", -1, "a float >= 0"),
         ("prior_shots", float("nan"), "a float >= 0"),
         ("text_share", 1.0, r"a float in \[0, 1\)"),
+        ("full_rate_share", 1.1, r"a float in \[0, 1\]"),
         ("epochs", 0, "an int >= 1"),
     ],
 )
@@ -249,6 +250,17 @@ def test_the_learning_rate_grows_with_the_images():
             text_share=0.0,
         )
         assert rate == pytest.approx(1e-3 * (number / 100) ** 0.5 * (512 / 8) ** 0.5)
+
+
+def test_the_learning_rate_falls_where_few_of_the_classes_have_images():
+    for seen, factor in ((4, 1.0), (2, 1.0), (1, 0.5**0.5)):
+        chosen = seen > LABELS
+        options = {"loss_exponent": 0.0, "rate_exponent": 0.0, "text_share": 0.0}
+        for share, expected in ((0.5, factor), (0.0, 1.0)):
+            _, rate, _ = started(
+                TEXTS, IMAGES[chosen], LABELS[chosen], full_rate_share=share, **options
+            )
+            assert rate == pytest.approx(1e-3 * (512 / 8) ** 0.5 * expected)
 
 
 def test_the_learning_rate_falls_where_the_start_leaves_little_to_learn():
