@@ -10,7 +10,7 @@ is scored on the validation rows and on the train rows that were not drawn for i
 each data set, which value the OTHER data sets would have chosen (leave-one-dataset-out), and what
 the data set loses by that choice against its own best value.
 
-`--support missing` withholds every image of half of the classes, `--support few` those of all but one
+`--support missing` withholds every image of half of the classes, `--support few` of all but one
 class in twenty. `--support uneven` leaves between one image and all of a class, evenly spread on a
 logarithmic scale.
 

@@ -6,7 +6,7 @@ import copy
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,9 @@ from keras_cmm.data import EmbeddingSet
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation.benchmark import versions
 from keras_cmm.evaluation.metrics import top_1
+from keras_cmm.evaluation.summary import GROUP, Record
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import CMMClassifier
-
-Record = Mapping[str, Any]
-
-_GROUP = ("dataset", "protocol", "backbone", "method", "shots")
 
 
 def can_classify_new(method: str) -> bool:
@@ -197,7 +194,7 @@ def summarize_base_to_new(records: Iterable[Record]) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in records:
-        groups[tuple(record[field] for field in _GROUP)].append(record)
+        groups[tuple(record[field] for field in GROUP)].append(record)
     rows = [
         _row(group, [(each["base_top1"], each["new_top1"]) for each in found])
         for group, found in groups.items()
@@ -205,7 +202,7 @@ def summarize_base_to_new(records: Iterable[Record]) -> list[dict[str, Any]]:
     datasets = {row["dataset"] for row in rows}
     across: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        across[tuple(row[field] for field in _GROUP[1:])].append(row)
+        across[tuple(row[field] for field in GROUP[1:])].append(row)
     if len(datasets) > 1:
         for group, found in across.items():
             if len(found) == len(datasets):
@@ -216,7 +213,7 @@ def summarize_base_to_new(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 def _row(group: tuple[Any, ...], pairs: list[tuple[float, float]]) -> dict[str, Any]:
     base, new = (statistics.fmean(values) for values in zip(*pairs, strict=True))
-    return dict(zip(_GROUP, group, strict=True)) | {
+    return dict(zip(GROUP, group, strict=True)) | {
         "base": base,
         "new": new,
         "harmonic_mean": harmonic_mean(base, new),

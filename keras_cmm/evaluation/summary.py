@@ -9,7 +9,7 @@ from typing import Any
 
 Record = Mapping[str, Any]
 
-_GROUP = ("dataset", "protocol", "backbone", "method", "shots")
+GROUP = ("dataset", "protocol", "backbone", "method", "shots")
 _ACROSS_DATASETS = ("protocol", "backbone", "method", "shots")
 
 
@@ -33,9 +33,9 @@ def summarize(records: Iterable[Record]) -> list[dict[str, Any]]:
     """
     groups: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for record in records:
-        groups[tuple(record[field] for field in _GROUP)].append(record["top1"])
+        groups[tuple(record[field] for field in GROUP)].append(record["top1"])
     return [
-        dict(zip(_GROUP, group, strict=True)) | _mean_and_std(values)
+        dict(zip(GROUP, group, strict=True)) | _mean_and_std(values)
         for group, values in groups.items()
     ]
 

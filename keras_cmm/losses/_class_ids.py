@@ -18,7 +18,7 @@ def class_ids(y_true: Any, num_classes: int | None = None) -> Any:
         ValueError: if `y_true` has another shape.
     """
     shape = tuple(y_true.shape)
-    if len(shape) == 2 and shape[1] is None and num_classes is None:
+    if len(shape) == 2 and shape[1] is None:
         is_column = ops.equal(ops.shape(y_true)[1], 1)
         largest = ops.cast(ops.argmax(y_true, axis=-1), "int32")
         return ops.where(is_column, ops.cast(y_true[:, 0], "int32"), largest)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_cmm.losses._class_ids import class_ids
@@ -76,7 +76,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
-        if not isinstance(margin, int | float | np.number) or not margin >= 0:
+        if not isinstance(margin, float | numbers.Real) or not margin >= 0:
             raise ValueError(f"`margin` must be a float >= 0. Received: {margin=}")
         if distance not in _DISTANCES:
             raise ValueError(f"`distance` must be one of {_DISTANCES}. Received: {distance=}")
@@ -131,7 +131,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
         """Returns a bool mask `(batch, classes)`: which classes may be negatives."""
         if not self.duplicate_groups:
             return ops.not_equal(ids[:, None], ops.arange(num_classes, dtype="int32")[None])
-        group_of = np.arange(num_classes, dtype="int32")
+        group_of = list(range(num_classes))
         for group in self.duplicate_groups:
             for class_id in group:
                 if not 0 <= class_id < num_classes:
@@ -140,7 +140,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
                         f"Received: {class_id}"
                     )
                 group_of[class_id] = group[0]
-        groups = ops.convert_to_tensor(group_of)
+        groups = ops.convert_to_tensor(group_of, dtype="int32")
         return ops.not_equal(ops.take(groups, ids)[:, None], groups[None])
 
     def _negative_class(self, similarities: Any, positive: Any, wrong: Any) -> Any:

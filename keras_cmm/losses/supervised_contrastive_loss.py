@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_cmm.losses._class_ids import class_ids
@@ -54,7 +54,7 @@ class SupervisedContrastiveLoss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
-        if not isinstance(temperature, int | float | np.number) or not temperature > 0:
+        if not isinstance(temperature, float | numbers.Real) or not temperature > 0:
             raise ValueError(f"`temperature` must be a float > 0. Received: {temperature=}")
         self.temperature = float(temperature)
 

@@ -94,6 +94,10 @@ class FewShotTask:
                 f"`{name}` must have one row a label and the width of `text_embeddings`: "
                 f"{expected}. Received: {embeddings.shape}"
             )
+        if labels.dtype.kind not in "iu":
+            raise InputError(
+                f"labels of `{name}` must be class ids, integers. Received: {labels.dtype}"
+            )
         if len(labels) and not (labels.min() >= 0 and labels.max() < self.num_classes):
             raise InputError(
                 f"labels of `{name}` must lie in [0, {self.num_classes}). "

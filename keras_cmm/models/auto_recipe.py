@@ -42,8 +42,8 @@ class AutoRecipe(TrainingRecipe):
     raised, so that what is learnt favours no class for their number. The more shots there are, the
     less CLIP's own logits count, and the more the mapped images of a class are pulled together.
     Small support sets, and those that the start tells apart already, are trained less: they would
-    soon be learnt by heart. So are those of few of the classes, which would be learnt at the expense
-    of the others.
+    soon be learnt by heart. So are those of few of the classes, which would be learnt at the
+    others' expense.
 
     Shots are the images a class, on average over all classes, and at least 1.
 
@@ -208,8 +208,8 @@ class AutoRecipe(TrainingRecipe):
 
         A step of Adam moves every weight by about as much, however little there is to learn: so
         the rate is lower where the start leaves less of a loss, and where few images would be
-        learnt by heart, or few classes at the others' expense. A logit is a sum over all dimensions: with their root the rate falls, so
-        that all backbones learn about as fast.
+        learnt by heart, or few classes at the others' expense. A logit is a sum over all
+        dimensions: with their root the rate falls, so that all backbones learn about as fast.
         """
         growth = (num_images / _RATED_IMAGES) ** self.rate_exponent * (_RATED_DIM / dim) ** 0.5
         if seen_share < self.full_rate_share:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_cmm._unit_rows import unit_rows
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.layers._unit_length import unit_length
 from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
@@ -226,7 +227,7 @@ class CMMClassifier(keras.Model):
 
         Builds the model if needed. A `CrossModalTripletLoss` that was constructed without duplicate
         groups is told which classes share one text embedding, so that they are never each other's
-        negatives. The mapping stays as it is.
+        negatives; files hold that too, `get_weights` does not. The mapping stays as it is.
 
         Args:
             text_embeddings: array-like of shape `(num_classes, dim)`; row `c` is class `c`.
@@ -253,15 +254,14 @@ class CMMClassifier(keras.Model):
             )
         if not self.built:
             self.build((None, dim))
-        lengths = np.linalg.norm(text_embeddings, axis=-1, keepdims=True)
-        self.text_prototypes.embeddings.assign(text_embeddings / np.maximum(lengths, 1e-6))
+        self.text_prototypes.embeddings.assign(unit_rows(text_embeddings))
         self.prototypes.embeddings.assign(text_embeddings)
         if self._finds_duplicate_groups:
             self._set_duplicate_groups(find_duplicate_groups(text_embeddings))
 
     @property
     def trainable(self) -> bool:
-        """Whether the map and the prototypes are trained; the text embeddings never are."""
+        """Whether map and prototypes are trained; the text embeddings never are."""
         return bool(keras.Model.trainable.fget(self))
 
     @trainable.setter
@@ -269,6 +269,7 @@ class CMMClassifier(keras.Model):
         keras.Model.trainable.fset(self, value)
         if hasattr(self, "text_prototypes"):
             self.text_prototypes.trainable = False
+            self.prototypes.trainable = value and self.train_prototypes
 
     @property
     def text_embeddings(self) -> npt.NDArray[np.float32]:
@@ -456,7 +457,10 @@ class CMMClassifier(keras.Model):
                 "triplet_loss": keras.saving.serialize_keras_object(triplet_loss),
                 "triplet_weight": self.triplet_weight,
                 "contrastive_weight": self.contrastive_weight,
-                "train_prototypes": self.prototypes.trainable,
+                # The layer may have been frozen by itself, or with the model for a while.
+                "train_prototypes": (
+                    self.prototypes.trainable if self.trainable else self.train_prototypes
+                ),
                 "temperature": self.temperature,
                 "train_temperature": self.train_temperature,
             }

@@ -34,7 +34,7 @@ from keras_cmm.errors import InputError
 from keras_cmm.models.auto_recipe import AutoRecipe
 from keras_cmm.models.cmm_classifier import CMMClassifier, refuse_loss_of_probabilities
 from keras_cmm.models.count_offsets import count_offsets
-from keras_cmm.models.image_inputs import class_ids, is_dataset, iterate_images
+from keras_cmm.models.image_inputs import ids_of_labels, is_dataset, iterate_images
 from keras_cmm.models.shuffled_batches import ShuffledBatches
 from keras_cmm.models.temperature import calibrated_temperature, held_out_rows
 from keras_cmm.models.training_recipe import TrainingRecipe
@@ -232,7 +232,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     @property
     def text_embeddings(self) -> npt.NDArray[np.float32]:
         """The class prototypes made from text, `(classes, dim)`."""
-        return np.asarray(ops.convert_to_numpy(self.head.text_prototypes.embeddings))
+        return self.head.text_embeddings
 
     def compile(
         self,
@@ -341,6 +341,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             ValueError: if a number is out of range.
         """
         _refuse_shuffle(kwargs)
+        self._check_class_weight(kwargs)  # before images are embedded in vain
         self._check_class_order(x)
         if validation_data is not None:
             validation_data = self._embed_labelled(*_unpacked(validation_data))
@@ -353,8 +354,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             raise ValueError(
                 "`validation_split` cannot be used with `augmentation`; give `validation_data`."
             )
-        recipe = self._recipe(batch_size, epochs)
-        self._check_class_weight(kwargs)
+        recipe = self._recipe(batch_size, epochs, kwargs)
         images = list(iterate_images(x, y))
         labels = self._class_ids([label for _, label in images])
         weights = _sample_weights(kwargs, len(labels))
@@ -409,7 +409,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             ValueError: if a number is out of range.
         """
         _refuse_shuffle(kwargs)
-        recipe = self._recipe(batch_size, epochs)
+        recipe = self._recipe(batch_size, epochs, kwargs)
         self._check_class_weight(kwargs)
         embeddings = self._checked_embeddings(embeddings)
         labels = self._class_ids(y)
@@ -422,6 +422,11 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         if not 0 <= split < 1:
             raise ValueError(f"`validation_split` must be a float >= 0 and < 1. Received: {split}")
         held_out = int(len(rows) * split)
+        if split and not held_out and validation_data is None:
+            raise ValueError(
+                "`validation_split` must hold out one sample or more, or be 0. "
+                f"Received: {split}, with {len(rows)} samples"
+            )
         if held_out and validation_data is None:
             # Drawn: at the end, where Keras takes it, class-sorted data has its last classes.
             validation_data = (embeddings[rows[:held_out]], labels[rows[:held_out]])
@@ -670,7 +675,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         return TextEmbedder(self._clip_model())
 
     def _class_ids(self, labels: Any) -> npt.NDArray[np.int64]:
-        ids = class_ids(labels, self.class_names)
+        ids = ids_of_labels(labels, self.class_names)
         if not len(ids):
             raise InputError("there must be at least one labelled image. Received: none")
         return ids
@@ -696,6 +701,11 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             raise InputError(
                 "`class_weight` must be a dict of class ids or names to weights. "
                 f"Received: {given!r}"
+            )
+        if arguments.get("sample_weight") is not None:
+            raise InputError(
+                "`class_weight` and `sample_weight` cannot be used together: give the product of "
+                "both as `sample_weight`."
             )
         same = same_names([key for key in given if isinstance(key, str)], self.class_names)
         ids = {name: index for index, name in enumerate(self.class_names)}
@@ -760,7 +770,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self.recipe_ = replace(recipe, learning_rate=learning_rate)
         epochs = recipe.epochs_for(len(labels))
         # An optimizer that was left to us is made anew for the number of epochs.
-        self._compile_head(self.recipe_.optimizer_for(len(labels), epochs))
+        epochs_left = max(1, epochs - kwargs.get("initial_epoch", 0))
+        self._compile_head(self.recipe_.optimizer_for(len(labels), epochs_left))
         self._optimizer_is_spent = self._arguments_for_the_head(None)["optimizer"] == "auto"
         self.head.train_offsets = self._offsets(labels, weights, kwargs.get("class_weight"))
         history = self.head.fit(
@@ -784,14 +795,18 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             total = total * np.array([class_weight.get(int(label), 1.0) for label in labels])
         return count_offsets(labels, self.num_classes, AutoRecipe().logit_adjustment, total)
 
-    def _recipe(self, batch_size: int | None, epochs: int | None) -> TrainingRecipe:
+    def _recipe(
+        self, batch_size: int | None, epochs: int | None, arguments: dict[str, Any]
+    ) -> TrainingRecipe:
         recipe = AutoRecipe() if self._starts_from_support else TrainingRecipe()
         if batch_size is not None:
             recipe = replace(recipe, batch_size=batch_size)
         # As many as are asked for, and not more because they are few steps.
-        if epochs is None:
-            return recipe
-        return replace(recipe, epochs=epochs, min_steps=1, max_steps=None)
+        if epochs is not None:
+            recipe = replace(recipe, epochs=epochs, min_steps=1, max_steps=None)
+        # Not left to Keras: the learning rate falls along all the steps.
+        steps = arguments.pop("steps_per_epoch", None)
+        return recipe if steps is None else replace(recipe, max_steps=steps)
 
     def _held_out_temperature(
         self,

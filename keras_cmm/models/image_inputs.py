@@ -45,7 +45,7 @@ def is_dataset(x: Any) -> bool:
     return not is_images
 
 
-def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
+def ids_of_labels(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
     """Returns labels as class ids.
 
     Args:
@@ -59,7 +59,7 @@ def class_ids(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
         InputError: If a label is no class of the model's.
 
     Example:
-        >>> class_ids(["dog", "cat"], ["cat", "dog"])
+        >>> ids_of_labels(["dog", "cat"], ["cat", "dog"])
         array([1, 0])
     """
     array = np.asarray([_to_numpy(label) for label in _rows(labels)])

@@ -109,6 +109,19 @@ def test_forms_of_labels(y_true):
     np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="only TensorFlow has labels of unknown width"
+)
+@pytest.mark.parametrize("y_true", [LABELS[:, None], np.eye(CLASSES)[LABELS]], ids=["ids", "hot"])
+def test_labels_of_unknown_width(y_true):
+    import tensorflow as tf
+
+    loss = CrossModalTripletLoss()
+    signature = [tf.TensorSpec((None, None), "float32"), tf.TensorSpec((None, CLASSES), "float32")]
+    value = tf.function(loss, input_signature=signature)(y_true.astype("float32"), SIMILARITIES)
+    assert float(value) == pytest.approx(np.mean(naive(LABELS, SIMILARITIES)), rel=1e-4)
+
+
 def test_lists():
     value = CrossModalTripletLoss(margin=0.2)([0, 1], [[0.5, 0.4, -0.3], [0.0, 0.9, 0.1]])
     assert float(value) == pytest.approx(0.05, abs=1e-6)

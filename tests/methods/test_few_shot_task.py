@@ -43,6 +43,7 @@ def test_there_is_no_place_for_test_data():
         ({"labels": np.zeros((3, 1), int)}, "one row a label"),
         ({"labels": np.array([0, 1, 3])}, "must lie in"),
         ({"labels": np.array([0, 1, -1])}, "must lie in"),
+        ({"labels": np.arange(3.0)}, "must be class ids, integers. Received: float64"),
         ({"embeddings": 2 * EYE}, "unit length"),
         ({"embeddings": np.full((3, 3), np.nan, "float32")}, "unit length"),
         ({"embeddings": EYE.astype("float64")}, "float32"),

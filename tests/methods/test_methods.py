@@ -144,6 +144,13 @@ def test_linear_probe_refits_from_zero_on_the_whole_support_set():
     np.testing.assert_allclose(method.weights_, expected.coef_, rtol=1e-5, atol=1e-6)
 
 
+def test_linear_probe_takes_the_smallest_of_equally_good_penalties():
+    eye = np.eye(3, dtype="float32")
+    task = FewShotTask(eye, np.arange(3), eye, SCALE, 1, 1, eye, np.arange(3))
+    method = LinearProbe().fit(task)
+    assert method.hyperparameters_["C"] == 1.0
+
+
 def test_linear_probe_with_two_classes_is_the_same_softmax():
     task = make_task(rows_per_class=(4, 0, 4, 0, 0))
     method = LinearProbe().fit(task)

@@ -120,6 +120,16 @@ def test_texts_stay_frozen_when_the_model_is_unfrozen():
     np.testing.assert_allclose(model.text_embeddings, unit(TEXTS), atol=1e-6)
 
 
+@pytest.mark.parametrize("train_prototypes", [True, False])
+def test_prototypes_are_what_they_were_when_the_model_is_unfrozen(train_prototypes):
+    model = make_model(train_prototypes=train_prototypes)
+    for trainable in (False, True):
+        model.trainable = trainable
+        assert model.get_config()["train_prototypes"] == train_prototypes
+    assert model.prototypes.trainable == train_prototypes
+    assert len(model.trainable_variables) == 1 + train_prototypes
+
+
 def evaluate(model, y=LABELS, **arguments):
     # One batch of 16 and one of 8: means must weigh them by their sizes.
     return model.evaluate(IMAGES, y, batch_size=16, return_dict=True, verbose=0, **arguments)

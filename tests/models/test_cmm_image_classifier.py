@@ -213,6 +213,17 @@ def test_validation_split_has_every_class(model, monkeypatch):
     assert set(seen["train"]) == set(seen["validation"]) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("augmentation", [None, keras.layers.RandomFlip()], ids=["none", "flip"])
+def test_the_learning_rate_ends_at_zero(model, augmentation):
+    options = {"batch_size": 3, "augmentation": augmentation, "verbose": 0}
+    model.fit(*make_images(), epochs=3, steps_per_epoch=2, **options)
+    assert int(model.head.optimizer.iterations) == 6
+    assert float(model.head.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-9)
+    model.fit(*make_images(), epochs=3, initial_epoch=1, **options)
+    assert int(model.head.optimizer.iterations) == 8
+    assert float(model.head.optimizer.learning_rate) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_own_optimizer_loss_and_metrics(model):
     model.compile(
         optimizer=keras.optimizers.SGD(0.1),
@@ -644,6 +655,9 @@ def test_class_weight_by_name_or_id(model, tiny_preset):
     ):
         with pytest.raises(InputError, match=message):
             model.fit(*make_images(), class_weight=unusable)
+    # Before any image is read.
+    with pytest.raises(InputError, match="`class_weight` and `sample_weight` cannot be used toge"):
+        model.fit(["absent.png"], [0], class_weight={0: 2.0}, sample_weight=np.ones(1))
 
 
 def test_a_data_set_that_counts_its_classes_in_another_order_is_refused(model, tmp_path):
@@ -742,6 +756,8 @@ def test_arguments_of_fit_that_make_no_sense(model):
     for split in (-0.5, 1.0):
         with pytest.raises(ValueError, match="`validation_split` must be a float >= 0 and < 1"):
             model.fit(x, y, validation_split=split)
+    with pytest.raises(ValueError, match="must hold out one sample or more"):
+        model.fit(x, y, validation_split=0.05)
     for weight in (-1.0, np.nan):
         with pytest.raises(InputError, match="`sample_weight` must hold finite numbers >= 0"):
             model.fit(x, y, sample_weight=np.full(12, weight))

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from keras_cmm.errors import InputError
-from keras_cmm.models.image_inputs import class_ids, iterate_images
+from keras_cmm.models.image_inputs import ids_of_labels, iterate_images
 
 RNG = np.random.default_rng(0)
 BATCH = RNG.integers(0, 256, (5, 6, 7, 3), "uint8")
@@ -106,7 +106,7 @@ def test_what_cannot_be_used(x, y, message):
     ],
 )
 def test_class_ids(labels):
-    ids = class_ids(labels, ["ant", "bee", "cat"])
+    ids = ids_of_labels(labels, ["ant", "bee", "cat"])
     assert ids.dtype == np.int64
     assert ids.tolist() == [0, 2, 1]
 
@@ -115,11 +115,11 @@ def test_an_accent_may_be_encoded_either_way():
     names = [unicodedata.normalize("NFC", name) for name in ("\u00e9clair", "cr\u00eape")]
     typed = [unicodedata.normalize("NFD", name) for name in reversed(names)]
     assert typed != names[::-1]
-    assert class_ids(typed, names).tolist() == [1, 0]
-    assert class_ids(names, typed).tolist() == [1, 0]
+    assert ids_of_labels(typed, names).tolist() == [1, 0]
+    assert ids_of_labels(names, typed).tolist() == [1, 0]
     # Names that differ by nothing else are what they are.
     both = [names[0], unicodedata.normalize("NFD", names[0])]
-    assert class_ids(both, both).tolist() == [0, 1]
+    assert ids_of_labels(both, both).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_an_accent_may_be_encoded_either_way():
 )
 def test_labels_that_cannot_be_used(labels, message):
     with pytest.raises(InputError, match=message):
-        class_ids(labels, ["ant", "bee", "cat"])
+        ids_of_labels(labels, ["ant", "bee", "cat"])
 
 
 def test_data_frames_of_labels():
@@ -145,6 +145,6 @@ def test_data_frames_of_labels():
     names = ["ant", "bee", "cat"]
     series = pandas.Series(["ant", "cat", "bee"])
     for frame in (pandas.get_dummies(series), series.to_frame()):
-        assert class_ids(frame, names).tolist() == [0, 2, 1]
+        assert ids_of_labels(frame, names).tolist() == [0, 2, 1]
         labels = [label for _, label in iterate_images(list(BATCH[:3]), frame)]
-        assert class_ids(labels, names).tolist() == [0, 2, 1]
+        assert ids_of_labels(labels, names).tolist() == [0, 2, 1]
