@@ -29,6 +29,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; give the name of a file to write.")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is a device or a pipe; give the name of a file to write.")
     folder = path.resolve().parent
     if not folder.is_dir():
         raise InputError(f"{path}: the folder {folder} does not exist; make it first.")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _ARCHIVES = (".zip", ".tar")
 _LISTS = (".csv", ".parquet")
 _COMPRESSED = (".gz", ".tgz", ".bz2", ".xz")
+_TRAIN_SPLITS = {"train", "training"}
+_OTHER_SPLITS = {"test", "testing", "val", "valid", "validation"}
 
 
 def images_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,7 +71,7 @@ def list_images(
     if class_names is not None:  # Else the splits would be refused as unknown classes.
         _refuse_splits(_subfolders(images_dir) - set(class_names), images_dir, "give one of them")
     images = ImageList.from_folder(images_dir, class_names=class_names)
-    _refuse_splits(images.class_names, images_dir, f"give {images_dir / 'train'}")
+    _refuse_splits(images.class_names, images_dir)
     return images
 
 
@@ -130,9 +132,11 @@ def _subfolders(folder: Path) -> set[str]:
         return set()
 
 
-def _refuse_splits(names: Iterable[str], path: Path, mend: str) -> None:
-    names = set(names)
-    if {"train", "test"} <= names or {"train", "val"} <= names:
+def _refuse_splits(names: Iterable[str], path: Path, mend: str | None = None) -> None:
+    names = sorted(names)
+    train = [name for name in names if name.casefold() in _TRAIN_SPLITS]
+    if train and any(name.casefold() in _OTHER_SPLITS for name in names):
+        mend = mend or f"give {path / train[0]}"
         raise click.ClickException(f"{path}: its folders look like splits, not classes; {mend}.")
 
 

@@ -23,6 +23,10 @@ def check_new_file(path: Path, overwrite: bool) -> None:
     """
     if path.is_dir():
         raise click.ClickException(f"{path}: is a folder; give the name of a file to write.")
+    if path.exists() and not path.is_file():
+        raise click.ClickException(
+            f"{path}: is a device or a pipe; give the name of a file to write."
+        )
     _check_folder_of(path)
     if path.exists() and not overwrite:
         raise click.ClickException(f"{path}: exists; give --overwrite to replace it.")

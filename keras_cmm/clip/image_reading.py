@@ -234,7 +234,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
                 "values of a greyscale image must lie in [0, 65535]. "
                 f"Received: {values.min()} to {values.max()}"
             )
-        return Image.fromarray((values // 257).astype("uint8")).convert("RGB")
+        # Of 32 bits, with the values of 8: as an array of integers would be read.
+        if image.mode != "I" or values.max() > 255:
+            values = values // 257
+        return Image.fromarray(values.astype("uint8")).convert("RGB")
     if image.mode == "F":
         return Image.fromarray(_to_uint8(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:

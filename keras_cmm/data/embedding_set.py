@@ -316,6 +316,8 @@ def _rows_per_chunk(shape: tuple[int, ...]) -> int:
 
 def _read_fields(path: Path) -> dict[str, Any]:
     """Reads the constructor's arguments from a file; the file's name is not in the messages."""
+    if path.is_dir():
+        raise InputError("is a folder; make a file of embeddings of it by `keras-cmm embed`.")
     if not path.is_file():
         raise InputError("no such file; expected a safetensors file of embeddings.")
     try:

@@ -344,7 +344,7 @@ class CMMClassifier(keras.Model):
             **kwargs: the other arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: if `loss` is one of probabilities.
+            ValueError: if the loss or a metric is a cross-entropy of probabilities.
         """
         if isinstance(optimizer, str) and optimizer == "auto":
             recipe = TrainingRecipe()
@@ -353,7 +353,8 @@ class CMMClassifier(keras.Model):
             )
         if isinstance(loss, str) and loss == "auto":
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        refuse_loss_of_probabilities(loss)
+        refuse_probabilities("loss", loss)
+        refuse_probabilities("metrics", metrics)
         if isinstance(metrics, str) and metrics == "auto":
             metrics = ["accuracy"]
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -498,22 +499,29 @@ class CMMClassifier(keras.Model):
         return cls(**config)
 
 
-def refuse_loss_of_probabilities(loss: Any) -> None:
-    """Raises a ValueError for a Keras loss with `from_logits=False`: it would learn, but badly."""
-    try:
-        function = keras.losses.get(loss)
-    except ValueError:  # Several losses, or an unknown name: for Keras to say.
-        return
-    from_logits = getattr(function, "from_logits", None)
-    if inspect.isfunction(function):
-        parameter = inspect.signature(function).parameters.get("from_logits")
-        from_logits = parameter.default if parameter else None
-    if from_logits is False:
-        raise ValueError(
-            "`loss` must be one of logits, such as "
-            "`keras.losses.SparseCategoricalCrossentropy(from_logits=True)`. "
-            f"Received: {loss!r}, a loss of probabilities"
-        )
+def refuse_probabilities(argument: str, given: Any) -> None:
+    """Raises a ValueError for what takes logits for probabilities: it would learn, but badly.
+
+    Args:
+        argument: its name, `"loss"` or `"metrics"`.
+        given: losses or metrics of Keras, or nested lists or dicts of them.
+    """
+    for each in keras.tree.flatten(given):
+        try:
+            function = keras.losses.get(each)
+        except ValueError:  # A metric, or an unknown name: for Keras to say.
+            continue
+        from_logits = getattr(function, "from_logits", None)
+        if inspect.isfunction(function):
+            parameter = inspect.signature(function).parameters.get("from_logits")
+            from_logits = parameter.default if parameter else None
+        if from_logits is False:
+            kind = "losses" if argument == "loss" else "metrics"
+            raise ValueError(
+                f"`{argument}` must be of logits, such as "
+                f"`keras.{kind}.SparseCategoricalCrossentropy(from_logits=True)`. "
+                f"Received: {each!r}, which is of probabilities"
+            )
 
 
 def _as_text_embeddings(text_embeddings: Any) -> Any:

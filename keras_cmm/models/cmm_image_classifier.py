@@ -32,7 +32,7 @@ from keras_cmm.clip import (
 )
 from keras_cmm.errors import InputError
 from keras_cmm.models.auto_recipe import AutoRecipe
-from keras_cmm.models.cmm_classifier import CMMClassifier, refuse_loss_of_probabilities
+from keras_cmm.models.cmm_classifier import CMMClassifier, refuse_probabilities
 from keras_cmm.models.count_offsets import count_offsets
 from keras_cmm.models.image_inputs import ids_of_labels, is_dataset, iterate_images
 from keras_cmm.models.shuffled_batches import ShuffledBatches
@@ -250,13 +250,15 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             loss: a loss of `(class ids, logits)`, or `"auto"` for cross-entropy. Labels reach it
                 as class ids, however they were given to `fit`. A name of a loss, such as
                 `"sparse_categorical_crossentropy"`, means one of probabilities.
-            metrics: as of `CMMClassifier.compile`.
+            metrics: as of `CMMClassifier.compile`, of class ids too.
             **kwargs: the other arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: if `loss` is one of probabilities.
+            ValueError: if the loss or a metric is of probabilities or of one-hot labels.
         """
-        refuse_loss_of_probabilities(loss)
+        for argument, given in (("loss", loss), ("metrics", metrics)):
+            refuse_probabilities(argument, given)
+            _refuse_one_hot(argument, given)
         # The head is compiled when it is needed, and the arguments lie where saving does not look:
         # an optimizer that a new classifier has would be missed in the files of a saved one.
         self._compile_arguments = SimpleNamespace(
@@ -972,6 +974,16 @@ def _sample_weights(arguments: dict[str, Any], samples: int) -> npt.NDArray[Any]
             f"Received: from {weights.min()} to {weights.max()}"
         )
     return weights
+
+
+def _refuse_one_hot(argument: str, given: Any) -> None:
+    for each in keras.tree.flatten(given):
+        name = each if isinstance(each, str) else getattr(each, "__name__", type(each).__name__)
+        if name.lower().replace("_", "").startswith(("categorical", "topkcategorical")):
+            raise ValueError(
+                f"`{argument}` must take class ids, as its sparse form does: one-hot labels are "
+                f"brought to class ids. Received: {each!r}"
+            )
 
 
 def _check_one_label_each(embeddings: Any, labels: npt.NDArray[np.int64]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,9 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
 
         run_benchmark([data], METHODS, shots, seeds, on_record=keep)
 
-    sample = sample_few_shot(pictures.train_labels, max(shots), seed=seed, keys=pictures.train_keys)
+    # More are left out of the comparison, with a warning.
+    most = min(max(shots), max(Counter(pictures.train_labels.tolist()).values()))
+    sample = sample_few_shot(pictures.train_labels, most, seed=seed, keys=pictures.train_keys)
     history = classifier.fit_embeddings(
         data.train_embeddings[sample.indices],
         data.train_labels[sample.indices],
@@ -116,11 +119,11 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
         "Few-shot classification of emoji people",
         summary=(
             f"{len(pictures.class_names)} roles and activities, drawn by a vendor that the frozen "
-            f"CLIP ({PRESET}) never saw. The final classifier is CMM on {max(shots)} pictures a "
+            f"CLIP ({PRESET}) never saw. The final classifier is CMM on {most} pictures a "
             f"class: {accuracy:.1f}% top-1 on {len(pictures.test_labels)} test pictures."
         ),
         records=records,
-        classifier_name=f"CMM, {max(shots)} shots",
+        classifier_name=f"CMM, {most} shots",
         command=command_line(),
         versions=run["versions"],
         hyperparameters=run["hyperparameters"],

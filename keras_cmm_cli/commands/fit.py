@@ -169,7 +169,7 @@ def fit(
     if sample is None:
         if check:
             broken = find_broken(terminal, classifier.embedder, images, strict)
-        sample, embeddings = _draw(
+        sample, embeddings, broken = _draw(
             terminal, classifier.embedder, images, shots, seed, strict, broken
         )
     else:
@@ -247,10 +247,10 @@ def _draw(
     seed: int,
     strict: bool,
     broken: list[int],
-) -> tuple[FewShotSample, npt.NDArray[np.float32]]:
+) -> tuple[FewShotSample, npt.NDArray[np.float32], list[int]]:
     """Draws few-shot images and embeds them, drawing others for those that cannot be read.
 
-    `broken` are the numbers of images that are known not to be readable.
+    `broken` are the numbers of images that are known not to be readable; it returns all such.
     """
     import numpy as np
 
@@ -278,7 +278,7 @@ def _draw(
             "remove the class."
         )
     warn_of_short_classes(images, sample.short, shots)
-    return sample, np.stack([embedded[row] for row in sample.indices.tolist()])
+    return sample, np.stack([embedded[row] for row in sample.indices.tolist()]), broken
 
 
 def _train(

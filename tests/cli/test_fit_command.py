@@ -302,11 +302,15 @@ def test_one_class_only(refuse, tmp_path, photos):
     assert "one class only, 'Blue Jay'" in refuse(photos)
 
 
-def test_folders_of_splits(refuse, photos, tmp_path):
+@pytest.mark.parametrize(
+    ("train", "other"),
+    [("train", "test"), ("Train", "Valid"), ("training", "validation"), ("train", "val")],
+)
+def test_folders_of_splits(refuse, photos, tmp_path, train, other):
     (tmp_path / "data").mkdir()
-    photos.rename(tmp_path / "data" / "train")
-    write_photos(tmp_path / "data" / "test")
-    assert f"give {tmp_path / 'data' / 'train'}" in refuse(tmp_path / "data")
+    photos.rename(tmp_path / "data" / train)
+    write_photos(tmp_path / "data" / other)
+    assert f"give {tmp_path / 'data' / train}" in refuse(tmp_path / "data")
     names = tmp_path / "names.txt"
     names.write_text("red_fox\nBlue Jay\ngreen tea\n")
     line = refuse(tmp_path / "data", "--class-names", names)
@@ -375,6 +379,14 @@ def test_report_on_the_images_that_were_not_drawn(shared_photos, fit, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "Tested on the 12 images that were not drawn for training." in page
     assert "green tea" in page
+
+
+def test_report_where_only_damaged_images_are_left(photos, fit, tmp_path):
+    (photos / "red_fox" / "damaged.jpg").write_text("no picture")
+    result, _ = fit(photos, "--shots", "all", "--no-check", "--report", tmp_path / "report.html")
+    assert result.exit_code == 0
+    assert result.stderr.count("damaged.jpg") == 1
+    assert "there is none to test on" in (tmp_path / "report.html").read_text()
 
 
 def test_report_without_test_images(shared_photos, fit, tmp_path):

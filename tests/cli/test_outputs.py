@@ -1,10 +1,12 @@
 import json
+import os
 from pathlib import Path
 
 import click
 import pytest
 from folders import files_in
 
+from keras_cmm.errors import InputError
 from keras_cmm_cli.outputs import check_new_file, check_new_folder, new_folder, write_json
 from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT
 
@@ -38,6 +40,16 @@ def test_files(tmp_path):
     check_new_file(path, True)
     assert "is a folder" in refusal(check_new_file, tmp_path, True)
     assert "does not exist" in refusal(check_new_file, tmp_path / "none" / "file.json", True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_pipes_and_devices_are_not_replaced_by_a_file(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "is a device or a pipe" in refusal(check_new_file, pipe, True)
+    with pytest.raises(InputError, match="is a device or a pipe"):
+        write_json(pipe, {})
+    assert pipe.is_fifo()
 
 
 def test_a_folder_that_cannot_be_written_to():

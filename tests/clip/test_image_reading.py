@@ -51,6 +51,15 @@ def test_sixteen_bit_values_are_scaled(tmp_path):
     assert np.asarray(read_image(tmp_path / "deep.png"))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+def test_integers_of_eight_bits_stay_as_they_are(tmp_path):
+    values = np.array([[0, 1, 128, 255]], dtype="int32")
+    Image.fromarray(values).save(tmp_path / "wide.tif")
+    for image in (values, Image.fromarray(values), tmp_path / "wide.tif"):
+        assert np.asarray(read_image(image))[0, :, 0].tolist() == [0, 1, 128, 255]
+    wide = Image.fromarray(257 * values)
+    assert np.asarray(read_image(wide))[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
 def test_exif_orientation_turns_the_image(tmp_path):
     image = picture()
     exif = Image.Exif()

@@ -224,7 +224,7 @@ def test_refuses_truncated(tmp_path, length):
 
 def test_refuses_missing_file_and_folder(tmp_path):
     assert "no such file" in refusal(tmp_path / "none.safetensors")
-    assert "no such file" in refusal(tmp_path)
+    assert "is a folder; make a file of embeddings of it" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -762,8 +762,18 @@ def test_arguments_of_fit_that_make_no_sense(model):
         with pytest.raises(InputError, match="`sample_weight` must hold finite numbers >= 0"):
             model.fit(x, y, sample_weight=np.full(12, weight))
     for loss in ("sparse_categorical_crossentropy", keras.losses.CategoricalCrossentropy()):
-        with pytest.raises(ValueError, match="must be one of logits"):
+        with pytest.raises(ValueError, match="`loss` must be of logits"):
             model.compile(loss=loss)
+    for metric in ("sparse_categorical_crossentropy", keras.metrics.CategoricalCrossentropy()):
+        with pytest.raises(ValueError, match="`metrics` must be of logits"):
+            model.compile(metrics=["accuracy", metric])
+    for metric in ("categorical_accuracy", keras.metrics.TopKCategoricalAccuracy(2)):
+        with pytest.raises(ValueError, match="`metrics` must take class ids"):
+            model.compile(metrics=[metric])
+    with pytest.raises(ValueError, match="`loss` must take class ids"):
+        model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    metric = keras.metrics.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(metrics=["accuracy", metric, keras.metrics.SparseTopKCategoricalAccuracy(2)])
 
 
 def test_embeddings_that_cannot_be_used(model):
