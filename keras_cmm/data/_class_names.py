@@ -1,6 +1,7 @@
 """From the class names of images to class ids, and from one list of classes to another."""
 
 import difflib
+import warnings
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -35,6 +36,7 @@ def number_classes(
                 f"{source}: has one class only, {listed(found)}; expected 2 classes or more."
             )
         known = tuple(sorted(found))
+        _warn_of_cases(source, known)
     else:
         known = tuple(class_names)
         if len(set(known)) != len(known):
@@ -53,6 +55,20 @@ def number_classes(
         )
     ids = {name: index for index, name in enumerate(known)}
     return known, np.array([ids[same[name]] for name in names], dtype=np.int32)
+
+
+def _warn_of_cases(source: object, names: Sequence[str]) -> None:
+    first: dict[str, str] = {}
+    pairs = [(first.setdefault(name.casefold(), name), name) for name in names]
+    pairs = [(one, other) for one, other in pairs if one != other]
+    if pairs:
+        one, other = pairs[0]
+        more = f" ({len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+        warnings.warn(
+            f"{source}: the classes {one!r} and {other!r} differ in case alone{more}; rename one "
+            "if they are the same.",
+            stacklevel=4,
+        )
 
 
 def renumber_classes(

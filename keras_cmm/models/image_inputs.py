@@ -22,7 +22,7 @@ def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
         x: one of: a sequence of paths, PIL images or arrays, of one size or of many; an array or
             tensor `(images, height, width, channels)`; a `tf.data.Dataset`, torch `DataLoader`,
             `keras.utils.PyDataset` or any other iterable of batches, each `images` or
-            `(images, labels)`; a `tf.data.Dataset` may also be unbatched.
+            `(images, labels)`; one may also yield single images, with class ids or none.
         y: labels, one an image, where `x` does not bring its own.
 
     Raises:
@@ -129,16 +129,22 @@ def _split(element: Any) -> tuple[Any, Any]:
             "a data set must yield images or (images, labels). "
             f"Received: a dict with the keys {', '.join(map(str, element))}; map it to a tuple."
         )
-    if not isinstance(element, tuple | list) or isinstance(element[0], str | os.PathLike):
+    if not isinstance(element, tuple | list):
         return element, None
-    if all(_is_picture(part) for part in element):
-        return element, None  # A batch, which may well be of two: a label never is a picture.
+    # A batch may well be of two. A label never is a picture; a class name looks as a path does.
+    for is_image in (_is_path, _is_picture):
+        if all(is_image(part) for part in element):
+            return element, None
     if len(element) > 2:
         raise InputError(
             "a data set must yield images or (images, labels). "
             f"Received: a tuple of {len(element)}; give sample weights as `sample_weight`."
         )
     return (element[0], None) if len(element) == 1 else (element[0], element[1])
+
+
+def _is_path(part: Any) -> bool:
+    return isinstance(part, str | os.PathLike)
 
 
 def _is_picture(part: Any) -> bool:

@@ -103,6 +103,15 @@ def test_folder_with_the_classes_of_a_model(tmp_path):
     assert "twice" in refusal(ImageList.from_folder, tmp_path, class_names=["cat", "dog", "cat"])
 
 
+def test_classes_that_differ_in_case_alone_are_warned_of(tmp_path):
+    path = table(tmp_path, "path,label\n1.png,Cat\n2.png,cat\n3.png,dog\n")
+    make(tmp_path, "1.png", "2.png", "3.png")
+    with pytest.warns(UserWarning, match="the classes 'Cat' and 'cat' differ in case alone; re"):
+        images = ImageList.from_csv(path, root=tmp_path)
+    assert images.class_names == ("Cat", "cat", "dog")
+    assert len(ImageList.from_csv(path, root=tmp_path, class_names=["Cat", "cat", "dog"])) == 3
+
+
 def test_one_class_is_enough_with_the_classes_of_a_model(tmp_path):
     make(tmp_path, "cat/1.png")
     assert "one class only, 'cat'" in refusal(ImageList.from_folder, tmp_path)

@@ -1,4 +1,5 @@
 import unicodedata
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -75,6 +76,8 @@ def test_py_dataset_and_generator():
     assert_pairs(iterate_images((list(BATCH[i : i + 2]), LABELS[i : i + 2]) for i in (0, 2, 4)))
     paths = [["a.png", "b.png"], ["c.png"]]
     assert [image for image, _ in iterate_images(iter(paths))] == ["a.png", "b.png", "c.png"]
+    labelled = [("a.png", 0), (Path("b.png"), np.int64(1))]
+    assert list(iterate_images(iter(labelled))) == labelled
 
 
 @pytest.mark.parametrize(
@@ -87,6 +90,7 @@ def test_py_dataset_and_generator():
         (Image.fromarray(BATCH[0]), None, "a single image"),
         (iter([{"image": BATCH}]), None, "a dict with the keys image"),
         (iter([(BATCH, LABELS, LABELS)]), None, "a tuple of 3"),
+        (iter([("a.png", 0, 1.0)]), None, "a tuple of 3"),
     ],
 )
 def test_what_cannot_be_used(x, y, message):
