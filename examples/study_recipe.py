@@ -65,6 +65,7 @@ ABLATION = {
     "no contrastive loss": replace(AUTO, contrastive_weight=0.0),
     "CLIP's own logits count as much at any shots": replace(AUTO, clip_shots=None),
     "logits not softened in training": replace(AUTO, train_temperature=1.0),
+    "logits softened as much for any number of classes": replace(AUTO, max_rivals=1e9),
     "logits not adjusted to the images a class": replace(AUTO, logit_adjustment=0.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),
     "one learning rate, whatever is left to learn": replace(AUTO, loss_exponent=0.0),
@@ -87,6 +88,7 @@ CONSTANTS = {
     "contrastive_weight": (0.0, 0.25, 0.5, 1.0),
     "clip_shots": (16.0, 32.0, 64.0, None),
     "train_temperature": (1.0, 2.0, 3.0),
+    "max_rivals": (15.0, 30.0, 60.0, 1e9),
     "logit_adjustment": (0.75, 1.5, 3.0),
 }
 

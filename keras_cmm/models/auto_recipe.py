@@ -38,7 +38,8 @@ class AutoRecipe(TrainingRecipe):
     these come `text_share / shots` of CLIP's own logits: the prototypes take them over, and
     `clip_weight` falls by as much. So mapped images find their class's prototype without CLIP's
     help, and the fused logits stay nearly what they were. The logits are softened in training, so
-    that a sample that is fitted goes on shaping the map, and those of classes with more images are
+    that a sample that is fitted goes on shaping the map; less so where there are so many classes
+    that its error would spread over all of them. And those of classes with more images are
     raised, so that what is learnt favours no class for their number. The more shots there are, the
     less CLIP's own logits count, and the more the mapped images of a class are pulled together.
     Small support sets, and those that the start tells apart already, are trained less: they would
@@ -75,7 +76,9 @@ class AutoRecipe(TrainingRecipe):
         triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
         contrastive_weight: float >= 0. Weight of the contrastive loss at many shots; at one, where
             an image has none of its class beside it but the text, there is no such loss.
-        train_temperature: float > 0. Training divides the logits by it.
+        train_temperature: float > 0. Training divides the logits by it, or by less.
+        max_rivals: float >= 1. How many wrong classes may share an image's error so; where more
+            would, the logits are divided by less, at the least by 1.
         logit_adjustment: float >= 0. Training adds this many times the logarithm of the rows of a
             class to its logit, so that classes with few images or none are not passed over; see
             `keras_cmm.models.count_offsets`.
@@ -107,6 +110,7 @@ class AutoRecipe(TrainingRecipe):
     triplet_weight: float = 1.0
     contrastive_weight: float = 0.25
     train_temperature: float = 2.0
+    max_rivals: float = 30.0
     logit_adjustment: float = 1.5
     text_rows: bool = True
 
@@ -121,6 +125,10 @@ class AutoRecipe(TrainingRecipe):
             value = getattr(self, name)
             if not value >= 0:
                 raise ValueError(f"`{name}` must be a float >= 0. Received: {name}={value!r}")
+        if not self.max_rivals >= 1:
+            raise ValueError(
+                f"`max_rivals` must be a float >= 1. Received: max_rivals={self.max_rivals!r}"
+            )
         if not 0 <= self.text_share < 1:
             raise ValueError(
                 f"`text_share` must be a float in [0, 1). Received: text_share={self.text_share!r}"
@@ -189,17 +197,38 @@ class AutoRecipe(TrainingRecipe):
         head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
         head.contrastive_weight = self.contrastive_weight * (1 - 1 / shots)
-        head.train_temperature = self.train_temperature
         if self.text_rows:
             embeddings = np.concatenate([embeddings, start.text_rows])
             labels = np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)])
         head.train_offsets = count_offsets(labels, head.num_classes, self.logit_adjustment)
-        cross_entropy = _training_cross_entropy(head, embeddings, labels)
+        head.train_temperature, cross_entropy = self._softening(head, embeddings, labels)
         learning_rate = self._learning_rate(
             num_images, seen_share, embeddings.shape[1], cross_entropy
         )
         # The prototypes' logits weigh more with the share, and so does every step.
         return embeddings, labels, (1 - share) * learning_rate
+
+    def _softening(
+        self,
+        head: CMMClassifier,
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+    ) -> tuple[float, float]:
+        """Returns what training divides the logits by, and the cross-entropy that it starts at.
+
+        The more classes there are, the more of them share the error of softened logits. Training
+        would push an image from all of them alike, not from those that it is taken for.
+        """
+        # Every so many rows, so that no class is left out where they are sorted by class.
+        rows = slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
+        logits = ops.convert_to_numpy(head(ops.convert_to_tensor(embeddings[rows])))
+        least = min(1.0, self.train_temperature)
+        for temperature in np.linspace(self.train_temperature, least, 11):
+            softened = logits.astype("float32") / temperature + head.train_offsets
+            cross_entropy, rivals = _cross_entropy_and_rivals(softened, labels[rows])
+            if rivals <= self.max_rivals:
+                break
+        return float(temperature), cross_entropy
 
     def _learning_rate(
         self, num_images: int, seen_share: float, dim: int, cross_entropy: float
@@ -262,17 +291,23 @@ def _checked_support(
     return embeddings, ids.astype("int64")
 
 
-def _training_cross_entropy(
-    head: CMMClassifier, embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
-) -> float:
-    from scipy.special import log_softmax
+def _cross_entropy_and_rivals(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> tuple[float, float]:
+    """Returns the mean cross-entropy, and how many wrong classes share the error of a row.
 
-    # Every so many rows, so that no class is left out where they are sorted by class.
-    rows = slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
-    fused = ops.convert_to_numpy(head(ops.convert_to_tensor(embeddings[rows])))
-    logits = fused.astype("float32") / head.train_temperature + head.train_offsets
-    own = log_softmax(logits, axis=1)[np.arange(len(logits)), labels[rows]]
-    return -float(own.mean())
+    That number is the exponential of the wrong classes' entropy, averaged over the error.
+    """
+    from scipy.special import entr, log_softmax
+
+    own = np.arange(len(logits)), labels
+    logarithms = log_softmax(logits, axis=1)
+    cross_entropy = -float(logarithms[own].mean())
+    logarithms[own] = -np.inf
+    wrong = np.exp(logarithms, out=logarithms)
+    errors = wrong.sum(axis=1)
+    entropy = (entr(wrong).sum() - entr(errors).sum()) / max(errors.sum(), 1e-30)
+    return cross_entropy, float(np.exp(entropy))
 
 
 def _with_text_logits(

@@ -104,6 +104,7 @@ def test_what_grows_and_falls_with_the_shots(shots, clip_weight, contrastive_wei
         ("shot_scale", -1.0, "a float > 0"),
         ("contrastive_weight", -1, "a float >= 0"),
         ("prior_shots", float("nan"), "a float >= 0"),
+        ("max_rivals", 0.5, "a float >= 1"),
         ("text_share", 1.0, r"a float in \[0, 1\)"),
         ("full_rate_share", 1.1, r"a float in \[0, 1\]"),
         ("epochs", 0, "an int >= 1"),
@@ -223,6 +224,48 @@ def started(texts, images, labels, **options):
     logits -= logits.max(axis=1, keepdims=True)
     own = logits[np.arange(len(labels)), labels]
     return head, rate, (np.log(np.exp(logits).sum(axis=1)) - own).mean()
+
+
+def naive_rivals(head, rows, labels, temperature):
+    """Returns over how many wrong classes the error spreads: exp of its mean entropy."""
+    logits = ops.convert_to_numpy(head(rows)).astype("float64")
+    entropies, errors = [], []
+    for row, label in zip(logits, labels, strict=True):
+        powers = np.exp((row - row.max()) / temperature)
+        wrong = np.delete(powers / powers.sum(), label)
+        parts = wrong / wrong.sum()
+        entropies.append(-(parts * np.log(parts)).sum())
+        errors.append(wrong.sum())
+    return np.exp(np.average(entropies, weights=errors))
+
+
+@pytest.mark.parametrize("given", [2.0, 1.5])
+def test_logits_are_softened_less_where_many_classes_share_the_error(given):
+    rng = np.random.default_rng(4)
+    texts = unit(rng.normal(size=(60, 16))).astype("float32")
+    images = unit(texts + 0.4 * rng.normal(size=(60, 16))).astype("float32")
+    head = CMMClassifier.from_text_embeddings(texts, logit_scale=20.0)
+
+    def start(max_rivals):
+        recipe = AutoRecipe(train_temperature=given, max_rivals=max_rivals)
+        rows, labels, _ = recipe.start(head, images, np.arange(60))
+        return rows, labels, head.train_temperature
+
+    rows, labels, all_softened = start(1e9)
+    assert all_softened == given
+    middle = (given + 1) / 2
+    most = naive_rivals(head, rows, labels, middle)
+    step = (given - 1) / 10
+    assert most < naive_rivals(head, rows, labels, middle + step)
+    assert start(1.001 * most)[2] == pytest.approx(middle)
+    assert start(0.999 * most)[2] == pytest.approx(middle - step)
+    assert start(1.0)[2] == 1.0
+
+
+def test_softening_that_sharpens_is_left_as_given():
+    head = make_head()
+    AutoRecipe(train_temperature=0.5, max_rivals=1.0).start(head, IMAGES, LABELS)
+    assert head.train_temperature == 0.5
 
 
 def test_the_learning_rate_falls_as_the_embeddings_widen():
