@@ -110,6 +110,7 @@ class CMM(FewShotMethod):
             "text": self.text,
             "logit_scale": float(self.model_.logit_scale),
             "clip_weight": float(self.model_.clip_weight),
+            "train_temperature": float(self.model_.train_temperature),
             "temperature": self.temperature_,
             "temperature_from": source,
             "selection": "fixed",

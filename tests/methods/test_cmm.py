@@ -131,8 +131,16 @@ def test_the_record_names_every_value():
         "text": "frozen",
         "logit_scale": SCALE,
         "clip_weight": 1.0,
+        "train_temperature": 1.0,
         "selection": "fixed",
     }
+
+
+def test_the_record_says_how_far_logits_were_softened_for_these_classes():
+    task = make_task()
+    assert CMM().fit(task).hyperparameters_["train_temperature"] == 2.0
+    method = CMM(AutoRecipe(max_rivals=1.0, min_steps=1)).fit(task)
+    assert method.hyperparameters_["train_temperature"] == 1.0
 
 
 def test_only_the_seed_decides_the_order():
