@@ -24,8 +24,6 @@ from keras_cmm.data._stored_images import StoredImages
 from keras_cmm.data.stored_image import StoredImage
 from keras_cmm.errors import InputError
 
-ARCHIVE_SUFFIXES = (".zip", ".tar")
-
 _MAX_BYTES = 2**30
 _LABEL_KEYS = ("label", "cls", "class", "class_name")
 
