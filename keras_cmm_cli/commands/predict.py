@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import click
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images, find_images, load_classifier, strict_option
 from keras_cmm_cli.options import batch_size_option, model_argument, unused_seed_option
+from keras_cmm_cli.result_table import to_csv
 from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
@@ -105,13 +104,12 @@ def _as_json(predictions: Sequence[Prediction]) -> str:
 
 
 def _as_csv(predictions: Sequence[Prediction]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "rank", "class", "probability"))
-    for image, best in predictions:
-        for rank, (name, probability) in enumerate(best, start=1):
-            writer.writerow((image, rank, name, f"{probability:.6f}"))
-    return text.getvalue().removesuffix("\n")
+    rows = [
+        (image, rank, name, f"{probability:.6f}")
+        for image, best in predictions
+        for rank, (name, probability) in enumerate(best, start=1)
+    ]
+    return to_csv(("image", "rank", "class", "probability"), rows)
 
 
 def _as_table(predictions: Sequence[Prediction]) -> Table:
