@@ -62,10 +62,10 @@ class FileInput:
         from keras_cmm.data import EmbeddingSet
 
         self.label = path
-        self.embedding_set = EmbeddingSet.read(path)
-        self.name = _name(self.embedding_set)
-        self.digests = {self.name[0]: self.embedding_set.digest()}
-        self.largest_class = int(np.bincount(self.embedding_set.train_labels).max())
+        self.embedding_set = data = EmbeddingSet.read(path)
+        self.name = (data.dataset, data.protocol, data.backbone)
+        self.digests = {data.dataset: data.digest()}
+        self.largest_class = int(np.bincount(data.train_labels).max())
 
     def draw_digest(self, shots: int, seed: int) -> str | None:
         """Returns nothing: the seed decides every draw."""
@@ -153,13 +153,12 @@ class DatasetInput:
         indices: Path | None = None,
     ) -> None:
         from keras_cmm.clip import build_prompts
-        from keras_cmm.clip.prompts import resolve_templates
         from keras_cmm.data import FewShotDraws
 
         self.label = benchmark.name
         self.name = (benchmark.name, protocol, embedding.backbone)
         self.shift_names = tuple(shift.name for shift in shifts)
-        self._benchmark, self._embedding = benchmark, embedding
+        self._embedding = embedding
         # Before anything is embedded: hours later is no time to learn that a file is missing.
         splits: tuple[Any, ...] = benchmark.splits
         self._sources: dict[str, ImageSource] = {
@@ -178,8 +177,7 @@ class DatasetInput:
         )
         self.largest_class = self._draws.largest_class
         class_names = self._sources["train"].class_names
-        templates = list(resolve_templates([benchmark.prompt_template]))
-        self._prompts = build_prompts(class_names, template=templates)
+        self._prompts = build_prompts(class_names, benchmark.prompt_template)
         images = {split: _listed(source) for split, source in self._sources.items()}
         own = _digest([embedding.description, class_names, self._prompts, images])
         self.digests = {benchmark.name: own}
@@ -216,7 +214,7 @@ class DatasetInput:
             **tensors,
             text_embeddings=embedding.texts(self._prompts),
             class_names=list(sources["train"].class_names),
-            dataset=self._benchmark.name,
+            dataset=self.label,
             protocol=self.name[1],
             backbone=embedding.backbone,
             logit_scale=logit_scale(embedding.model.backbone),
@@ -252,7 +250,3 @@ def _listed(source: ImageSource) -> list[Any]:
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _name(data: EmbeddingSet) -> tuple[str, str, str]:
-    return data.dataset, data.protocol, data.backbone
