@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -19,7 +18,7 @@ from keras_cmm.data import EmbeddingSet
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation.benchmark import versions
 from keras_cmm.evaluation.metrics import top_1
-from keras_cmm.evaluation.summary import GROUP, Record
+from keras_cmm.evaluation.summary import GROUP, Record, grouped
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import CMMClassifier
 
@@ -192,19 +191,13 @@ def summarize_base_to_new(records: Iterable[Record]) -> list[dict[str, Any]]:
     References:
         Zhou et al., "Conditional Prompt Learning", CVPR 2022, arXiv:2203.05557, table 1.
     """
-    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
-    for record in records:
-        groups[tuple(record[field] for field in GROUP)].append(record)
     rows = [
         _row(group, [(each["base_top1"], each["new_top1"]) for each in found])
-        for group, found in groups.items()
+        for group, found in grouped(records, GROUP).items()
     ]
     datasets = {row["dataset"] for row in rows}
-    across: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        across[tuple(row[field] for field in GROUP[1:])].append(row)
     if len(datasets) > 1:
-        for group, found in across.items():
+        for group, found in grouped(rows, GROUP[1:]).items():
             if len(found) == len(datasets):
                 average = _row(("average", *group), [(row["base"], row["new"]) for row in found])
                 rows.append(average | {"seeds": min(row["seeds"] for row in found)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Record = Mapping[str, Any]
@@ -31,12 +31,9 @@ def summarize(records: Iterable[Record]) -> list[dict[str, Any]]:
         >>> rows[0]["mean"], round(rows[0]["std"], 3), rows[0]["seeds"]
         (58.0, 1.414, 2)
     """
-    groups: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    for record in records:
-        groups[tuple(record[field] for field in GROUP)].append(record["top1"])
     return [
-        dict(zip(GROUP, group, strict=True)) | _mean_and_std(values)
-        for group, values in groups.items()
+        dict(zip(GROUP, group, strict=True)) | _mean_and_std([row["top1"] for row in found])
+        for group, found in grouped(records, GROUP).items()
     ]
 
 
@@ -87,6 +84,14 @@ def average_over_datasets(records: Iterable[Record]) -> list[dict[str, Any]]:
             | {**_mean_and_std(averages), "mean": mean}
         )
     return rows
+
+
+def grouped(rows: Iterable[Record], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Record]]:
+    """Return the rows by what they have in these fields, in order of appearance."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[field] for field in fields)].append(row)
+    return groups
 
 
 def _mean_and_std(values: list[float]) -> dict[str, float | int]:

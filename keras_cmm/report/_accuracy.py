@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from keras_cmm.evaluation import average_over_datasets, summarize
+from keras_cmm.evaluation.summary import grouped
 from keras_cmm.report._palette import SERIES
 
 NUM_STYLES = len(SERIES)
@@ -108,8 +109,9 @@ def make_panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
     shifted = [record for record in records if "trained_on" in record]
     panels = []
     for same, kind in ((own, "data sets"), (shifted, "shifts")):
-        by_dataset = _group(summarize(same), ("dataset", "protocol", "backbone"))
-        for setting, rows in _group(average_over_datasets(same), ("protocol", "backbone")).items():
+        by_dataset = grouped(summarize(same), ("dataset", "protocol", "backbone"))
+        averages = grouped(average_over_datasets(same), ("protocol", "backbone"))
+        for setting, rows in averages.items():
             count = sum(key[1:] == setting for key in by_dataset)
             if count > 1:
                 panels.append(_make_panel(f"Average of {count} {kind}", True, rows, styles))
@@ -156,17 +158,8 @@ def place(panel: Panel) -> dict[str, Any]:
     }
 
 
-def _group(
-    rows: Iterable[dict[str, Any]], fields: Sequence[str]
-) -> dict[tuple[str, ...], list[dict[str, Any]]]:
-    groups = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[field] for field in fields)].append(row)
-    return groups
-
-
 def _make_panel(
-    title: str, is_average: bool, rows: list[dict[str, Any]], styles: Mapping[str, int]
+    title: str, is_average: bool, rows: Sequence[Mapping[str, Any]], styles: Mapping[str, int]
 ) -> Panel:
     points: dict[str, dict[int, Point]] = defaultdict(dict)
     references = []
@@ -190,7 +183,7 @@ def _make_panel(
     )
 
 
-def _count_seeds(rows: list[dict[str, Any]]) -> str:
+def _count_seeds(rows: Sequence[Mapping[str, Any]]) -> str:
     counts = sorted({row["seeds"] for row in rows if row["shots"]}) or [1]
     if counts == [1]:
         return "1 seed"
