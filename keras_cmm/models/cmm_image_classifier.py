@@ -135,7 +135,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self.head = head
         if not head.built:
             prompts = build_prompts(class_names, template, descriptions)
-            head.assign_text_embeddings(self._text_embedder().class_prototypes(prompts))
+            text_embedder = TextEmbedder(self._clip_model())
+            head.assign_text_embeddings(text_embedder.class_prototypes(prompts))
         # The mapping sees unit vectors here as it does in `fit`, on which a bias depends.
         self.unit_normalization = keras.layers.UnitNormalization(
             dtype="float32", name="unit_normalization"
@@ -195,8 +196,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         if class_names is not None:
             class_names = _checked_class_names(class_names)
-            path = preset_path(preset)
-            if "://" not in path and _saved_class_names(Path(path)) == class_names:
+            if _saved_class_names(preset_path(preset)) == class_names:
                 warnings.warn(
                     f"{os.fspath(preset)}: makes a new classifier of the saved one's classes, "
                     "which knows no image; leave out `class_names` to load the saved one.",
@@ -211,8 +211,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 f"Received: {', '.join(kwargs)}"
             )
         path = preset_path(preset)
-        is_handle = "://" in path
-        if not is_handle and _saved_class_names(Path(path)) is None:
+        if "://" not in path and _saved_class_names(path) is None:
             raise InputError(
                 f"{os.fspath(preset)}: is no saved CMM classifier; give the folder of one, or make "
                 "one on this preset, by `class_names` or by `keras-cmm fit --preset`."
@@ -673,9 +672,6 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             self.backbone, self.preprocessor.tokenizer, self.preprocessor.image_converter
         )
 
-    def _text_embedder(self) -> TextEmbedder:
-        return TextEmbedder(self._clip_model())
-
     def _class_ids(self, labels: Any) -> npt.NDArray[np.int64]:
         ids = ids_of_labels(labels, self.class_names)
         if not len(ids):
@@ -937,9 +933,9 @@ def _class_for(backbone: Any, cls: type[CMMImageClassifier]) -> type[CMMImageCla
     return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))
 
 
-def _saved_class_names(folder: Path) -> tuple[str, ...] | None:
-    """Returns the class names of a saved classifier, `None` for any other folder."""
-    path = folder / "task.json"
+def _saved_class_names(folder: str) -> tuple[str, ...] | None:
+    """Returns the class names of a saved classifier, `None` for any other folder or a handle."""
+    path = Path(folder, "task.json")
     if not path.is_file():
         return None
     try:
