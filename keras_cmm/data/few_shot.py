@@ -57,9 +57,9 @@ def sample_few_shot(
         [1, 0]
     """
     rows, identities = checked_rows(labels, keys)
-    if shots != "all" and (isinstance(shots, bool) or not _is_integer(shots) or shots < 1):
+    if shots != "all" and (not _is_integer(shots) or shots < 1):
         raise InputError(f'`shots` must be 1 or more, or "all"; received {shots!r}.')
-    if isinstance(seed, bool) or not _is_integer(seed):
+    if not _is_integer(seed):
         raise InputError(f"`seed` must be an integer; received {seed!r}.")
     available = np.ones(len(rows), dtype=bool)
     if exclude is not None:
@@ -165,4 +165,4 @@ def _excluded(exclude: npt.ArrayLike, num_rows: int) -> npt.NDArray[np.int64]:
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
