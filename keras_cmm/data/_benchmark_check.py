@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from keras_cmm.data._benchmark_layouts import (
     DATASETS_MD,
+    folder_names,
     image_names,
     missing_list,
     read_aircraft,
@@ -203,34 +203,34 @@ def _check_one_split(
     benchmark: Benchmark, place: Path, known: set[str], expected: int, problems: list[str]
 ) -> list[Path]:
     if not place.is_dir():
-        near = [entry.name for entry in _folders(place.parent)] if place.parent.is_dir() else []
+        near = folder_names(place.parent) if place.parent.is_dir() else []
         hint = f" (there is {listed(near)})" if near else ""
         problems.append(
             f"{place}: no such folder{hint}; unpack the images and rename their folder to it, or "
             f"{_get(benchmark)}."
         )
         return []
-    folders = _folders(place)
+    folders = folder_names(place)
     loose = len(image_names(place))
     if loose:
         problems.append(
             f"{place}: {loose:,} images lie directly in it; sort them into one folder a class."
         )
-    deeper = [entry for entry in folders if known & {inner.name for inner in _folders(entry)}]
-    if deeper and not known & {entry.name for entry in folders}:
+    deeper = [place / name for name in folders if known & set(folder_names(place / name))]
+    if deeper and not known & set(folders):
         problems.append(
             f"{place}: the folders of the classes are not there but in {deeper[0]}; move what is "
             f"in it to {place}."
         )
         return []
-    extra = [entry.name for entry in folders if known and entry.name not in known]
+    extra = [name for name in folders if known and name not in known]
     if extra:
         problems.append(
             f"{place}: holds folders of no class of ImageNet, {listed(extra)}; remove them, or "
             f"rename them as the archive had them, such as {min(known)!r}."
         )
-    inside = {entry: image_names(entry) for entry in folders if not known or entry.name in known}
-    empty = [entry.name for entry, names in inside.items() if not names]
+    inside = {name: image_names(place / name) for name in folders if not known or name in known}
+    empty = [name for name, files in inside.items() if not files]
     if empty:
         problems.append(f"{place}: the folders {listed(empty)} hold no images; {_get(benchmark)}.")
     if len(inside) != benchmark.num_classes:
@@ -238,7 +238,7 @@ def _check_one_split(
             f"{place}: has {len(inside):,} classes; expected {benchmark.num_classes:,}; "
             f"{_get(benchmark)}."
         )
-    images = [entry / name for entry, names in inside.items() for name in names]
+    images = [place / name / file for name, files in inside.items() for file in files]
     if len(images) != expected:
         problems.append(
             f"{place}: has {len(images):,} images; expected {expected:,}: the archive was not "
@@ -298,15 +298,6 @@ def _get(benchmark: Benchmark) -> str:
 
 def _counts(sizes: Mapping[str, int]) -> str:
     return " / ".join(f"{count:,}" for count in sizes.values())
-
-
-def _folders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        return sorted(
-            folder / entry.name
-            for entry in entries
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
 
 
 def _image_names(folder: Path) -> list[str]:

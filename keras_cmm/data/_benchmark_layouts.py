@@ -152,6 +152,14 @@ def image_names(folder: Path) -> list[str]:
         )
 
 
+def folder_names(folder: Path) -> list[str]:
+    """Returns the names of the folders that lie in a folder, sorted, without hidden ones."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+        )
+
+
 def _load_aircraft(folder: Path, images: Path, split: str) -> ImageList:
     names, rows = read_aircraft(folder, split)
     missing = [name for name, _ in rows if not (images / name).is_file()]
@@ -190,10 +198,7 @@ def _load_folders(benchmark: Benchmark, images: Path, data_dir: Path) -> ImageSo
 def _class_folders(folder: Path, known: set[str]) -> list[str]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; put the folders of the classes there.")
-    with os.scandir(folder) as entries:
-        found = sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
+    found = folder_names(folder)
     strange = [name for name in found if name not in known]
     if strange or not found:
         what = f"holds the folders {listed(strange)}, which are" if strange else "holds"
