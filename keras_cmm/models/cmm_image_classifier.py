@@ -412,9 +412,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         _refuse_shuffle(kwargs)
         recipe = self._recipe(batch_size, epochs, kwargs)
         self._check_class_weight(kwargs)
-        embeddings = self._checked_embeddings(embeddings)
-        labels = self._class_ids(y)
-        _check_one_label_each(embeddings, labels)
+        embeddings, labels = self._checked_rows(embeddings, y)
         weights = _sample_weights(kwargs, len(labels))
         rows = np.random.default_rng(seed).permutation(len(labels))
         if weights is not None:
@@ -422,28 +420,23 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         split = kwargs.pop("validation_split", 0.0)
         if not 0 <= split < 1:
             raise ValueError(f"`validation_split` must be a float >= 0 and < 1. Received: {split}")
-        held_out = int(len(rows) * split)
-        if split and not held_out and validation_data is None:
-            raise ValueError(
-                "`validation_split` must hold out one sample or more, or be 0. "
-                f"Received: {split}, with {len(rows)} samples"
-            )
-        if held_out and validation_data is None:
-            # Drawn: at the end, where Keras takes it, class-sorted data has its last classes.
-            validation_data = (embeddings[rows[:held_out]], labels[rows[:held_out]])
-            rows = rows[held_out:]
-        elif validation_data is not None:
+        if validation_data is not None:
             if not isinstance(validation_data, tuple | list):
                 raise InputError(
                     "`validation_data` must be a tuple (embeddings, labels). "
                     f"Received: a {type(validation_data).__name__}"
                 )
-            rows_to_validate, their_labels = _unpacked(validation_data)
-            validation_data = (
-                self._checked_embeddings(rows_to_validate),
-                self._class_ids(their_labels),
-            )
-            _check_one_label_each(*validation_data)
+            validation_data = self._checked_rows(*_unpacked(validation_data))
+        elif split:
+            held_out = int(len(rows) * split)
+            if not held_out:
+                raise ValueError(
+                    "`validation_split` must hold out one sample or more, or be 0. "
+                    f"Received: {split}, with {len(rows)} samples"
+                )
+            # Drawn: at the end, where Keras takes it, class-sorted data has its last classes.
+            validation_data = (embeddings[rows[:held_out]], labels[rows[:held_out]])
+            rows = rows[held_out:]
         embeddings, labels = embeddings[rows], labels[rows]
         weights = None if weights is None else weights[rows]
         learning_rate = recipe.learning_rate
@@ -678,7 +671,10 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             raise InputError("there must be at least one labelled image. Received: none")
         return ids
 
-    def _checked_embeddings(self, embeddings: Any) -> npt.NDArray[np.float32]:
+    def _checked_rows(
+        self, embeddings: Any, labels: Any
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Returns embeddings and the class id of each, or refuses them."""
         embeddings = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
         dim = self.head.text_prototypes.embeddings.shape[1]
         if embeddings.ndim != 2 or embeddings.shape[1] != dim:
@@ -688,7 +684,13 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         if not np.isfinite(embeddings).all():
             raise InputError("embeddings must be finite numbers. Received: some are not")
-        return embeddings
+        ids = self._class_ids(labels)
+        if len(embeddings) != len(ids):
+            raise InputError(
+                "there must be one label for each embedding. "
+                f"Received: {len(embeddings)} embeddings and {len(ids)} labels"
+            )
+        return embeddings, ids
 
     def _check_class_weight(self, arguments: dict[str, Any]) -> None:
         """Brings the `class_weight` of `fit` to class ids: Keras ignores keys that are none."""
@@ -980,14 +982,6 @@ def _refuse_one_hot(argument: str, given: Any) -> None:
                 f"`{argument}` must take class ids, as its sparse form does: one-hot labels are "
                 f"brought to class ids. Received: {each!r}"
             )
-
-
-def _check_one_label_each(embeddings: Any, labels: npt.NDArray[np.int64]) -> None:
-    if len(embeddings) != len(labels):
-        raise InputError(
-            "there must be one label for each embedding. "
-            f"Received: {len(embeddings)} embeddings and {len(labels)} labels"
-        )
 
 
 def _started(
