@@ -51,8 +51,11 @@ class Shots(click.ParamType):
         """Returns a positive integer or "all"."""
         if value == "all" or isinstance(value, int):
             return value
-        number = _integer(value)
-        if number is None or number < 1:
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if number < 1:
             self.fail(f"{value!r} is not a whole number >= 1 or 'all'.", param, ctx)
         return number
 
@@ -93,10 +96,3 @@ def refuse_together(given: str, other: str) -> None:
     context = click.get_current_context()
     if context.get_parameter_source(other) is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError(f"--{given} and --{other} exclude each other; give one.")
-
-
-def _integer(text: str) -> int | None:
-    try:
-        return int(text)
-    except ValueError:
-        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -11,10 +10,8 @@ from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables,
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.result_table import to_csv
-from keras_cmm_cli.runs_folder import read_records, warn_of_mixed_versions
+from keras_cmm_cli.runs_folder import Record, read_records, warn_of_mixed_versions
 from keras_cmm_cli.terminal import Terminal, with_terminal
-
-Record = dict[str, Any]
 
 _COLUMNS = (
     "kind", "dataset", "protocol", "backbone", "method", "shots", "measure", "mean", "std",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -22,6 +22,7 @@ from keras_cmm_cli.options import (
 from keras_cmm_cli.outputs import check_apart, check_new_file, write_json
 from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.runs_folder import (
+    Record,
     RunsFolder,
     read_records,
     record_key,
@@ -39,8 +40,6 @@ METHODS = (
     "cmm,cmm_plain,zero_shot,nearest_mean,linear_probe,clip_adapter,tip_adapter,tip_adapter_f,"
     "task_res,lp_plus_plus,clap,gda,proker"
 )
-
-Record = dict[str, Any]
 
 
 @click.command(
