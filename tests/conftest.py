@@ -7,7 +7,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
+
+# How long an example takes says more about the load of the machine than about the code.
+hypothesis.settings.register_profile("keras_cmm", deadline=None)
+hypothesis.settings.load_profile("keras_cmm")
 
 # `--doctest-modules` would import both as one module of the name `conftest`.
 collect_ignore = ["conftest.py", "cli/conftest.py"]

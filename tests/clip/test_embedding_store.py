@@ -302,7 +302,7 @@ def test_a_store_that_is_emptied_while_it_is_in_use(pictures, store):
         list(parts)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     runs=st.lists(
         st.lists(

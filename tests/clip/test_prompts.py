@@ -245,7 +245,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=st.binary() | st.text() | json_values.map(json.dumps))
 def test_random_descriptions_are_read_or_refused(folder, content):
     path = folder / "random.json"

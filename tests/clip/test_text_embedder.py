@@ -56,9 +56,7 @@ def test_tokens_are_those_of_transformers(embedder, theirs, text):
 
 
 @given(text=st.text(max_size=40))
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_tokens_of_any_text(embedder, theirs, text):
     check_tokens(embedder, theirs, text)
 

@@ -78,7 +78,7 @@ rows = st.lists(st.lists(values, max_size=4) | st.tuples(st.text(), st.integers(
 splits = st.fixed_dictionaries({"train": rows, "val": rows | values, "test": rows})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.binary() | splits)
 def test_random_files_give_splits_or_input_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / f"random-{os.getpid()}.json"

@@ -359,7 +359,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("embeddings")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=8)
 )
@@ -382,7 +382,7 @@ def test_corruption_is_refused_or_leaves_a_valid_set(folder, changes):
         assert ((labels >= 0) & (labels < 3)).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(content=st.binary(max_size=200), text=st.text(max_size=100))
 def test_random_bytes_are_refused(folder, content, text):
     path = folder / "random.safetensors"

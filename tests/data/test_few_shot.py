@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_cmm.data import (
@@ -280,7 +280,6 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("indices")
 
 
-@settings(deadline=None)
 @given(content=st.binary() | json_values | st.dictionaries(names, json_values))
 def test_random_files_are_refused(folder, content):
     path = folder / "random.json"

@@ -442,7 +442,7 @@ separators = st.sampled_from([",", ";", "\t", "\n", "\r", "\r\n"])
 near_csv = st.lists(st.tuples(cells, separators)).map(lambda parts: "".join(map("".join, parts)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(content=st.binary() | st.text() | near_csv | near_csv.map("path,label\n".__add__))
 def test_random_csv_gives_images_or_input_error(folder, content):
     path = folder / "random.csv"

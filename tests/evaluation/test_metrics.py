@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_cmm.evaluation import (
@@ -62,7 +62,6 @@ def naive_calibration_error(probabilities, labels, bins):
     return error
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 6), rows=st.integers(1, 60))
 def test_calibration_error_against_a_loop_over_15_bins(seed, classes, rows):
     rng = np.random.default_rng(seed)

@@ -80,7 +80,7 @@ def problems(draw):
     return labels, np.array(rows, dtype="float32") / 4, [group for group in groups if group]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(problems(), st.sampled_from(DISTANCES), st.sampled_from(NEGATIVES))
 def test_ties_single_classes_and_groups(problem, distance, negatives):
     labels, similarities, groups = problem

@@ -54,7 +54,7 @@ def test_formula(temperature):
     assert values[0] > 0.0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=7), st.integers(0, 1000))
 def test_any_batch(labels, seed):
     embeddings = np.random.default_rng(seed).normal(size=(len(labels), 3)).astype("float32")

@@ -21,7 +21,7 @@ def naive(embeddings, tolerance):
     return sorted(sorted(group) for group in groups if len(group) > 1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.lists(st.integers(-2, 2), min_size=3, max_size=3), min_size=1, max_size=8),
     st.sampled_from([1e-3, 0.5, 1.2]),
