@@ -214,39 +214,18 @@ def benchmark(
         raise click.UsageError("no run is left; ask for fewer --shots, or for 'all'.")
     if output is not None:
         write_json(output, records.all)  # What cannot be written should be known before the work.
-    finished, total = 0, sum(len(to_run) for _, to_run in missing)
     if records.all:
+        total = sum(len(to_run) for _, to_run in missing)
         terminal.note(f"{len(records.all)} records are there, {total} runs are missing.")
     there = [records[each].get("versions") for each in asked if records.has(each)]
     warn_of_mixed_versions("this benchmark", [*there, versions()])
 
-    from keras_cmm.errors import InputError
-
-    with terminal.progress("benchmark") as progress:
-        for data, to_run in missing:
-            try:
-                if to_run:
-                    data.prepare([(run.shots, run.seed) for run in to_run if run.shots])
-                for run in to_run:
-                    try:
-                        for record in _run(data, run, base_to_new):
-                            records.add(record | _marks(data, record))
-                            terminal.detail(_described(record))
-                    except InputError as error:
-                        terminal.error(
-                            f"{data.label}: {run.method}, {run.shots} shots, seed {run.seed} left "
-                            f"out. {error}"
-                        )
-                        failed = True
-                    finished += 1
-                    progress(finished, total, f"{data.label}, {run.method}")
-            except InputError as error:
-                terminal.error(f"{data.label}: {error}")
-                failed = True
-            except KeyboardInterrupt:
-                if output is not None:
-                    terminal.note(f"{output}: {len(records.all)} records; go on with --resume.")
-                raise
+    try:
+        failed |= _run_missing(terminal, missing, records, base_to_new)
+    except KeyboardInterrupt:
+        if output is not None:
+            terminal.note(f"{output}: {len(records.all)} records; go on with --resume.")
+        raise
 
     shown = [records[each] for each in asked if records.has(each)]
     shown.sort(key=lambda record: methods.index(record["method"]))
@@ -459,6 +438,42 @@ def _open_datasets(
         except InputError as error:
             terminal.error(str(error))
     return inputs
+
+
+def _run_missing(
+    terminal: Terminal,
+    missing: Sequence[tuple[BenchmarkInput, list[Run]]],
+    records: _Records,
+    base_to_new: bool,
+) -> bool:
+    """Runs what is missing, reports what fails and goes on; returns whether anything did."""
+    from keras_cmm.errors import InputError
+
+    failed = False
+    finished, total = 0, sum(len(to_run) for _, to_run in missing)
+    with terminal.progress("benchmark") as progress:
+        for data, to_run in missing:
+            try:
+                if to_run:
+                    data.prepare([(run.shots, run.seed) for run in to_run if run.shots])
+            except InputError as error:
+                terminal.error(f"{data.label}: {error}")
+                failed = True
+                continue
+            for run in to_run:
+                try:
+                    for record in _run(data, run, base_to_new):
+                        records.add(record | _marks(data, record))
+                        terminal.detail(_described(record))
+                except InputError as error:
+                    terminal.error(
+                        f"{data.label}: {run.method}, {run.shots} shots, seed {run.seed} left "
+                        f"out. {error}"
+                    )
+                    failed = True
+                finished += 1
+                progress(finished, total, f"{data.label}, {run.method}")
+    return failed
 
 
 def _run(data: BenchmarkInput, run: Run, base_to_new: bool) -> list[Record]:
