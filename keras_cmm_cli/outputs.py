@@ -27,7 +27,7 @@ def check_new_file(path: Path, overwrite: bool) -> None:
         raise click.ClickException(
             f"{path}: is a device or a pipe; give the name of a file to write."
         )
-    _check_folder_of(path)
+    check_folder_of(path)
     if path.exists() and not overwrite:
         raise click.ClickException(f"{path}: exists; give --overwrite to replace it.")
 
@@ -68,7 +68,7 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
         ClickException: If it does, or is a file, or its own folder does not exist or cannot be
             written to.
     """
-    _check_folder_of(path)
+    check_folder_of(path)
     if path.resolve() == Path.cwd():
         raise click.ClickException(f"{path}: is the current folder; give the name of a new one.")
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
@@ -87,7 +87,12 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
         raise click.ClickException(f"{path}: holds a model; give --overwrite to replace it.")
 
 
-def _check_folder_of(path: Path) -> None:
+def check_folder_of(path: Path) -> None:
+    """Refuses what is to be written in a folder that does not exist or cannot be written to.
+
+    Raises:
+        ClickException: If it is such a folder.
+    """
     folder = path.resolve().parent
     if not folder.is_dir():
         raise click.ClickException(f"{path}: the folder {folder} does not exist; make it.")

@@ -13,7 +13,7 @@ from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.model_folder import describe_run, write_model
 from keras_cmm_cli.options import MAX_SEED, CommaSeparated
-from keras_cmm_cli.outputs import new_folder, write_json
+from keras_cmm_cli.outputs import check_folder_of, new_folder, write_json
 from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import command_line, image_records, read_run
 from keras_cmm_cli.terminal import Terminal, with_terminal
@@ -155,11 +155,8 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
 
 
 def _check_output(output: Path, overwrite: bool) -> None:
-    if not output.parent.is_dir():
-        raise click.ClickException(
-            f"{output}: the folder {output.parent} does not exist; make it first."
-        )
-    if not output.exists():
+    check_folder_of(output)
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not output.is_dir():
         raise click.ClickException(f"{output}: is a file; give the name of a new folder.")
@@ -168,9 +165,9 @@ def _check_output(output: Path, overwrite: bool) -> None:
         raise click.ClickException(
             f"{output}: holds something else ({others[0]!r}); give the name of a new folder."
         )
-    if any(output.iterdir()) and read_run(output / "model") is None:
+    if read_run(output / "model") is None:
         raise click.ClickException(f"{output}: is no demo; give the name of a new folder.")
-    if any(output.iterdir()) and not overwrite:
+    if not overwrite:
         raise click.ClickException(f"{output}: holds a demo; give --overwrite to replace it.")
 
 
