@@ -71,7 +71,6 @@ class ResNetVisionEncoder(keras_hub.models.Backbone):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        features = _REDUCTION * width
         _check_arguments(stackwise_num_blocks, width, head_dim, image_shape)
 
         # === Functional Model ===
@@ -98,7 +97,7 @@ class ResNetVisionEncoder(keras_hub.models.Backbone):
         self.width = width
         self.head_dim = head_dim
         self.image_shape = tuple(image_shape)
-        self.hidden_dim = features + 1
+        self.hidden_dim = _REDUCTION * width + 1
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""

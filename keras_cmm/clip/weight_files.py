@@ -64,16 +64,13 @@ def find_weights(folder: Path, stems: tuple[str, ...]) -> Path:
     Raises:
         InputError: If the folder has none.
     """
-    for ending in WEIGHT_ENDINGS:
+    for ending in (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt"):
         for stem in stems:
             if (path := folder / f"{stem}{ending}").is_file():
                 return path
     raise InputError(
         f"{folder}: has no weights; expected {stems[0]}.safetensors or {stems[-1]}.bin."
     )
-
-
-WEIGHT_ENDINGS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt")
 
 
 def read_json(path: Path) -> dict[str, Any]:
