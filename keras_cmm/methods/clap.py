@@ -29,8 +29,8 @@ class CLAP(LinearHead):
         learning_rate: Initial learning rate for texts of the length below, as in the authors' code.
         momentum: Momentum of SGD.
         text_length: The authors train texts of the length that CLIP gives them, which unit rows do
-            not tell. To train unit rows alike, the penalty is multiplied by its square and the
-            learning rate divided by it. 10 is our assumption.
+            not tell. To train unit rows alike, the penalty is multiplied, and the learning rate
+            divided, by the square of that length. 10 is our assumption.
         epochs: Passes over the support set.
         batch_size: Support rows a step.
         max_steps: Bounds the passes over a large support set; the authors have no bound.
@@ -107,9 +107,10 @@ class CLAP(LinearHead):
 
 def _zero_shot_probabilities(task: FewShotTask) -> npt.NDArray[np.float32]:
     """Return the mean zero-shot probability of each class on its own rows, 0 without rows."""
+    from scipy.special import softmax
+
     logits = np.float32(task.logit_scale) * task.embeddings @ task.text_embeddings.T
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    own = exponentials[np.arange(len(task.labels)), task.labels] / exponentials.sum(axis=1)
+    own = softmax(logits, axis=1)[np.arange(len(task.labels)), task.labels]
     sums = np.bincount(task.labels, weights=own, minlength=task.num_classes)
     counts = np.bincount(task.labels, minlength=task.num_classes)
     return (sums / np.maximum(counts, 1)).astype("float32")
