@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 
 
 def same_names(names: Iterable[str], known: Collection[str]) -> dict[str, str]:
-    r"""Maps names to the known ones that they are.
+    r"""Maps each name to the known one that is the same, if only in another Unicode form.
 
     A folder that macOS named and the same name typed differ in how they encode an accent.
 

@@ -13,7 +13,7 @@ MISSING = "-"
 
 
 def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[ResultTable]:
-    """Makes one table a data set, and one of the average where there are several data sets.
+    """Makes one table for each data set, and one of their average where there are several.
 
     Test sets that are shifted from what a method was trained on have an average of their own.
 
@@ -22,7 +22,7 @@ def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[Res
         plus_minus: What stands between mean and standard deviation.
 
     Returns:
-        Tables with a row a method and a column a number of shots.
+        Tables with a row for each method and a column for each number of shots.
     """
     tables = []
     for setting in dict.fromkeys(map(_setting, records)):
@@ -37,13 +37,13 @@ def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[Res
 
 
 def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
-    """Makes one table a data set, and one of the average, of base-to-new records.
+    """Makes one table for each data set, and one of their average, of base-to-new records.
 
     Args:
         records: Records of `keras_cmm.evaluation.run_base_to_new`.
 
     Returns:
-        Tables with a row a method and number of shots.
+        Tables with a row for each method and number of shots.
     """
     from keras_cmm.evaluation import summarize_base_to_new
 

@@ -132,7 +132,7 @@ class Terminal:
 
 
 def one_line(text: str) -> str:
-    """Puts a space for line breaks and other control characters; spaces in file names stay."""
+    """Puts one space in place of line breaks and other control characters; other spaces stay."""
     return re.sub(rf"\s*[{_CONTROL}][\s{_CONTROL}]*", " ", text).strip()
 
 

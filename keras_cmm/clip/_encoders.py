@@ -75,8 +75,7 @@ class VisionEncoder(_Encoder):
         tower = self._fast_tower(
             "VisionTower", self.backbone.vision_encoder, _vision_layers(self.backbone)
         )
-        # Of images of another size the backbone says itself that it cannot take them.
-        # A preset's shapes are lists.
+        # The backbone itself refuses images of another size. Shapes from a preset are lists.
         expected = tuple(self.backbone.vision_encoder.image_shape)
         if tower is None or tuple(images.shape[1:]) != expected:
             return self.backbone.get_vision_embeddings(images)

@@ -42,7 +42,7 @@ class EmbeddingSet:
         text_embeddings: `(classes, dim)` floats, row `c` the text prototype of class `c`.
         val_embeddings: `(val, dim)` floats, the validation pool, or None.
         val_labels: `(val,)` integer class ids, or None.
-        train_keys: `(train, 32)` uint8 identities of the images, of which few-shot draws depend
+        train_keys: `(train, 32)` uint8 identities of the images, on which few-shot draws depend
             (`key_digests`), or None where only the rows themselves tell them apart.
         val_keys: `(val, 32)` uint8, or None.
         class_names: One name a class; names may repeat.

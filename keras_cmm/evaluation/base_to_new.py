@@ -49,8 +49,8 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
     texts of these alone. Base images are scored among the base classes, new ones among the new.
 
     For CMM a new class's prototype is put where the recipe puts one without images, and images are
-    mapped by the map that the base classes trained. CLIP-Adapter keeps its adapter
-    and takes the new texts.
+    mapped by the map that the base classes trained. CLIP-Adapter keeps its adapter and takes the
+    new texts.
 
     Args:
         embedding_set: The data set that the task was drawn from.

@@ -50,7 +50,7 @@ def top_k(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], k: 
 def confusion_matrix(
     predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], num_classes: int
 ) -> npt.NDArray[np.int64]:
-    """Count how often each class was taken for each.
+    """Count how often each true class was predicted as each class.
 
     Args:
         predictions: Predicted class ids, shape `(batch,)`.

@@ -18,7 +18,7 @@ from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
 from keras_cmm.models.training_recipe import TrainingRecipe
 
-# Of the loss.
+# What the loss is the weighted sum of, as the history names it.
 _PARTS = ("cross_entropy", "triplet", "contrastive")
 
 

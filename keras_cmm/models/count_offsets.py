@@ -17,8 +17,8 @@ def count_offsets(
     """Returns the offsets that keep training from favouring classes for the number of their rows.
 
     Args:
-        labels: `(rows,)` class ids of the rows to train on. A class without rows counts as one
-            with one.
+        labels: `(rows,)` class ids of the rows to train on. A class without rows counts as
+            if it had one.
         num_classes: int. The number of classes.
         adjustment: float >= 0. What the logarithm of the rows is multiplied by.
         weights: `(rows,)` or `None`. What each row counts for, instead of 1.

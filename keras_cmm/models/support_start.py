@@ -17,7 +17,8 @@ _SHRINKAGES = np.geomspace(0.001, 1.0, 46)
 # In squared lengths of a class's text.
 _RIDGES = np.geomspace(0.01, 1000.0, 21)
 
-# How many classes with images must be there to tell the others' places as well as their texts do.
+# With this many classes that have images, what these tell of the place of a class without any
+# counts for half, and its own text for the other half.
 _TELLING_CLASSES = 5
 
 # Bound time and memory; one number needs no more.

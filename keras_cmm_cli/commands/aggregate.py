@@ -45,10 +45,11 @@ Examples:
 def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> None:
     """Print the tables of the benchmark runs in RUNS, the --output-dir of `benchmark`.
 
-    One table a data set and one of their average, a row a method, a column a number of shots: top-1
-    accuracy in percent, its mean and standard deviation over the seeds. Runs that are missing are
-    shown as missing, and an average is given only where every data set has a value. Base-to-new
-    runs have tables of their own; their harmonic mean is that of the averaged accuracies.
+    There is one table for each data set and one of their average, with a row for each method and a
+    column for each number of shots. They give top-1 accuracy in percent, its mean and standard
+    deviation over the seeds. Runs that are missing are shown as missing, and an average is given
+    only where every data set has a value. Base-to-new runs have tables of their own; their harmonic
+    mean is that of the averaged accuracies.
 
     Runs of different protocols or backbones, or on different data of one name, are refused, since
     their figures cannot be compared: give the folder of one of them. Runs of different versions of

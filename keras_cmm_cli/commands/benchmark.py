@@ -277,7 +277,7 @@ class _Records:
     ) -> None:
         """Refuses records of other data of the same name, such as a file that was made anew.
 
-        Those of other runs too: results of the two would be averaged.
+        It looks at the records of all runs, asked for or not: `aggregate` would average the two.
         """
         asked = set(map(record_key, wanted))
         for dataset, digest in data.digests.items():

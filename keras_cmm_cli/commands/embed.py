@@ -149,7 +149,7 @@ def _warn_of_other_folders(images_dir: Path) -> None:
 
 
 def _draw_test_rows(images: ImageSource, fraction: float, seed: int) -> set[int]:
-    """Draws a share of each class; a class keeps one image for training, then has one for testing.
+    """Draws a share of each class: at least one image, but not the last one, which is trained on.
 
     By `sample_few_shot`, so that the draw depends on the images' names and the seed alone.
     """
