@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from small_tasks import CLASSES, DIM, EMPTY_CLASS, QUERIES, SCALE, make_task, unit
 
 from keras_cmm.errors import InputError
 from keras_cmm.methods import (
@@ -23,44 +24,8 @@ from keras_cmm.methods import (
 )
 from keras_cmm.methods import tip_adapter as tip_adapter_module
 
-CLASSES, DIM, SCALE = 5, 8, 20.0
-EMPTY_CLASS = 3
 # The other peers have a file of tests each.
 HERE = [CMM, PlainCMM, ZeroShot, NearestMean, LinearProbe, TipAdapter, TipAdapterF]
-
-
-def unit(rows):
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype("float32")
-
-
-def draw(rng, labels, centres):
-    return unit(centres[labels] + 0.4 * rng.normal(size=(len(labels), DIM)))
-
-
-def make_task(rows_per_class=(4, 3, 4, 0, 4), shots=4, validation=False):
-    rng = np.random.default_rng(0)
-    centres = unit(rng.normal(size=(CLASSES, DIM)))
-    labels = rng.permutation(np.repeat(np.arange(CLASSES), rows_per_class))
-    task = FewShotTask(
-        embeddings=draw(rng, labels, centres),
-        labels=labels,
-        text_embeddings=unit(centres + 0.2 * rng.normal(size=(CLASSES, DIM))),
-        logit_scale=SCALE,
-        shots=shots,
-        seed=1,
-    )
-    if validation:
-        val_labels = np.repeat(np.arange(CLASSES), 6)
-        task = replace(
-            task,
-            val_embeddings=draw(rng, val_labels, centres),
-            val_labels=val_labels,
-            val_source="from the validation pool",
-        )
-    return task
-
-
-QUERIES = unit(np.random.default_rng(1).normal(size=(7, DIM)))
 
 
 def naive_cache_logits(query, keys, labels, alpha, beta, task):
