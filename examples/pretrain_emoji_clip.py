@@ -353,7 +353,7 @@ def render_all(root: Path) -> None:
     array = np.stack(pixels)
 
     # Nothing that looks like the held-out vendor's picture of the same thing may stay.
-    fluent = [(label, np.asarray(picture)) for label, _, picture in fluent_pictures(root, by_slug)]
+    fluent = [(code, np.asarray(picture)) for code, picture in fluent_pictures(root, by_slug)]
     drop = np.zeros(len(records), bool)
     if fluent:
         by_role: dict[str, list[int]] = defaultdict(list)
@@ -384,12 +384,14 @@ def render_all(root: Path) -> None:
             f" ({sum(roles[r.role].people for r in mine)} of people; {duplicates[source.vendor]}"
             f" duplicates, {nameless[source.vendor]} nameless left out)  {source.licence}"
         )
-    click.echo(f"total {len(records)} pictures, {len(used_roles)} concepts; {int(drop.sum())} ")
-    click.echo("of them dropped for looking like the held-out vendor's")
+    click.echo(
+        f"total {len(records)} pictures, {len(used_roles)} concepts; {int(drop.sum())} more were "
+        "dropped for looking like the held-out vendor's"
+    )
 
 
-def fluent_pictures(root: Path, by_slug: dict[str, str]) -> list[tuple[str, str, Image.Image]]:
-    """(hexcode, style, picture) of the held-out vendor. For `evaluate` and the duplicate check."""
+def fluent_pictures(root: Path, by_slug: dict[str, str]) -> list[tuple[str, Image.Image]]:
+    """(hexcode, picture) of the held-out vendor. For `evaluate` and the duplicate check."""
     out = []
     suffix = re.compile(r"-(default|light|medium-light|medium|medium-dark|dark)$")
     for style in ("flat", "modern"):
@@ -401,7 +403,7 @@ def fluent_pictures(root: Path, by_slug: dict[str, str]) -> list[tuple[str, str,
             label = bare if tone == "default" else f"{bare}{tone}skintone"
             hexcode = by_slug.get(slug(label)) or by_slug.get(slug(bare)) or by_slug.get(slug(name))
             if hexcode:
-                out.append((hexcode, style, render_svg(file.read_text("utf-8"))))
+                out.append((hexcode, render_svg(file.read_text("utf-8"))))
     return out
 
 
@@ -759,7 +761,7 @@ def build_backbone(config: Config, vocabulary_size: int, dtype: str = "float32")
 
 
 def start_values(backbone: Any) -> None:
-    """CLIP's initial scales: Keras's defaults are too large for positions, too small for depth."""
+    """CLIP's initial scale of the embeddings: Keras's default is too large for positions."""
     for variable in backbone.trainable_variables:
         value, path = variable.value, variable.path
         with torch.no_grad():
@@ -959,12 +961,11 @@ def prompt_name(role: Role) -> str:
 
 def class_vectors(backbone: Any, tokens: Tokens, names: list[str]) -> torch.Tensor:
     prompts = ("{}", "an emoji of {}", "an emoji of a {}.")
-    with torch.no_grad():
-        parts = []
-        for start in range(0, len(names), 300):
-            some = names[start : start + 300]
-            vectors = [encode_texts(backbone, tokens([p.format(t) for t in some])) for p in prompts]
-            parts.append(F.normalize(sum(vectors), dim=-1))
+    parts = []
+    for start in range(0, len(names), 300):
+        some = names[start : start + 300]
+        vectors = [encode_texts(backbone, tokens([p.format(t) for t in some])) for p in prompts]
+        parts.append(F.normalize(sum(vectors), dim=-1))
     return torch.cat(parts)
 
 
@@ -1093,7 +1094,7 @@ class Trainer:
         self.swap()
         return "zero-shot top-1/top-5: " + "; ".join(out)
 
-    def run(self, until: float, log: Any, checkpoint: Path | None) -> None:
+    def run(self, until: float, log: Any, checkpoint: Path) -> None:
         """Train to the end of the schedule, or until the clock says so."""
         started = said = saved = time.time()
         checked = started
@@ -1115,14 +1116,13 @@ class Trainer:
                     f"trained {self.seconds / 60:.0f} min eta {eta:.0f} min"
                 )
                 said, losses = now, []
-            if checkpoint and now - saved > 300:
+            if now - saved > 300:
                 save_atomically(self.state(), checkpoint)
                 saved = now
-            if checkpoint and now - checked > 900:
+            if now - checked > 900:
                 log(self.validate())
                 checked = now
-        if checkpoint:
-            save_atomically(self.state(), checkpoint)
+        save_atomically(self.state(), checkpoint)
         log(f"stopped at step {self.step} of {self.config.steps}; " + self.validate())
 
 
@@ -1277,7 +1277,7 @@ def evaluate(root: Path, preset: Path, least: int) -> None:
     converter = keras_hub.layers.CLIPImageConverter.from_preset(str(preset))
     roles, by_slug = load_names(root)
     pictures: dict[str, list[np.ndarray]] = defaultdict(list)
-    for hexcode, _, picture in fluent_pictures(root, by_slug):
+    for hexcode, picture in fluent_pictures(root, by_slug):
         if roles[role_of(hexcode)].people:
             ground = Image.new("RGBA", picture.size, "white")
             array = np.asarray(Image.alpha_composite(ground, picture).convert("RGB"))
