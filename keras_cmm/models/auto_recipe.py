@@ -39,9 +39,9 @@ class AutoRecipe(TrainingRecipe):
     `clip_weight` falls by as much. So mapped images find their class's prototype without CLIP's
     help, and the fused logits stay nearly what they were. The logits are softened in training, so
     that a sample that is fitted goes on shaping the map; less so where there are so many classes
-    that its error would spread over all of them. And those of classes with more images are
-    raised, so that what is learnt favours no class for their number. The more shots there are, the
-    less CLIP's own logits count, and the more the mapped images of a class are pulled together.
+    that it would be pushed from all of them alike. Those of classes with more images are raised, so
+    that what is learnt favours no class for their number. The more shots there are, the less CLIP's
+    own logits count, and the more the mapped images of a class are pulled together.
     Small support sets, and those that the start tells apart already, are trained less: they would
     soon be learnt by heart. So are those of few of the classes, which would be learnt at the
     others' expense.
@@ -77,8 +77,8 @@ class AutoRecipe(TrainingRecipe):
         contrastive_weight: float >= 0. Weight of the contrastive loss at many shots; at one, where
             an image has none of its class beside it but the text, there is no such loss.
         train_temperature: float > 0. Training divides the logits by it, or by less.
-        max_rivals: float >= 1. How many wrong classes may share an image's error so; where more
-            would, the logits are divided by less, at the least by 1.
+        max_rivals: float >= 1. Over so many wrong classes may an image's error spread: where it
+            would over more, the logits are divided by less, down to 1.
         logit_adjustment: float >= 0. Training adds this many times the logarithm of the rows of a
             class to its logit, so that classes with few images or none are not passed over; see
             `keras_cmm.models.count_offsets`.
@@ -217,7 +217,7 @@ class AutoRecipe(TrainingRecipe):
         """Returns what training divides the logits by, and the cross-entropy that it starts at.
 
         The more classes there are, the more of them share the error of softened logits. Training
-        would push an image from all of them alike, not from those that it is taken for.
+        would push an image from all of them alike, rather than from those that it is taken for.
         """
         # Every so many rows, so that no class is left out where they are sorted by class.
         rows = slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
