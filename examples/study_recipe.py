@@ -18,6 +18,9 @@ Where train embeddings are means of augmented views, so are those of the rows le
 image is seen once: `--view-noise stanford_cars=0.25` gives these rows of a data set the deviation
 that they lack.
 
+`--meaningless-texts` puts random texts near their mean in place of the classes' own: they tell as
+little of the images as numbers for names do.
+
 `--classes 20` cuts every data set into parts of 20 neighbouring classes, which in ImageNet are
 alike, and takes the mean of at most ten parts: users mostly have few classes.
 """
@@ -34,9 +37,9 @@ import click
 import numpy as np
 
 from keras_cmm import AutoRecipe, TrainingRecipe
-from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
+from keras_cmm.data import EmbeddingSet, sample_few_shot
 from keras_cmm.evaluation import top_1
-from keras_cmm.methods import CMM, FewShotMethod, FewShotTask, ZeroShot
+from keras_cmm.methods import CMM, FewShotMethod, FewShotTask, NearestMean, ZeroShot
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class WithoutMap(AutoRecipe):
 AUTO = AutoRecipe()
 ABLATION = {
     "zero-shot CLIP": ZeroShot(),
+    "nearest mean": NearestMean(),
     "default recipe": AUTO,
     "no closed-form map": WithoutMap(),
     "shrinkage by numbers alone, texts only scaled": replace(AUTO, shrinkage_factor=1e9),
@@ -71,6 +75,7 @@ ABLATION = {
     "one learning rate, whatever is left to learn": replace(AUTO, loss_exponent=0.0),
     "one learning rate, however few classes have images": replace(AUTO, full_rate_share=0.0),
     "no text logits in the prototypes": replace(AUTO, text_share=0.0),
+    "texts trusted, whatever they tell": replace(AUTO, full_trust=0.0),
     "plain recipe": TrainingRecipe(),
 }
 CONSTANTS = {
@@ -109,7 +114,7 @@ def accuracy(
     """Returns the mean top-1 over the seeds, on rows of `data` that are no test rows."""
     scores = []
     for seed in seeds:
-        keys = row_keys(data.train_embeddings)
+        keys = data.keys("train")
         drawn = sample_few_shot(data.train_labels, shots, seed=seed, keys=keys).indices
         rest = np.setdiff1d(np.arange(len(data.train_labels)), drawn)
         rows, labels = data.train_embeddings[rest], data.train_labels[rest]
@@ -185,6 +190,12 @@ def random_deviations(data: EmbeddingSet, number: int, seed: int):
     return rows[drawn] - means[labels[drawn]]
 
 
+def random_texts(texts):
+    """Returns texts that deviate from the mean of the given ones at random, by a quarter."""
+    deviations = np.random.default_rng(1).normal(size=texts.shape)
+    return unit(unit(unit(texts).mean(axis=0, keepdims=True)) + 0.25 * unit(deviations))
+
+
 class WithoutTemperature(CMM):
     """Saves the second fit that calibration takes: it changes no accuracy."""
 
@@ -233,6 +244,11 @@ def options(command):
             help="How many images the classes have.",
         ),
         click.option(
+            "--meaningless-texts",
+            is_flag=True,
+            help="Put random texts in place of the classes' own.",
+        ),
+        click.option(
             "--classes",
             type=click.IntRange(min=2),
             help="Cut every data set into parts of so many classes.",
@@ -242,12 +258,14 @@ def options(command):
     return command
 
 
-def read(files, shots, classes, view_noise):
+def read(files, shots, classes, view_noise, meaningless_texts):
     """Reads the files: their names, their parts, and the shots that leave rows to score on."""
     numbers = [int(number) for number in shots.split(",")]
     sets = []
     for file in files:
         data = EmbeddingSet.read(Path(file))
+        if meaningless_texts:
+            data = replace(data, text_embeddings=random_texts(data.text_embeddings))
         most = int(np.bincount(data.train_labels).max())
         if data.val_embeddings is None:
             most -= 1
@@ -271,9 +289,9 @@ def main() -> None:
 @main.command()
 @options
 @click.option("--only", type=click.Choice(ABLATION), multiple=True, help="Rows to print.")
-def ablation(files, shots, seeds, view_noise, support, classes, only) -> None:
+def ablation(files, shots, seeds, view_noise, support, meaningless_texts, classes, only) -> None:
     """Remove one ingredient at a time."""
-    sets = read(files, shots, classes, view_noise)
+    sets = read(files, shots, classes, view_noise, meaningless_texts)
     names = [f"{dataset} {'/'.join(map(str, numbers))}" for dataset, _, numbers in sets]
     print("| recipe | " + " | ".join(names) + " | mean |")
     print("| --- |" + " --- |" * (len(names) + 1))
@@ -297,9 +315,9 @@ def ablation(files, shots, seeds, view_noise, support, classes, only) -> None:
 @main.command()
 @options
 @click.option("--only", type=click.Choice(CONSTANTS), multiple=True, help="Constants to vary.")
-def constants(files, shots, seeds, view_noise, support, classes, only) -> None:
+def constants(files, shots, seeds, view_noise, support, meaningless_texts, classes, only) -> None:
     """Vary one constant at a time; choose it without the data set it is judged on."""
-    sets = read(files, shots, classes, view_noise)
+    sets = read(files, shots, classes, view_noise, meaningless_texts)
     print("| constant | values | mean | chosen without each set | lost by that choice |")
     print("| --- | --- | --- | --- | --- |")
     known = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +46,10 @@ class AutoRecipe(TrainingRecipe):
     soon be learnt by heart. So are those of few of the classes, which would be learnt at the
     others' expense.
 
+    All this trusts the texts. Where the support set is likeliest by less than half of CLIP's
+    logits, as for folders whose names are numbers, the texts count for less, down to nothing: their
+    logits, and the images that they stand for at the start.
+
     Shots are the images a class, on average over all classes, and at least 1.
 
     One set of constants serves every data set and number of shots. `examples/study_recipe.py`
@@ -58,6 +62,8 @@ class AutoRecipe(TrainingRecipe):
         loss_exponent: float. How it grows with that cross-entropy.
         full_rate_share: float in [0, 1]. The part of the classes that must have images for that
             rate; where fewer have, it falls with the root of their number.
+        full_trust: float in [0, 1]. The texts count in full where the support set is likeliest by
+            this part of CLIP's logits or more; else in proportion. 0 trusts them always.
         weight_decay: float >= 0. As in `TrainingRecipe`; decay would pull the map from its start.
         epochs: int >= 1. As in `TrainingRecipe`.
         min_steps: int. As in `TrainingRecipe`.
@@ -97,6 +103,7 @@ class AutoRecipe(TrainingRecipe):
     rate_exponent: float = 0.25
     loss_exponent: float = 1.0
     full_rate_share: float = 0.25
+    full_trust: float = 0.5
     weight_decay: float = 0.0
     epochs: int = 1
     min_steps: int = 150
@@ -133,11 +140,10 @@ class AutoRecipe(TrainingRecipe):
             raise ValueError(
                 f"`text_share` must be a float in [0, 1). Received: text_share={self.text_share!r}"
             )
-        if not 0 <= self.full_rate_share <= 1:
-            raise ValueError(
-                "`full_rate_share` must be a float in [0, 1]. "
-                f"Received: full_rate_share={self.full_rate_share!r}"
-            )
+        for name in ("full_rate_share", "full_trust"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"`{name}` must be a float in [0, 1]. Received: {name}={value!r}")
 
     def support_start(
         self,
@@ -177,11 +183,13 @@ class AutoRecipe(TrainingRecipe):
         _check_mapping(head.mapping)
         embeddings, labels = _checked_support(head, embeddings, labels)
         embeddings = unit_rows(embeddings)
-        start = self.support_start(embeddings, labels, head.text_embeddings)
+        text_weight = self._text_weight(head, embeddings, labels)
+        recipe = replace(self, prior_shots=text_weight * self.prior_shots)
+        start = recipe.support_start(embeddings, labels, head.text_embeddings)
         shots = max(1.0, len(labels) / head.num_classes)
         num_images = len(labels)
         seen_share = len(np.unique(labels)) / head.num_classes
-        share = self.text_share / shots
+        share = text_weight * self.text_share / shots
         prototypes, scale = _with_text_logits(
             start,
             embeddings,
@@ -191,9 +199,9 @@ class AutoRecipe(TrainingRecipe):
         )
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(prototypes)
-        head.clip_weight = 1 - share
+        head.clip_weight = text_weight * (1 - share)
         if self.clip_shots is not None:
-            head.clip_weight = (1 - share) / (1 + (shots - 1) / self.clip_shots)
+            head.clip_weight = text_weight * (1 - share) / (1 + (shots - 1) / self.clip_shots)
         head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
         head.contrastive_weight = self.contrastive_weight * (1 - 1 / shots)
@@ -208,6 +216,33 @@ class AutoRecipe(TrainingRecipe):
         # The prototypes' logits weigh more with the share, and so does every step.
         return embeddings, labels, (1 - share) * learning_rate
 
+    def _text_weight(
+        self,
+        head: CMMClassifier,
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+    ) -> float:
+        """Returns what the texts count for, from 0 to 1."""
+        from scipy.optimize import brentq
+        from scipy.special import softmax
+
+        if not self.full_trust:
+            return 1.0
+        rows = _rated_rows(labels)
+        logits = head.logit_scale * embeddings[rows] @ head.text_embeddings.T
+        own = logits[np.arange(len(logits)), labels[rows]].mean()
+
+        def slope(part: float) -> float:
+            """Returns how the cross-entropy of a part of CLIP's logits grows with the part."""
+            return float((softmax(part * logits, axis=1) * logits).sum(axis=1).mean() - own)
+
+        # The cross-entropy is convex: while it falls, its least is at a larger part.
+        if slope(self.full_trust) <= 0:
+            return 1.0
+        if slope(0.0) >= 0:
+            return 0.0
+        return float(brentq(slope, 0.0, self.full_trust)) / self.full_trust
+
     def _softening(
         self,
         head: CMMClassifier,
@@ -219,8 +254,7 @@ class AutoRecipe(TrainingRecipe):
         The more classes there are, the more of them share the error of softened logits. Training
         would push an image from all of them alike, rather than from those that it is taken for.
         """
-        # Every so many rows, so that no class is left out where they are sorted by class.
-        rows = slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
+        rows = _rated_rows(labels)
         logits = ops.convert_to_numpy(head(ops.convert_to_tensor(embeddings[rows])))
         least = min(1.0, self.train_temperature)
         for temperature in np.linspace(self.train_temperature, least, 11):
@@ -289,6 +323,11 @@ def _checked_support(
             f"Received: from {ids.min()} to {ids.max()}"
         )
     return embeddings, ids.astype("int64")
+
+
+def _rated_rows(labels: npt.NDArray[np.int64]) -> slice:
+    """Returns every so many rows, so that no class is left out where they are sorted by class."""
+    return slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
 
 
 def _cross_entropy_and_rivals(

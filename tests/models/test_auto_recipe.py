@@ -107,6 +107,7 @@ def test_what_grows_and_falls_with_the_shots(shots, clip_weight, contrastive_wei
         ("max_rivals", 0.5, "a float >= 1"),
         ("text_share", 1.0, r"a float in \[0, 1\)"),
         ("full_rate_share", 1.1, r"a float in \[0, 1\]"),
+        ("full_trust", -0.1, r"a float in \[0, 1\]"),
         ("epochs", 0, "an int >= 1"),
     ],
 )
@@ -224,6 +225,45 @@ def started(texts, images, labels, **options):
     logits -= logits.max(axis=1, keepdims=True)
     own = logits[np.arange(len(labels)), labels]
     return head, rate, (np.log(np.exp(logits).sum(axis=1)) - own).mean()
+
+
+def test_texts_that_tell_something_count_in_full():
+    trusting, default = make_head(), make_head()
+    AutoRecipe(full_trust=0.0).start(trusting, IMAGES, LABELS)
+    AutoRecipe().start(default, IMAGES, LABELS)
+    for weight, other in zip(trusting.get_weights(), default.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_texts_that_mislead_count_for_nothing():
+    head = make_head()
+    labels = (LABELS + 1) % 4
+    AutoRecipe().start(head, IMAGES, labels)
+    assert head.clip_weight == 0.0
+    start = support_start(IMAGES, labels, TEXTS, prior_shots=0.0)
+    prototypes = ops.convert_to_numpy(head.prototypes.embeddings)
+    np.testing.assert_allclose(prototypes, start.prototypes, atol=1e-5)
+    AutoRecipe(full_trust=0.0).start(head, IMAGES, labels)
+    assert head.clip_weight > 0.5
+
+
+def test_texts_count_by_the_part_of_clips_logits_that_is_likeliest():
+    rng = np.random.default_rng(2)
+    images = unit(TEXTS[LABELS] + 0.7 * rng.normal(size=(16, 8))).astype("float32")
+    parts = np.linspace(0.0, 0.5, 5001)
+    logits = 50.0 * images.astype("float64") @ TEXTS.T
+    losses = []
+    for part in parts:
+        powers = np.exp(part * logits)
+        losses.append(-np.log(powers[np.arange(16), LABELS] / powers.sum(axis=1)).mean())
+    likeliest = parts[np.argmin(losses)]
+    assert 0.02 < likeliest < 0.4
+    head = make_head()
+    recipe = AutoRecipe(text_share=0.0, clip_shots=None)
+    recipe.start(head, images, LABELS)
+    assert head.clip_weight == pytest.approx(likeliest / 0.5, abs=1e-3)
+    replace(recipe, full_trust=0.9 * likeliest).start(head, images, LABELS)
+    assert head.clip_weight == 1.0
 
 
 def naive_rivals(head, rows, labels, temperature):
