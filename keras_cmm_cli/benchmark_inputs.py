@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,8 @@ class FileInput:
         self.name = (data.dataset, data.protocol, data.backbone)
         self.digests = {data.dataset: data.digest()}
         self.largest_class = int(np.bincount(data.train_labels).max())
+        # All methods are run on a draw before the next: it is drawn, and warned of, once.
+        self.task = functools.lru_cache(maxsize=1)(self._draw)
 
     def draw_digest(self, shots: int, seed: int) -> str | None:
         """Returns nothing: the seed decides every draw."""
@@ -74,11 +77,15 @@ class FileInput:
     def prepare(self, draws: Iterable[Draw]) -> None:
         """Does nothing: the file has all."""
 
-    def task(self, shots: int, seed: int) -> FewShotTask:
-        """Returns the few-shot task."""
+    def _draw(self, shots: int, seed: int) -> FewShotTask:
         from keras_cmm.evaluation import make_task
 
-        return make_task(self.embedding_set, shots, seed)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            task = make_task(self.embedding_set, shots, seed)
+        for warning in caught:
+            warnings.warn(f"{self.label}: {warning.message}", warning.category, stacklevel=2)
+        return task
 
 
 @dataclass(frozen=True)

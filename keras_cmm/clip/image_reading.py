@@ -249,7 +249,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_numpy(image: Any) -> npt.NDArray[Any]:
-    if hasattr(image, "detach"):
+    if hasattr(image, "detach") and hasattr(image, "cpu"):  # An open file has the former, too.
         image = image.detach().cpu()
         if image.is_floating_point() and image.ndim == 3 and image.shape[0] in (1, 3, 4):
             return 255.0 * image.permute(1, 2, 0).float().numpy()
@@ -275,7 +275,8 @@ def _to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype.kind == "f" and 0 < high <= 1:
         raise InputError(
             "float values of an image must lie in [0, 255], and these look like [0, 1]; multiply "
-            f"them by 255. Received: {low:g} to {high:g}"
+            "them by 255, or give an image that is as dark as that in uint8. "
+            f"Received: {low:g} to {high:g}"
         )
     if not (low >= 0 and high <= 255):  # also refuses NaN
         raise InputError(

@@ -27,7 +27,7 @@ def can_classify_new(method: str) -> bool:
     """Return whether a method can score classes that it has seen no image of.
 
     Class means, linear probes, caches of images and what is trained for each class by itself have
-    nothing for such a class.
+    nothing for such a class. Nor has a method of your own that predicts in a way of its own.
 
     Args:
         method: A key of `keras_cmm.methods.METHODS`.
@@ -39,7 +39,11 @@ def can_classify_new(method: str) -> bool:
         >>> can_classify_new("cmm"), can_classify_new("linear_probe")
         (True, False)
     """
-    return issubclass(METHODS[method], (CMM, CLIPAdapter, ZeroShot))
+    cls = METHODS[method]
+    return any(
+        issubclass(cls, kind) and cls.predict_logits is kind.predict_logits
+        for kind in (CMM, CLIPAdapter, ZeroShot)
+    )
 
 
 def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str) -> dict[str, Any]:

@@ -149,6 +149,9 @@ def run_benchmark(
         [('zero_shot', 0, 100.0), ('nearest_mean', 1, 100.0)]
     """
     _check_arguments(embedding_sets, methods, shots, seeds)
+    # Records are JSON-able, whatever kind of integer was given.
+    seeds = [int(seed) for seed in seeds]
+    shots = [number if number == "all" else int(number) for number in shots]
     records: list[dict[str, Any]] = []
     refusal = None
     for embedding_set in embedding_sets:

@@ -665,6 +665,17 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             self.backbone, self.preprocessor.tokenizer, self.preprocessor.image_converter
         )
 
+    @property
+    def trainable(self) -> bool:
+        """Whether the head is trained; the backbone never is."""
+        return bool(keras.Model.trainable.fget(self))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Model.trainable.fset(self, value)
+        if hasattr(self, "backbone"):
+            self.backbone.trainable = False
+
     def _class_ids(self, labels: Any) -> npt.NDArray[np.int64]:
         ids = ids_of_labels(labels, self.class_names)
         if not len(ids):

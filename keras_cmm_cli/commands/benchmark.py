@@ -233,7 +233,7 @@ def benchmark(
     for table in tables or benchmark_tables(shown, terminal.plus_minus):
         terminal.result(table.to_rich())
         terminal.result("")
-    if output_dir is not None:
+    if output_dir is not None and shown:
         terminal.note(f"{output_dir}: {len(shown)} runs; see `keras-cmm aggregate`.")
     if output is not None:
         terminal.note(f"{output}: {len(records.all)} records.")
@@ -316,7 +316,7 @@ class _Records:
 def _other(data: BenchmarkInput, what: str) -> click.ClickException:
     return click.ClickException(
         f"{data.label}: there are {what}; give another --output-dir or --output, or replace all of "
-        "them by --no-skip-existing or --overwrite."
+        "them: by --no-skip-existing or --overwrite, with the methods, shots and seeds they have."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,9 +150,8 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
         f"{content.classifier_name}: {accuracy:.1f}% top-1, saved in {output / 'model'}"
     )
     terminal.result(f"Look at {output / 'report.html'}, then try")
-    terminal.result(
-        f"  keras-cmm predict {output / 'model'} {output / 'pictures' / 'test'} --top-k 3"
-    )
+    to_try = ["keras-cmm", "predict", str(output / "model"), str(output / "pictures" / "test")]
+    terminal.result(f"  {shlex.join([*to_try, '--top-k', '3'])}")
 
 
 def _check_output(output: Path, overwrite: bool) -> None:

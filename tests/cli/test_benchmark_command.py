@@ -173,6 +173,21 @@ def test_records_of_other_texts_tests_or_scale_are_not_taken(run, refused, tmp_p
     assert run(*arguments, "--seeds", "1", "--no-skip-existing").exit_code == 0
 
 
+def test_uneven_classes_are_warned_of_once_a_draw(run, tmp_path):
+    file = tmp_path / "data.safetensors"
+    data = make_embeddings()
+    kept = np.delete(np.arange(len(data.train_labels)), np.flatnonzero(data.train_labels == 1)[1:])
+    dataclasses.replace(
+        data, train_embeddings=data.train_embeddings[kept], train_labels=data.train_labels[kept]
+    ).write(file)
+    result = run(
+        "benchmark", file, "--methods", "nearest_mean,gda", "--shots", 2, "--seeds", "1", "-q"
+    )
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith(f"Warning: {file}: 1 of ")
+    assert "class 1 (1)" in warning
+
+
 def test_records_of_another_version_are_taken_with_a_warning(run, embeddings_file, tmp_path):
     output = tmp_path / "results.json"
     arguments = ("benchmark", embeddings_file, *QUICK, "--output", output)

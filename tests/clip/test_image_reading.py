@@ -1,3 +1,4 @@
+import io
 import os
 import struct
 import warnings
@@ -110,6 +111,7 @@ def test_torch_tensors_as_torchvision_makes_them():
         (np.full((4, 4, 3), 0.5), "multiply them by 255"),
         (np.full((4, 4, 3), np.nan), "Received: nan"),
         (object(), "Received: shape"),
+        (io.FileIO(os.devnull), "Received: shape"),
     ],
 )
 def test_what_is_no_image(array, message):

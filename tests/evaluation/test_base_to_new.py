@@ -81,6 +81,18 @@ def test_methods_without_texts_are_refused(data):
             run_base_to_new(data, make_task(data, 1, seed=1), method)
 
 
+def test_a_method_that_predicts_in_its_own_way_is_refused(data, monkeypatch):
+    """Its logits of new classes are not the parent's."""
+
+    class Opposite(METHODS["zero_shot"]):
+        def predict_logits(self, embeddings):
+            return -super().predict_logits(embeddings)
+
+    monkeypatch.setitem(METHODS, "opposite", Opposite)
+    with pytest.raises(InputError, match="`opposite` cannot score"):
+        run_base_to_new(data, make_task(data, 0, seed=0), "opposite")
+
+
 def test_halves_that_cannot_be_tested_are_refused(data):
     eye = np.eye(3, dtype="float32")
     three = type(data)(

@@ -163,8 +163,10 @@ def test_records():
 
 
 def test_runs_repeat_exactly():
-    arguments = ([make_data()], list(METHODS), [2], [1])
-    first, second = run_benchmark(*arguments), run_benchmark(*arguments)
+    arguments = ([make_data()], list(METHODS))
+    first = run_benchmark(*arguments, [2], [1])
+    second = run_benchmark(*arguments, np.array([2]), np.arange(1, 2))
+    json.dumps(second)
     for a, b in zip(first, second, strict=True):
         assert (a["top1"], a["hyperparameters"]) == (b["top1"], b["hyperparameters"])
 

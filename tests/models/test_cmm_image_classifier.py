@@ -112,6 +112,17 @@ def test_the_backbone_is_frozen(model):
     assert len(model.trainable_variables) == 2  # the map and the prototypes
 
 
+def test_the_backbone_stays_frozen_whatever_is_thawed(tiny_preset):
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
+    for value, number in ((False, 0), (True, 2)):
+        model.trainable = value
+        assert model.trainable is value
+        assert len(model.trainable_variables) == number
+        outer = keras.Sequential([model])
+        outer.trainable = value
+        assert len(outer.trainable_variables) == number
+
+
 def test_fit_shuffles(model, monkeypatch):
     """keras-hub never shuffles. Batches must mix the sorted classes."""
     batches = []
@@ -463,9 +474,17 @@ def test_own_head(tiny_preset):
 
 
 def test_the_first_fit_starts_in_closed_form_and_later_ones_go_on(model):
-    model.fit(*make_images(), epochs=1, verbose=0)
+    images, labels = make_images()
+    model.fit(images, labels, epochs=1, verbose=0)
     assert type(model.recipe_) is AutoRecipe
-    assert model.head.clip_weight == pytest.approx((1 - 0.5 / 4) / (1 + 3 / 32))
+    expected = CMMClassifier.from_text_embeddings(
+        model.text_embeddings, logit_scale=model.head.logit_scale
+    )
+    AutoRecipe().start(expected, model.embed(images), labels)
+    assert model.head.alpha == pytest.approx(expected.alpha, rel=1e-3)
+    assert model.head.clip_weight == pytest.approx(expected.clip_weight, abs=1e-3)
+    assert expected.alpha != 1.0
+    assert expected.clip_weight != 1.0
     before = keras.ops.convert_to_numpy(model.head.mapping.kernel).copy()
     model.compile(optimizer=keras.optimizers.SGD(0.0))
     model.fit(*make_images(seed=8), epochs=1, verbose=0)
@@ -570,6 +589,7 @@ def test_every_fit_with_validation_data_calibrates_the_head_that_it_trained(tiny
 
 def test_the_second_head_is_trained_as_the_first(tiny_preset):
     images, labels = make_images()
+    labels[::4] = (labels[::4] + 1) % 3  # so that some are told wrongly
     temperatures = []
     for optimizer in (keras.optimizers.SGD(0.0), keras.optimizers.Adam(0.1)):
         model = CMMImageClassifier.from_preset(tiny_preset, NAMES)
