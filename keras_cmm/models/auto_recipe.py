@@ -94,7 +94,7 @@ class AutoRecipe(TrainingRecipe):
         >>> import numpy as np
         >>> from keras_cmm import AutoRecipe, CMMClassifier
         >>> head = CMMClassifier.from_text_embeddings(np.eye(3, 8), logit_scale=100.0)
-        >>> images, labels, rate = AutoRecipe().start(head, np.eye(3, 8, 1), np.arange(3))
+        >>> images, labels, rate = AutoRecipe().start(head, np.eye(3, 8), np.arange(3))
         >>> images.shape, labels.tolist(), head.clip_weight
         ((6, 8), [0, 1, 2, 0, 1, 2], 0.5)
     """
