@@ -129,18 +129,24 @@ class CrossModalTripletLoss(keras.losses.Loss):
 
     def _wrong_classes(self, ids: Any, num_classes: int) -> Any:
         """Returns a bool mask `(batch, classes)`: which classes may be negatives."""
-        if not self.duplicate_groups:
-            return ops.not_equal(ids[:, None], ops.arange(num_classes, dtype="int32")[None])
-        group_of = list(range(num_classes))
-        for group in self.duplicate_groups:
-            for class_id in group:
-                if not 0 <= class_id < num_classes:
-                    raise ValueError(
-                        f"`duplicate_groups` must hold class ids from 0 to {num_classes - 1}. "
-                        f"Received: {class_id}"
-                    )
-                group_of[class_id] = group[0]
-        groups = ops.convert_to_tensor(group_of, dtype="int32")
+        duplicates = self.duplicate_groups or []
+        grouped = [class_id for group in duplicates for class_id in group]
+        groups = ops.arange(num_classes, dtype="int32")
+        if not grouped:
+            return ops.not_equal(ids[:, None], groups[None])
+        strange = [class_id for class_id in grouped if not 0 <= class_id < num_classes]
+        if strange:
+            raise ValueError(
+                f"`duplicate_groups` must hold class ids from 0 to {num_classes - 1}. "
+                f"Received: {strange[0]}"
+            )
+        firsts = [group[0] for group in duplicates for _ in group]
+        # Keras takes long over a list of all classes, in every step.
+        groups = ops.scatter_update(
+            groups,
+            ops.convert_to_tensor([[class_id] for class_id in grouped], dtype="int32"),
+            ops.convert_to_tensor(firsts, dtype="int32"),
+        )
         return ops.not_equal(ops.take(groups, ids)[:, None], groups[None])
 
     def _negative_class(self, similarities: Any, positive: Any, wrong: Any) -> Any:
