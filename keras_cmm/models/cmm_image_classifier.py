@@ -222,6 +222,17 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         return loaded
 
     @property
+    def trainable(self) -> bool:
+        """Whether the head is trained; the backbone never is."""
+        return bool(keras.Model.trainable.fget(self))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.Model.trainable.fset(self, value)
+        if hasattr(self, "backbone"):
+            self.backbone.trainable = False
+
+    @property
     def embedder(self) -> ImageEmbedder:
         """The `ImageEmbedder` of the backbone, whose `store` and `batch_size` may be set."""
         if self._embedder is None:
@@ -664,17 +675,6 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         return CLIPModel(
             self.backbone, self.preprocessor.tokenizer, self.preprocessor.image_converter
         )
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the head is trained; the backbone never is."""
-        return bool(keras.Model.trainable.fget(self))
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        keras.Model.trainable.fset(self, value)
-        if hasattr(self, "backbone"):
-            self.backbone.trainable = False
 
     def _class_ids(self, labels: Any) -> npt.NDArray[np.int64]:
         ids = ids_of_labels(labels, self.class_names)
