@@ -42,7 +42,11 @@ class BenchmarkInput(Protocol):
     """For the data set and each shift by name, what tells it from other data of its name."""
 
     def draw_digest(self, shots: int, seed: int) -> str | None:
-        """Returns what tells a given draw from others, or `None` where the seed decides it."""
+        """Returns what tells a given draw from others, or `None` where the seed decides it.
+
+        Raises:
+            InputError: If the draw cannot be used.
+        """
 
     def prepare(self, draws: Iterable[Draw]) -> None:
         """Makes `embedding_set` and `shifts` ready for tasks of these shots and seeds."""

@@ -209,7 +209,9 @@ def benchmark(
         records.take_existing(every, skip_existing)
         asked += every
         to_run = [run for run in wanted if not all(map(records.has, wanted[run]))]
-        missing.append((data, to_run))
+        drawable = _drawable(terminal, data, to_run)
+        failed |= len(drawable) < len(to_run)
+        missing.append((data, drawable))
     if not asked:
         raise click.UsageError("no run is left; ask for fewer --shots, or for 'all'.")
     if output is not None:
@@ -438,6 +440,20 @@ def _open_datasets(
         except InputError as error:
             terminal.error(str(error))
     return inputs
+
+
+def _drawable(terminal: Terminal, data: BenchmarkInput, runs: Sequence[Run]) -> list[Run]:
+    """Leaves out the runs whose draw cannot be had, and reports each such draw."""
+    from keras_cmm.errors import InputError
+
+    refused = set()
+    for shots, seed in dict.fromkeys((run.shots, run.seed) for run in runs):
+        try:
+            data.draw_digest(shots, seed)
+        except InputError as error:
+            terminal.error(f"{data.label}: {shots} shots, seed {seed} left out. {error}")
+            refused.add((shots, seed))
+    return [run for run in runs if (run.shots, run.seed) not in refused]
 
 
 def _run_missing(

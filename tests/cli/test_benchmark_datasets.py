@@ -215,9 +215,14 @@ def test_indices_of_other_projects(run, refused, arguments, data_dir, tmp_path):
     (folder / "shot_1-seed_1.json").write_text(json.dumps(parts))
     line = refused(*arguments, *given)
     assert "there are records of other --indices of 'eurosat'" in line
-    result = run(*arguments, "--indices", tmp_path / "indices", "--seeds", 2)
+    # A draw that is missing takes none of the others with it.
+    fresh = [tmp_path / "fresh" if each == runs else each for each in arguments]
+    result = run(*fresh, "--indices", tmp_path / "indices", "--seeds", "2,1")
     assert result.exit_code == 2
-    assert "shot_1-seed_2.json: cannot be read" in errors(result)[0]
+    (line,) = errors(result)
+    assert "eurosat: 1 shots, seed 2 left out." in line
+    assert "shot_1-seed_2.json: cannot be read" in line
+    assert len(list((tmp_path / "fresh").rglob("nearest_mean/*.json"))) == 1
     run(*arguments, "--seeds", 1)
     mixed = run("aggregate", runs)
     assert mixed.exit_code == 2
