@@ -46,6 +46,7 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
         Tables with a row for each method and number of shots.
     """
     from keras_cmm.evaluation import summarize_base_to_new
+    from keras_cmm.evaluation.summary import short_draws
 
     tables = []
     for setting in dict.fromkeys(map(_setting, records)):
@@ -65,7 +66,7 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
                     f"base to new: {heading} ({setting})",
                     ("top-1 %", "shots", "base", "new", "harmonic mean", "seeds"),
                     lines,
-                    _short_draws(shown),
+                    short_draws(shown),
                 )
             )
     return tables
@@ -96,21 +97,6 @@ def _setting(row: Row) -> str:
     return f"{row['backbone']}, protocol {row['protocol']}"
 
 
-def _short_draws(records: Sequence[Row]) -> list[str]:
-    """Says in one line which draws had classes with fewer images than shots, if any had."""
-    short = {}
-    for record in records:
-        # Records of earlier versions do not say.
-        wanted = record["shots"] * record.get("num_classes", 0)
-        rows = record.get("support_rows", wanted)
-        if rows < wanted:
-            draw = f"{record.get('trained_on', record['dataset'])} at {record['shots']} shots"
-            short[draw] = f"{draw} ({rows:,} of {wanted:,} images)"
-    if not short:
-        return []
-    return [f"some classes have fewer training images: {', '.join(short.values())}"]
-
-
 def _base_to_new(row: Row | None) -> list[str]:
     if row is None:
         return [MISSING] * 4
@@ -129,17 +115,18 @@ class _Shape:
 
     def tables(self, records: Sequence[Row], kind: str) -> list[ResultTable]:
         from keras_cmm.evaluation import average_over_datasets, summarize
+        from keras_cmm.evaluation.summary import short_draws
 
         rows = summarize(records)
         datasets = list(dict.fromkeys(row["dataset"] for row in rows))
         tables = []
         for name in datasets:
-            notes = _short_draws([record for record in records if record["dataset"] == name])
+            notes = short_draws([record for record in records if record["dataset"] == name])
             tables.append(self._table(name, [row for row in rows if row["dataset"] == name], notes))
         if len(datasets) > 1:
             heading = f"average of {kind}{', '.join(datasets)}"
             averages = average_over_datasets(records)
-            tables.append(self._table(heading, averages, _short_draws(records)))
+            tables.append(self._table(heading, averages, short_draws(records)))
         return tables
 
     def _table(self, name: str, rows: Sequence[Row], notes: Sequence[str]) -> ResultTable:

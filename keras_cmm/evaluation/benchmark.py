@@ -165,7 +165,7 @@ def run_benchmark(
                 except InputError as error:
                     refusal = error
                     warnings.warn(
-                        f"{embedding_set.dataset}: {run.method}, {run.shots} shots, seed "
+                        f"{embedding_set.dataset}: {run.method}, {run.shots}-shot, seed "
                         f"{run.seed} left out. {error}",
                         stacklevel=2,
                     )
@@ -207,8 +207,8 @@ def plan_runs(
     for number in shots:
         if number != "all" and number > largest_class:
             warnings.warn(
-                f"{dataset}: {number} shots left out, no class has more than {largest_class} train "
-                "rows.",
+                f"{dataset}: {number}-shot runs left out, no class has more than {largest_class} "
+                "train rows.",
                 stacklevel=3,
             )
         else:
@@ -355,10 +355,11 @@ def _support_rows(
     if sample is None:
         keys = embedding_set.keys("train")
         return sample_few_shot(embedding_set.train_labels, shots, seed=seed, keys=keys).indices
-    if (sample.num_rows, sample.shots) != (len(embedding_set.train_labels), shots):
+    num_rows = len(embedding_set.train_labels)
+    if (sample.num_rows, sample.shots) != (num_rows, shots):
         raise InputError(
-            f"`sample` must hold {shots} shots of {len(embedding_set.train_labels)} train rows. "
-            f"Received: {sample.shots} shots of {sample.num_rows} rows"
+            f"`sample` must hold a {shots}-shot draw of {num_rows} train rows. "
+            f"Received: a {sample.shots}-shot draw of {sample.num_rows} rows"
         )
     return sample.indices
 

@@ -86,6 +86,32 @@ def average_over_datasets(records: Iterable[Record]) -> list[dict[str, Any]]:
     return rows
 
 
+def short_draws(records: Iterable[Record]) -> list[str]:
+    """Say in one line which draws had classes with fewer images than shots, if any had.
+
+    Args:
+        records: Records of `run_benchmark` or `run_base_to_new`.
+
+    Returns:
+        That line, or nothing.
+
+    Example:
+        >>> short_draws([{"dataset": "dtd", "shots": 4, "num_classes": 47, "support_rows": 180}])
+        ['some classes have fewer training images: dtd 4-shot (180 of 188 images)']
+    """
+    short = {}
+    for record in records:
+        # Records of earlier versions do not say.
+        wanted = record["shots"] * record.get("num_classes", 0)
+        rows = record.get("support_rows", wanted)
+        if rows < wanted:
+            draw = f"{record.get('trained_on', record['dataset'])} {record['shots']}-shot"
+            short[draw] = f"{draw} ({rows:,} of {wanted:,} images)"
+    if not short:
+        return []
+    return [f"some classes have fewer training images: {', '.join(short.values())}"]
+
+
 def grouped(rows: Iterable[Record], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Record]]:
     """Return the rows by what they have in these fields, in order of appearance."""
     groups = defaultdict(list)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from keras_cmm.evaluation import average_over_datasets, summarize
-from keras_cmm.evaluation.summary import grouped
+from keras_cmm.evaluation.summary import grouped, short_draws
 from keras_cmm.report._palette import SERIES
 
 NUM_STYLES = len(SERIES)
@@ -89,6 +89,7 @@ class Panel(NamedTuple):
     shots: list[int]
     lines: list[Line]
     references: list[Line]
+    notes: list[str]
 
     def best(self, shots: int) -> float:
         """Return the highest mean at `shots`, as printed."""
@@ -109,14 +110,15 @@ def make_panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
     shifted = [record for record in records if "trained_on" in record]
     panels = []
     for same, kind in ((own, "data sets"), (shifted, "shifts")):
-        by_dataset = grouped(summarize(same), ("dataset", "protocol", "backbone"))
-        averages = grouped(average_over_datasets(same), ("protocol", "backbone"))
-        for setting, rows in averages.items():
+        by_dataset = grouped(same, ("dataset", "protocol", "backbone"))
+        for setting, found in grouped(same, ("protocol", "backbone")).items():
             count = sum(key[1:] == setting for key in by_dataset)
-            if count > 1:
-                panels.append(_make_panel(f"Average of {count} {kind}", True, rows, styles))
-        for key, rows in by_dataset.items():
-            panels.append(_make_panel(key[0], False, rows, styles))
+            averages = average_over_datasets(found)
+            if count > 1 and averages:
+                title = f"Average of {count} {kind}"
+                panels.append(_make_panel(title, found, averages, styles))
+        for key, found in by_dataset.items():
+            panels.append(_make_panel(key[0], found, summarize(found), styles))
     return panels
 
 
@@ -159,7 +161,10 @@ def place(panel: Panel) -> dict[str, Any]:
 
 
 def _make_panel(
-    title: str, is_average: bool, rows: Sequence[Mapping[str, Any]], styles: Mapping[str, int]
+    title: str,
+    records: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    styles: Mapping[str, int],
 ) -> Panel:
     points: dict[str, dict[int, Point]] = defaultdict(dict)
     references = []
@@ -171,7 +176,7 @@ def _make_panel(
             references.append(Line(row["method"], 0, {0: point}))
     return Panel(
         title=title,
-        is_average=is_average,
+        is_average=rows[0]["dataset"] == "average",
         details=f"protocol {rows[0]['protocol']}, {rows[0]['backbone']}, {_count_seeds(rows)}",
         shots=sorted({number for line in points.values() for number in line}),
         lines=[
@@ -180,6 +185,7 @@ def _make_panel(
             if method in points
         ],
         references=references,
+        notes=short_draws(records),
     )
 
 

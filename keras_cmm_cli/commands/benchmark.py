@@ -451,7 +451,7 @@ def _drawable(terminal: Terminal, data: BenchmarkInput, runs: Sequence[Run]) -> 
         try:
             data.draw_digest(shots, seed)
         except InputError as error:
-            terminal.error(f"{data.label}: {shots} shots, seed {seed} left out. {error}")
+            terminal.error(f"{data.label}: {shots}-shot, seed {seed} left out. {error}")
             refused.add((shots, seed))
     return [run for run in runs if (run.shots, run.seed) not in refused]
 
@@ -483,7 +483,7 @@ def _run_missing(
                         terminal.detail(_described(record))
                 except InputError as error:
                     terminal.error(
-                        f"{data.label}: {run.method}, {run.shots} shots, seed {run.seed} left "
+                        f"{data.label}: {run.method}, {run.shots}-shot, seed {run.seed} left "
                         f"out. {error}"
                     )
                     failed = True

@@ -191,7 +191,7 @@ def test_classes_that_had_fewer_images_are_noted(run, runs):
     halves = {"base_to_new": True, "base_top1": 70.0, "new_top1": 60.0}
     RunsFolder(runs).write(record("dtd", "cmm", 16, 1, None, **halves, **short))
     lines = run("aggregate", runs, "--no-published").stdout.splitlines()
-    note = "some classes have fewer training images: dtd at 16 shots (700 of 752 images)"
+    note = "some classes have fewer training images: dtd 16-shot (700 of 752 images)"
     # Of dtd, of the average and of base-to-new.
     assert lines.count(note) == 3
     assert sum("fewer training images" in line for line in lines) == 3

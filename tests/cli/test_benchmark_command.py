@@ -123,7 +123,7 @@ def test_too_many_shots_are_left_out_with_one_warning(run, embeddings_file):
     assert result.exit_code == 0
     assert "64 shots" not in result.stdout
     (warning,) = result.stderr.splitlines()
-    assert warning.startswith("Warning: generated: 64 shots left out")
+    assert warning.startswith("Warning: generated: 64-shot runs left out")
 
 
 def test_nothing_left_to_run(refused, embeddings_file, tmp_path):
@@ -314,7 +314,7 @@ def test_a_run_that_fails_loses_nothing(run, embeddings_file, tmp_path, monkeypa
     result = run("benchmark", embeddings_file, other, *QUICK, "--output", output)
     assert result.exit_code == 2
     errors = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    refused = "nearest_mean, 4 shots, seed 1 left out. this data will not do."
+    refused = "nearest_mean, 4-shot, seed 1 left out. this data will not do."
     assert errors == [f"Error: {file}: {refused}" for file in (embeddings_file, other)]
     # What comes after it is run too.
     runs = [("zero_shot", 0, 0), ("nearest_mean", 1, 1), ("nearest_mean", 1, 2),
@@ -339,8 +339,8 @@ def test_train_rows_of_one_class(run, tmp_path):
     assert "nearest_mean" in result.stdout
     assert "gda" in result.stdout
     # No class but one has an image.
-    note = "some classes have fewer training images: generated at 1 shots (1 of 20 images), "
-    assert note + "generated at 2 shots (2 of 40 images)" in result.stdout.splitlines()
+    note = "some classes have fewer training images: generated 1-shot (1 of 20 images), "
+    assert note + "generated 2-shot (2 of 40 images)" in result.stdout.splitlines()
 
 
 def test_classes_that_all_share_one_text(run, tmp_path):

@@ -220,7 +220,7 @@ def test_indices_of_other_projects(run, refused, arguments, data_dir, tmp_path):
     result = run(*fresh, "--indices", tmp_path / "indices", "--seeds", "2,1")
     assert result.exit_code == 2
     (line,) = errors(result)
-    assert "eurosat: 1 shots, seed 2 left out." in line
+    assert "eurosat: 1-shot, seed 2 left out." in line
     assert "shot_1-seed_2.json: cannot be read" in line
     assert len(list((tmp_path / "fresh").rglob("nearest_mean/*.json"))) == 1
     run(*arguments, "--seeds", 1)

@@ -134,7 +134,7 @@ def test_a_saved_sample_is_repeated():
     sample = sample_few_shot(data.train_labels, 2, seed=7, keys=row_keys(data.train_embeddings))
     repeated = make_task(data, 2, seed=1, sample=sample)
     np.testing.assert_array_equal(repeated.embeddings, make_task(data, 2, seed=7).embeddings)
-    with pytest.raises(InputError, match="must hold 3 shots"):
+    with pytest.raises(InputError, match="must hold a 3-shot draw"):
         make_task(data, 3, seed=1, sample=sample)
     with pytest.raises(InputError, match="of 31 rows"):
         make_task(data, 2, seed=1, sample=dataclasses.replace(sample, num_rows=31))
@@ -189,7 +189,7 @@ def test_test_labels_change_no_prediction(name, monkeypatch):
 
 
 def test_too_many_shots_are_left_out_with_a_warning():
-    with pytest.warns(UserWarning, match="16 shots left out, no class has more than 8"):
+    with pytest.warns(UserWarning, match="16-shot runs left out, no class has more than 8"):
         records = run_benchmark([make_data()], ["nearest_mean"], shots=[4, 16], seeds=[1])
     assert [record["shots"] for record in records] == [4]
 
@@ -211,7 +211,7 @@ def test_classes_that_all_share_one_text_have_no_wrong_prototype():
 def test_a_method_that_refuses_a_run_stops_no_other():
     one_class = make_data((8, 0, 0, 0), dataset="one class")
     methods = ["linear_probe", "nearest_mean"]
-    message = "one class: linear_probe, 2 shots, seed 3 left out. .* two classes or more"
+    message = "one class: linear_probe, 2-shot, seed 3 left out. .* two classes or more"
     with pytest.warns(UserWarning, match=message):
         records = run_benchmark([one_class, make_data()], methods, [2], [3])
     assert [(record["dataset"], record["method"]) for record in records] == [

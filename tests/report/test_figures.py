@@ -21,6 +21,13 @@ def test_cmm_comes_first_and_keeps_its_colour_in_every_panel():
     assert all(panel.references[0].label == "Zero-shot CLIP" for panel in panels)
 
 
+def test_panels_say_where_classes_had_fewer_images():
+    short = {"num_classes": 10, "support_rows": 150}
+    records = [make_record("cmm", 16, 1, 70.0, **short), make_record("cmm", 16, 1, 60.0, "other")]
+    note = "some classes have fewer training images: generated 16-shot (150 of 160 images)"
+    assert [panel.notes for panel in _accuracy.make_panels(records)] == [[note], [note], []]
+
+
 def test_shifts_have_an_average_of_their_own():
     records = [make_record("cmm", 16, 1, 70.0, "imagenet"), make_record("cmm", 16, 1, 60.0, "dtd")]
     records[1:1] = [
