@@ -1,9 +1,8 @@
 """Few-shot image classification with Cross-Modal Mapping on frozen CLIP, for Keras 3.
 
-`import keras_cmm` brings in Keras and registers the layers, the losses and `CMMClassifier`, so that
+`import keras_cmm` brings in Keras and registers the layers, the losses and the models, so that
 `keras.saving.load_model` finds them. `CMMImageClassifier` is imported at first use, because
-keras-hub takes seconds; touch it (`keras_cmm.CMMImageClassifier`) before loading a `.keras` file
-that holds one.
+keras-hub takes seconds.
 """
 
 from __future__ import annotations

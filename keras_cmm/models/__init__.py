@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from keras_cmm.models.auto_recipe import AutoRecipe
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
@@ -25,6 +27,26 @@ __all__ = [
     "fit_temperature",
     "held_out_rows",
 ]
+
+
+class _AtFirstUse:
+    """Stands in for an image model, until Keras loads one or its module is imported."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def from_config(self, config: dict[str, Any]) -> Any:
+        from keras_cmm.models import cmm_image_classifier
+
+        return getattr(cmm_image_classifier, self._name).from_config(config)
+
+
+for _name in (
+    "CMMImageClassifier",
+    "_SigLIPCMMImageClassifier",
+    "_MetaCLIP2CMMImageClassifier",
+):
+    keras.saving.get_custom_objects().setdefault(f"keras_cmm>{_name}", _AtFirstUse(_name))
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,8 @@
 """SigLIP and MetaCLIP 2 of keras-hub behind CLIP's interface, with small random models."""
 
 import io
+import subprocess
+import sys
 
 import keras
 import keras_hub
@@ -144,6 +146,23 @@ def test_classifier_is_saved_and_loaded(preset, tmp_path):
     classifier.save_to_preset(str(tmp_path))
     again = CMMImageClassifier.from_preset(tmp_path)
     np.testing.assert_allclose(again.predict(images), classifier.predict(images), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["tiny_preset", "siglip_preset", "metaclip_preset"])
+def test_keras_file_needs_no_more_than_the_import_of_the_package(kind, request, tmp_path):
+    preset = request.getfixturevalue(kind)
+    classifier = CMMImageClassifier.from_preset(preset, class_names=["cat", "dog"])
+    classifier.save(tmp_path / "model.keras")
+    code = (
+        "import sys, keras, keras_cmm\n"
+        "model = keras.saving.load_model(sys.argv[1])\n"
+        "assert isinstance(model, keras_cmm.CMMImageClassifier)\n"
+        "print(type(model).__name__)\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model.keras")], capture_output=True, text=True
+    )
+    assert ran.stdout.strip() == type(classifier).__name__, ran.stderr
 
 
 def test_converted_preset_is_the_same_model(preset, tmp_path):
