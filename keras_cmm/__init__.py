@@ -7,6 +7,7 @@ keras-hub takes seconds.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from keras_cmm import models
@@ -37,4 +38,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "CMMImageClassifier":
         return models.CMMImageClassifier
+    if name in ("clip", "data", "evaluation", "methods", "report"):
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
