@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 _ARCHIVES = (".zip", ".tar")
 _LISTS = (".csv", ".parquet")
 _COMPRESSED = (".gz", ".tgz", ".bz2", ".xz")
-_TRAIN_SPLITS = {"train", "training"}
-_OTHER_SPLITS = {"test", "testing", "val", "valid", "validation"}
+_TRAIN_SPLITS = {"train", "training", "trainset"}
+_OTHER_SPLITS = {"test", "testing", "testset", "val", "valid", "validation", "valset", "dev"}
 
 
 def images_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -133,11 +134,22 @@ def _subfolders(folder: Path) -> set[str]:
 
 
 def _refuse_splits(names: Iterable[str], path: Path, mend: str | None = None) -> None:
-    names = sorted(names)
-    train = [name for name in names if name.casefold() in _TRAIN_SPLITS]
-    if train and any(name.casefold() in _OTHER_SPLITS for name in names):
-        mend = mend or f"give {path / train[0]}"
-        raise click.ClickException(f"{path}: its folders look like splits, not classes; {mend}.")
+    # Names that differ in nothing else: a train station and a test tube are classes.
+    train: dict[frozenset[str], str] = {}
+    others: set[frozenset[str]] = set()
+    for name in sorted(names):
+        words = frozenset(re.findall(r"[^\W\d_]+", name.casefold()))
+        rest = words - _TRAIN_SPLITS - _OTHER_SPLITS
+        if words & _TRAIN_SPLITS:
+            train.setdefault(rest, name)
+        elif words & _OTHER_SPLITS:
+            others.add(rest)
+    for rest, name in train.items():
+        if rest in others:
+            mend = mend or f"give {path / name}"
+            raise click.ClickException(
+                f"{path}: its folders look like splits, not classes; {mend}."
+            )
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:

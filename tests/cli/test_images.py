@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import click
 import pytest
 from folders import files_in
 from labelled_pictures import hf_dataset, pictures, write_tar, write_zip
@@ -87,6 +88,46 @@ def test_files_that_cannot_be(refused, packed, tiny_preset, tmp_path):
     splits = {f"{split}/{name}/1.png": b"" for split in ("train", "test") for name in ("a", "b")}
     path = write_zip(tmp_path / "splits.zip", splits)
     assert "look like splits, not classes; pack the folder of each" in refuse(path)
+
+
+def make_folders(root, *names):
+    for name in names:
+        (root / name).mkdir()
+        (root / name / "1.png").touch()
+
+
+@pytest.mark.parametrize(
+    ("train", "other"),
+    [
+        ("training_set", "test_set"),
+        ("seg_train", "seg_test"),
+        ("Train Images", "Validation Images"),
+        ("train2017", "val2017"),
+        ("trainset", "testset"),
+        ("train", "dev"),
+    ],
+)
+def test_splits_of_longer_names_are_no_classes(tmp_path, train, other):
+    make_folders(tmp_path, train, other, "sample")
+    with pytest.raises(click.ClickException, match="look like splits") as caught:
+        list_images(tmp_path, None)
+    assert caught.value.message.endswith(f"; give {tmp_path / train}.")
+    with pytest.raises(click.ClickException, match="look like splits"):
+        list_images(tmp_path, None, ["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("plane", "train", "truck"),
+        ("model train", "steam train", "train"),
+        ("bus", "test tube", "train station"),
+        ("constraint", "latest"),
+    ],
+)
+def test_classes_with_a_word_of_splits(tmp_path, names):
+    make_folders(tmp_path, *names)
+    assert list_images(tmp_path, None).class_names == names
 
 
 def test_a_damaged_image_in_an_archive_is_named(run, refused, packed, tiny_preset, tmp_path):
