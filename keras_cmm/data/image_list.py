@@ -14,7 +14,7 @@ import numpy.typing as npt
 from keras_cmm.data._class_names import listed, number_classes, renumber_classes
 from keras_cmm.data._folders import (
     image_files,
-    is_image_name,
+    told_apart,
     visible_entries,
     warn_of_other_images,
 )
@@ -73,10 +73,11 @@ class ImageList:
 
         Images are found at any depth inside a class folder, by suffix (.jpg .jpeg .jpe .jfif .png
         .bmp .webp .gif .tif .tiff .ppm .pgm .pbm .pnm .avif, in any case). Images of formats that
-        are not read, such as .heic, are left out with a warning. Hidden files and folders and other
-        files are ignored; what only has the name of an image, such as a link to nothing, is listed,
-        for whoever reads it to report. Classes and images are sorted by name. A class folder
-        without images is warned of, and left out unless `class_names` has it.
+        are not read, such as .heic, images without a suffix and those directly in `root` are left
+        out with a warning. Hidden files and folders and other files are ignored; what only has the
+        name of an image, such as a link to nothing, is listed, for whoever reads it to report.
+        Classes and images are sorted by name. A class folder without images is warned of, and left
+        out unless `class_names` has it.
 
         Args:
             root: The folder.
@@ -102,11 +103,17 @@ class ImageList:
             found[folder.name], unread = image_files(folder, outside=[root])
             others += unread
         warn_of_other_images(others)
+        loose = list(itertools.chain(*told_apart(files)))
         empty = [name for name, images in found.items() if not images]
         if len(empty) == len(found):
-            loose = any(is_image_name(file) for file in files)
             what = "images lie directly in it" if loose else "there are no images in it"
             raise InputError(f"{root}: {what}; each class needs its own sub-folder of images.")
+        if loose:
+            warnings.warn(
+                f"{loose[0]}: left out, with all images directly in {root} ({len(loose)}); move "
+                "them into the folders of their classes.",
+                stacklevel=2,
+            )
         if empty:
             left_out = " are left out" if class_names is None else ""
             warnings.warn(

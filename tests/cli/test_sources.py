@@ -35,6 +35,13 @@ def test_a_folder_of_nothing_else(refused, model_dir, tmp_path):
         find_images([tmp_path])
 
 
+def test_predict_names_images_without_a_suffix(run, model_dir, photos):
+    (photos / "green tea" / "0.png").rename(photos / "green tea" / "0")
+    result = run("predict", model_dir, photos)
+    assert result.exit_code == 0, result.output
+    assert f"Warning: {photos / 'green tea' / '0'}: left out, with all images" in result.stderr
+
+
 def test_compressed_archives(refused, model_dir, photos, tiny_preset, tmp_path):
     files = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in photos.rglob("*.png")}
     for name in ("photos.tar.gz", "photos.TGZ"):

@@ -92,6 +92,31 @@ def test_images_of_other_formats_are_counted_once(tmp_path):
     assert warning.filename == __file__
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_images_without_a_suffix_are_counted_once(tmp_path, kind):
+    make(tmp_path, "cat/1.png", "dog/1.png", "dog/README", "dog/Makefile", "dog/.hidden")
+    (tmp_path / "dog" / "README").write_text("BM and MM are texts")
+    for name in ("cat/2", "dog/deep", "dog/.hidden"):
+        Image.effect_noise((20, 16), 50).save(tmp_path / name, format=kind)
+    os.mkfifo(tmp_path / "cat" / "pipe")
+    with pytest.warns(UserWarning, match=r"have no suffix \(2\); add \.jpg or \.png") as caught:
+        images = ImageList.from_folder(tmp_path)
+    assert images.keys() == ["cat/1.png", "dog/1.png"]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"{tmp_path / 'cat' / '2'}: left out")
+    assert warning.filename == __file__
+
+
+def test_images_beside_the_class_folders_are_counted_once(tmp_path):
+    make(tmp_path, "cat/1.png", "dog/1.png", "1.jpg", "2.heic", "README", "labels.csv", ".3.png")
+    with pytest.warns(UserWarning, match=r"directly in .* \(2\); move them into") as caught:
+        images = ImageList.from_folder(tmp_path)
+    assert images.keys() == ["cat/1.png", "dog/1.png"]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"{tmp_path / '1.jpg'}: left out")
+    assert warning.filename == __file__
+
+
 def test_folder_with_the_classes_of_a_model(tmp_path):
     make(tmp_path, "cat/1.png", "dog/1.png")
     images = ImageList.from_folder(tmp_path, class_names=["dog", "emu", "cat"])
