@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Iterable
@@ -17,6 +18,9 @@ Record = dict[str, Any]
 
 _IDENTITY = ("dataset", "protocol", "backbone", "method", "shots", "seed")
 _MARKS = ("base_to_new", "indices")
+
+# File systems take 255 bytes; a character of many languages is nine when it is quoted.
+_MAX_FILE_NAME = 200
 
 
 class RunsFolder:
@@ -145,4 +149,7 @@ def _checked(record: Any) -> Record | None:
 def _file_name(name: str) -> str:
     """Returns a name that is a file name on every system, and another for every other name."""
     quoted = quote(name, safe="")
+    if len(quoted) > _MAX_FILE_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        quoted = f"{quoted[: _MAX_FILE_NAME - len(digest) - 1]}-{digest}"
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted or "%"

@@ -1,5 +1,6 @@
 """Image and text embeddings of one dataset."""
 
+import functools
 import hashlib
 import json
 import math
@@ -144,13 +145,20 @@ class EmbeddingSet:
 
     def keys(self, part: Literal["train", "val"]) -> list[bytes]:
         """Returns one identity for each image of a part, for `sample_few_shot`."""
-        keys = self.train_keys if part == "train" else self.val_keys
-        if keys is not None:
-            return [key.tobytes() for key in keys]
-        embeddings = self.train_embeddings if part == "train" else self.val_embeddings
-        if embeddings is None:
-            raise InputError("there are no validation rows.")
-        return row_keys(embeddings)
+        if part not in self._known_keys:
+            keys = self.train_keys if part == "train" else self.val_keys
+            embeddings = self.train_embeddings if part == "train" else self.val_embeddings
+            if embeddings is None:
+                raise InputError("there are no validation rows.")
+            self._known_keys[part] = (
+                row_keys(embeddings) if keys is None else [key.tobytes() for key in keys]
+            )
+        return self._known_keys[part]
+
+    @functools.cached_property
+    def _known_keys(self) -> dict[str, list[bytes]]:
+        """What `keys` has returned: to digest a million rows takes seconds, and each draw asks."""
+        return {}
 
     def digest(self) -> str:
         """Returns what tells this data from other data of its name.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from keras_cmm._unit_rows import unit_rows
 from keras_cmm.data import EmbeddingSet
 from keras_cmm.errors import InputError
-from keras_cmm.evaluation.benchmark import versions
+from keras_cmm.evaluation.benchmark import fit_method, versions
 from keras_cmm.evaluation.metrics import top_1
 from keras_cmm.evaluation.summary import GROUP, Record, grouped
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
@@ -99,10 +98,7 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
             f"{(~is_base).sum()} test images"
         )
     base = base_task(task, num_base)
-    keras.utils.set_random_seed(task.seed)
-    start = time.perf_counter()
-    fitted = METHODS[method]().fit(base)
-    fit_seconds = time.perf_counter() - start
+    fitted, fit_seconds = fit_method(method, base)
 
     images = unit_rows(embedding_set.test_embeddings)
     labels = embedding_set.test_labels

@@ -238,7 +238,7 @@ def run_task(
         `trained_on` what the method was fitted on.
 
     Raises:
-        InputError: If the method refuses the task.
+        InputError: If the method refuses the task, or needs more memory than there is.
 
     Example:
         >>> import numpy as np
@@ -254,10 +254,7 @@ def run_task(
         >>> [(record["dataset"], record["top1"]) for record in records]
         [('insects', 100.0), ('sketches', 50.0)]
     """
-    keras.utils.set_random_seed(task.seed)
-    start = time.perf_counter()
-    fitted = METHODS[method]().fit(task)
-    fit_seconds = time.perf_counter() - start
+    fitted, fit_seconds = fit_method(method, task)
 
     whole = ShiftedTestSet(
         embedding_set.dataset,
@@ -290,6 +287,41 @@ def run_task(
             record["trained_on"] = embedding_set.dataset
         records.append(record)
     return records
+
+
+def fit_method(method: str, task: FewShotTask) -> tuple[FewShotMethod, float]:
+    """Fit a method with the seed of the task.
+
+    Args:
+        method: A key of `keras_cmm.methods.METHODS`.
+        task: The task.
+
+    Returns:
+        The fitted method, and the seconds that it took.
+
+    Raises:
+        InputError: If the method refuses the task, or needs more memory than there is.
+
+    Example:
+        >>> import numpy as np
+        >>> eye = np.eye(2, dtype="float32")
+        >>> task = FewShotTask(eye, np.array([0, 1]), eye, logit_scale=100.0, shots=1, seed=1)
+        >>> fit_method("nearest_mean", task)[0].predict_logits(eye).argmax(axis=1)
+        array([0, 1])
+    """
+    keras.utils.set_random_seed(task.seed)
+    start = time.perf_counter()
+    try:
+        fitted = METHODS[method]().fit(task)
+    except (MemoryError, RuntimeError) as error:
+        # Torch's errors of memory are RuntimeErrors.
+        if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+            raise
+        raise InputError(
+            f"`{method}` needs more memory than there is for {len(task.labels):,} support rows of "
+            f"{task.num_classes:,} classes; give fewer shots, or leave it out. ({error})"
+        ) from error
+    return fitted, time.perf_counter() - start
 
 
 def _measures(

@@ -100,7 +100,11 @@ class ProKeR(FewShotMethod):
 def _kernel(
     first: npt.NDArray[np.float32], second: npt.NDArray[np.float32], beta: float
 ) -> npt.NDArray[np.float32]:
-    return np.exp(np.float32(beta) * (first @ second.T - np.float32(1)))
+    # In place: with all images of a data set, one such matrix takes gigabytes.
+    kernel = first @ second.T
+    kernel -= np.float32(1)
+    kernel *= np.float32(beta)
+    return np.exp(kernel, out=kernel)
 
 
 def _residuals(task: FewShotTask) -> npt.NDArray[np.float32]:

@@ -409,7 +409,8 @@ def _read(terminal: Terminal, files: tuple[str, ...]) -> list[BenchmarkInput]:
         if data.name in first:
             terminal.error(
                 f"{file}: has the data set, protocol and backbone of {first[data.name]} "
-                f"({', '.join(data.name)}): their records could not be told apart."
+                f"({', '.join(data.name)}): their records could not be told apart; rename the "
+                "file, or write another `dataset` into its metadata."
             )
             continue
         first[data.name] = file

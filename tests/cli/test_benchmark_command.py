@@ -290,6 +290,19 @@ def test_a_bad_file_among_good_ones(run, embeddings_file, tmp_path):
     assert "told apart" in errors[2]
 
 
+def test_a_name_too_long_for_a_file(run, tmp_path):
+    runs = tmp_path / "runs"
+    names = ["\N{CJK UNIFIED IDEOGRAPH-6570}" * length for length in (40, 41)]
+    for name in names:
+        dataclasses.replace(make_embeddings(), dataset=name).write(tmp_path / f"{len(name)}")
+    files = [tmp_path / f"{len(name)}" for name in names]
+    for _ in range(2):
+        result = run("benchmark", *files, *QUICK, "--output-dir", runs)
+        assert result.exit_code == 0
+    assert "0 runs are missing" in result.stderr
+    assert {read(path)["dataset"] for path in runs.rglob("*.json")} == set(names)
+
+
 def test_bad_files_only(run, tmp_path):
     result = run("benchmark", tmp_path / "none", *QUICK, "--output", tmp_path / "results.json")
     assert result.exit_code == 2

@@ -9,7 +9,14 @@ import pytest
 from keras_cmm._unit_rows import unit_rows
 from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
 from keras_cmm.errors import InputError
-from keras_cmm.evaluation import ShiftedTestSet, make_task, run_benchmark, run_task, summarize
+from keras_cmm.evaluation import (
+    ShiftedTestSet,
+    make_task,
+    run_base_to_new,
+    run_benchmark,
+    run_task,
+    summarize,
+)
 from keras_cmm.methods import METHODS, FewShotMethod
 
 CLASSES, DIM = 4, 8
@@ -206,6 +213,28 @@ def test_classes_that_all_share_one_text_have_no_wrong_prototype():
     json.dumps(record, allow_nan=False)
     missing = {"hardest_wrong_cosine", "mapped_hardest_wrong_cosine"}
     assert set(record) == (FIELDS | OF_CMM) - missing
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (MemoryError("Unable to allocate 53.6 GiB"), InputError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), InputError),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError),
+    ],
+)
+def test_a_method_that_needs_too_much_memory(error, refused, monkeypatch):
+    def fit(self, task):
+        raise error
+
+    monkeypatch.setattr(METHODS["clip_adapter"], "fit", fit)
+    data = make_data()
+    for run in (run_task, run_base_to_new):
+        with pytest.raises(refused) as caught:
+            run(data, make_task(data, 2, seed=1), "clip_adapter")
+        assert str(error) in str(caught.value)
+        if refused is InputError:
+            assert "`clip_adapter` needs more memory than there is" in str(caught.value)
 
 
 def test_a_method_that_refuses_a_run_stops_no_other():
