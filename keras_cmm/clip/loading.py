@@ -33,12 +33,20 @@ def preset_path(source: str | os.PathLike[str]) -> str:
         A path, a keras-hub name or a handle.
 
     Raises:
-        InputError: If it is a folder that holds no model, or a model that cannot be fetched.
+        InputError: If it is a folder that holds no model, or a model that cannot be fetched, or
+            Keras's image data format is one that no model can be loaded in.
 
     Example:
         >>> preset_path("clip_vit_base_patch16")
         'clip_vit_base_patch16'
     """
+    # Here, because a saved classifier is loaded by keras-hub alone, which says something else.
+    if keras.config.image_data_format() != "channels_last":
+        raise InputError(
+            "CLIP models need the image data format 'channels_last', and Keras's is "
+            f"{keras.config.image_data_format()!r}; mend `image_data_format` in Keras's keras.json "
+            'or call `keras.config.set_image_data_format("channels_last")`.'
+        )
     name = os.fspath(source)
     if name in BUNDLED_PRESETS:
         return str(BUNDLED_PRESETS[name])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tiny_clip import DIM, make_tiny_backbone
 
-from keras_cmm import clip
+from keras_cmm import CMMImageClassifier, clip
 from keras_cmm.errors import InputError
 
 
@@ -68,3 +68,16 @@ def test_damaged_preset(tiny_preset, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"class_name": "Nonsense"}))
     with pytest.raises(InputError, match="cannot be loaded"):
         clip.load(tmp_path)
+
+
+def test_channels_first(tiny_preset, tmp_path):
+    CMMImageClassifier.from_preset(tiny_preset, ["cat", "dog"]).save_to_preset(str(tmp_path))
+    keras.config.set_image_data_format("channels_first")
+    try:
+        for load, source in ((clip.load, tiny_preset), (CMMImageClassifier.from_preset, tmp_path)):
+            with pytest.raises(
+                InputError, match=r"Keras's is 'channels_first'; mend .*keras\.json"
+            ):
+                load(source)
+    finally:
+        keras.config.set_image_data_format("channels_last")
