@@ -33,7 +33,15 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_store(*args: Any, store: Path | None, no_store: bool, **kwargs: Any) -> Any:
         if no_store and store is not None:
             raise click.UsageError("--store and --no-store exclude each other; give one.")
-        return command(*args, store=None if no_store else store or default_folder(), **kwargs)
+        folder = None if no_store else store or default_folder()
+        try:
+            return command(*args, store=folder, **kwargs)
+        except click.ClickException as error:
+            # The user may not know of a folder that was not given.
+            if not error.message.startswith(f"{folder}") or " cannot be " not in error.message:
+                raise
+            advice = "; give --store DIR or --no-store."
+            raise click.ClickException(error.message.rstrip(".") + advice) from error
 
     return with_store
 

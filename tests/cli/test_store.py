@@ -107,6 +107,16 @@ def test_a_damaged_store_is_one_line(refused, run, fit, shared_photos, tmp_path)
     assert "manifest.json: is damaged" in refused("store", "--store", tmp_path / "mine")
 
 
+def test_a_folder_that_cannot_be_used(refused, shared_photos, tiny_preset, tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.touch()
+    command = ("embed", shared_photos, "--preset", tiny_preset, "--output", tmp_path / "o")
+    advice = "cannot be read (Not a directory); give --store DIR or --no-store."
+    assert refused(*command, "--store", file / "store").endswith(advice)
+    monkeypatch.setenv("KERAS_CMM_HOME", str(file))
+    assert refused(*command).endswith(advice)
+
+
 def test_the_default_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_CMM_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "embeddings"
