@@ -38,10 +38,11 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, store=folder, **kwargs)
         except click.ClickException as error:
             # The user may not know of a folder that was not given.
-            if not error.message.startswith(f"{folder}") or " cannot be " not in error.message:
+            message = error.message.rstrip(".")
+            if folder is None or not message.startswith(f"{folder}") or " cannot be " not in message:
                 raise
-            advice = "; give --store DIR or --no-store."
-            raise click.ClickException(error.message.rstrip(".") + advice) from error
+            message += "; give --store DIR or --no-store."
+            raise click.ClickException(message) from error
 
     return with_store
 
