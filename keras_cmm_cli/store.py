@@ -38,11 +38,11 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, store=folder, **kwargs)
         except click.ClickException as error:
             # The user may not know of a folder that was not given.
-            message = error.message.rstrip(".")
-            if folder is None or not message.startswith(f"{folder}") or " cannot be " not in message:
+            is_of_store = folder is not None and error.message.startswith(f"{folder}")
+            if not is_of_store or " cannot be " not in error.message:
                 raise
-            message += "; give --store DIR or --no-store."
-            raise click.ClickException(message) from error
+            advice = "; give --store DIR or --no-store."
+            raise click.ClickException(error.message.rstrip(".") + advice) from error
 
     return with_store
 
