@@ -95,6 +95,13 @@ def read_class_names(path: Path) -> list[str]:
             f"{path}: lists {len(names)} class names, but a classifier needs two or more, one a "
             "line."
         )
+    marked = [name for name in names if name.startswith("#")]
+    if marked:
+        warnings.warn(
+            f"{path}: {marked[0]!r} is taken for the name of a class, as all lines that begin with "
+            f"# ({len(marked)}); remove those that are none.",
+            stacklevel=2,
+        )
     return names
 
 

@@ -9,7 +9,7 @@ from folders import files_in
 from labelled_pictures import hf_dataset, pictures, write_tar, write_zip
 
 from keras_cmm.data import ImageList
-from keras_cmm_cli.images import list_images
+from keras_cmm_cli.images import list_images, read_class_names
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,13 @@ def test_splits_of_longer_names_are_no_classes(tmp_path, train, other):
 def test_classes_with_a_word_of_splits(tmp_path, names):
     make_folders(tmp_path, *names)
     assert list_images(tmp_path, None).class_names == names
+
+
+def test_a_comment_in_a_list_of_classes_is_a_name_that_is_warned_of(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("# my classes\ncat\ndog #2\n")
+    with pytest.warns(UserWarning, match=r"'# my classes' is taken for .* with # \(1\); rem"):
+        assert read_class_names(path) == ["# my classes", "cat", "dog #2"]
 
 
 def test_a_damaged_image_in_an_archive_is_named(run, refused, packed, tiny_preset, tmp_path):
