@@ -1,6 +1,7 @@
 """Outputs that are refused before the work starts, and appear whole or not at all."""
 
 import json
+import os
 import shutil
 import tempfile
 import uuid
@@ -126,9 +127,9 @@ def new_folder(path: Path) -> Iterator[Path]:
             place.rename(replaced)
         temporary.rename(place)
     except OSError as error:
-        raise click.ClickException(
-            f"{path}: cannot be written ({error.strerror or error})."
-        ) from error
+        # Not `error.strerror`, which h5py fills with all that it knows of the file.
+        reason = os.strerror(error.errno) if error.errno else error
+        raise click.ClickException(f"{path}: cannot be written ({reason}).") from error
     finally:
         if replaced.exists() and not place.exists():
             replaced.rename(place)

@@ -155,6 +155,20 @@ def test_new_folder_that_cannot_be_written(tmp_path):
         pass
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "Can't write data (errno = 28, buf = 0x55)"), "No space left on device"),
+        (OSError("Can't open"), "Can't open"),
+    ],
+)
+def test_a_full_disk_is_told_in_the_words_of_the_system(tmp_path, error, reason):
+    with pytest.raises(click.ClickException) as caught, new_folder(tmp_path / "model"):
+        raise error
+    assert caught.value.message == f"{tmp_path / 'model'}: cannot be written ({reason})."
+    assert files_in(tmp_path) == []
+
+
 def test_json_must_be_json(tmp_path):
     write_json(tmp_path / "file.json", [{"a": 1}])
     assert json.loads((tmp_path / "file.json").read_text()) == [{"a": 1}]
