@@ -18,6 +18,8 @@ Where train embeddings are means of augmented views, so are those of the rows le
 image is seen once: `--view-noise stanford_cars=0.25` gives these rows of a data set the deviation
 that they lack.
 
+`--label-noise 0.05` gives this part of the support set the label of another class, drawn at random.
+
 `--meaningless-texts` puts random texts near their mean in place of the classes' own: they tell as
 little of the images as numbers for names do.
 
@@ -73,6 +75,7 @@ ABLATION = {
     "logits not adjusted to the images a class": replace(AUTO, logit_adjustment=0.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),
     "one learning rate, whatever is left to learn": replace(AUTO, loss_exponent=0.0),
+    "a learning rate in proportion to any loss": replace(AUTO, max_loss=1e9),
     "one learning rate, however few classes have images": replace(AUTO, full_rate_share=0.0),
     "no text logits in the prototypes": replace(AUTO, text_share=0.0),
     "texts trusted, whatever they tell": replace(AUTO, full_trust=0.0),
@@ -82,6 +85,7 @@ CONSTANTS = {
     "learning_rate": (0.8e-4, 1.6e-4, 3.2e-4),
     "rate_exponent": (0.0, 0.25, 0.5),
     "loss_exponent": (0.5, 1.0, 1.5),
+    "max_loss": (1.0, 1.25, 1.5, 1e9),
     "full_rate_share": (0.0, 0.25, 0.5, 1.0),
     "min_steps": (75, 150, 300),
     "shot_scale": (10.0, 20.0, 40.0),
@@ -110,6 +114,7 @@ def accuracy(
     seeds: range,
     view_noise: dict[str, float],
     support: str,
+    label_noise: float,
 ) -> float:
     """Returns the mean top-1 over the seeds, on rows of `data` that are no test rows."""
     scores = []
@@ -129,7 +134,9 @@ def accuracy(
         drawn = drawn[kept(data.train_labels[drawn], shots, seed, support)]
         task = FewShotTask(
             unit(data.train_embeddings[drawn]),
-            data.train_labels[drawn].astype("int64"),
+            mislabelled(
+                data.train_labels[drawn].astype("int64"), data.num_classes, seed, label_noise
+            ),
             unit(data.text_embeddings),
             data.logit_scale,
             shots,
@@ -153,6 +160,13 @@ def kept(labels, shots: int, seed: int, support: str):
     }[support]
     within = [np.count_nonzero(labels[:row] == label) for row, label in enumerate(labels)]
     return within < number[labels]
+
+
+def mislabelled(labels, classes: int, seed: int, part: float):
+    """Returns labels of which a part, drawn at random, is that of another class."""
+    generator = np.random.default_rng(seed)
+    others = (labels + generator.integers(1, classes, size=len(labels))) % classes
+    return np.where(generator.random(len(labels)) < part, others, labels)
 
 
 def parts_of(data: EmbeddingSet, classes: int | None) -> list[EmbeddingSet]:
@@ -244,6 +258,13 @@ def options(command):
             help="How many images the classes have.",
         ),
         click.option(
+            "--label-noise",
+            default=0.0,
+            show_default=True,
+            type=click.FloatRange(0.0, 1.0),
+            help="Part of the support set that has the label of another class.",
+        ),
+        click.option(
             "--meaningless-texts",
             is_flag=True,
             help="Put random texts in place of the classes' own.",
@@ -289,9 +310,12 @@ def main() -> None:
 @main.command()
 @options
 @click.option("--only", type=click.Choice(ABLATION), multiple=True, help="Rows to print.")
-def ablation(files, shots, seeds, view_noise, support, meaningless_texts, classes, only) -> None:
+def ablation(
+    files, shots, seeds, view_noise, support, label_noise, meaningless_texts, classes, only
+) -> None:
     """Remove one ingredient at a time."""
     sets = read(files, shots, classes, view_noise, meaningless_texts)
+    draws = (range(1, seeds + 1), view_noise, support, label_noise)
     names = [f"{dataset} {'/'.join(map(str, numbers))}" for dataset, _, numbers in sets]
     print("| recipe | " + " | ".join(names) + " | mean |")
     print("| --- |" + " --- |" * (len(names) + 1))
@@ -299,10 +323,7 @@ def ablation(files, shots, seeds, view_noise, support, meaningless_texts, classe
         recipe = ABLATION[name]
         table = np.array(
             [
-                [
-                    mean_accuracy(parts, recipe, number, range(1, seeds + 1), view_noise, support)
-                    for number in numbers
-                ]
+                [mean_accuracy(parts, recipe, number, *draws) for number in numbers]
                 for _, parts, numbers in sets
             ]
         )
@@ -315,20 +336,21 @@ def ablation(files, shots, seeds, view_noise, support, meaningless_texts, classe
 @main.command()
 @options
 @click.option("--only", type=click.Choice(CONSTANTS), multiple=True, help="Constants to vary.")
-def constants(files, shots, seeds, view_noise, support, meaningless_texts, classes, only) -> None:
+def constants(
+    files, shots, seeds, view_noise, support, label_noise, meaningless_texts, classes, only
+) -> None:
     """Vary one constant at a time; choose it without the data set it is judged on."""
     sets = read(files, shots, classes, view_noise, meaningless_texts)
     print("| constant | values | mean | chosen without each set | lost by that choice |")
     print("| --- | --- | --- | --- | --- |")
+    draws = (range(1, seeds + 1), view_noise, support, label_noise)
     known = {}
 
     def score(dataset, parts, recipe, number):
         # Each constant's row has the default recipe in it.
         key = (dataset, recipe, number)
         if key not in known:
-            known[key] = mean_accuracy(
-                parts, recipe, number, range(1, seeds + 1), view_noise, support
-            )
+            known[key] = mean_accuracy(parts, recipe, number, *draws)
         return known[key]
 
     for name in only or CONSTANTS:

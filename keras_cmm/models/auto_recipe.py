@@ -44,7 +44,8 @@ class AutoRecipe(TrainingRecipe):
     own logits count, and the more the mapped images of a class are pulled together.
     Small support sets, and those that the start tells apart already, are trained less: they would
     soon be learnt by heart. So are those of few of the classes, which would be learnt at the
-    others' expense.
+    others' expense. A start that is worse than those of correctly labelled images is taken for one
+    of wrong labels, which are not worth learning: there the rate grows no further.
 
     All this trusts the texts. Where the support set is likeliest by less than half of CLIP's
     logits, as for folders whose names are numbers, the texts count for less, down to nothing: their
@@ -60,6 +61,7 @@ class AutoRecipe(TrainingRecipe):
             training starts at a cross-entropy of 1.
         rate_exponent: float. How the learning rate grows with the number of images.
         loss_exponent: float. How it grows with that cross-entropy.
+        max_loss: float > 0. The cross-entropy from which on it grows no more.
         full_rate_share: float in [0, 1]. The part of the classes that must have images for that
             rate; where fewer have, it falls with the root of their number.
         full_trust: float in [0, 1]. The texts count in full where the support set is likeliest by
@@ -102,6 +104,7 @@ class AutoRecipe(TrainingRecipe):
     learning_rate: float = 1.6e-4
     rate_exponent: float = 0.25
     loss_exponent: float = 1.0
+    max_loss: float = 1.25
     full_rate_share: float = 0.25
     full_trust: float = 0.5
     weight_decay: float = 0.0
@@ -124,7 +127,13 @@ class AutoRecipe(TrainingRecipe):
     def __post_init__(self) -> None:
         """Refuses what no head could be started with."""
         super().__post_init__()
-        for name in ("shot_scale", "clip_shots", "shrinkage_factor", "train_temperature"):
+        for name in (
+            "max_loss",
+            "shot_scale",
+            "clip_shots",
+            "shrinkage_factor",
+            "train_temperature",
+        ):
             value = getattr(self, name)
             if not (name == "clip_shots" and value is None) and not value > 0:
                 raise ValueError(f"`{name}` must be a float > 0. Received: {name}={value!r}")
@@ -273,11 +282,12 @@ class AutoRecipe(TrainingRecipe):
         the rate is lower where the start leaves less of a loss, and where few images would be
         learnt by heart, or few classes at the others' expense. A logit is a sum over all
         dimensions: with their root the rate falls, so that all backbones learn about as fast.
+        A larger loss than of the hardest sets with the right labels comes from wrong ones.
         """
         growth = (num_images / _RATED_IMAGES) ** self.rate_exponent * (_RATED_DIM / dim) ** 0.5
         if seen_share < self.full_rate_share:
             growth *= (seen_share / self.full_rate_share) ** 0.5
-        return self.learning_rate * growth * cross_entropy**self.loss_exponent
+        return self.learning_rate * growth * min(cross_entropy, self.max_loss) ** self.loss_exponent
 
 
 def _check_mapping(mapping: Any) -> None:

@@ -75,11 +75,26 @@ def test_view_noise_is_for_named_data_sets(script, tmp_path, given, message):
     assert message in result.output
 
 
+def test_label_noise_gives_a_part_other_labels(script):
+    labels = np.tile(np.arange(5), 400)
+    np.testing.assert_array_equal(script.mislabelled(labels, 5, 1, 0.0), labels)
+    noisy = script.mislabelled(labels, 5, 1, 0.2)
+    assert (noisy != labels).mean() == pytest.approx(0.2, abs=0.05)
+    assert set(noisy) == set(range(5))
+    assert (script.mislabelled(labels, 5, 1, 1.0) != labels).all()
+
+
+def test_label_noise_makes_classifiers_worse(script):
+    data = make_embeddings()
+    arguments = (script.NearestMean(), 2, range(1, 3), {}, "even")
+    assert script.accuracy(data, *arguments, 0.8) < script.accuracy(data, *arguments, 0.0)
+
+
 def test_view_noise_makes_left_over_rows_harder(script):
     data = script.replace(make_embeddings(), val_embeddings=None, val_labels=None)
     arguments = (script.ZeroShot(), 1, range(1, 3))
     even, other, noisy = (
-        script.accuracy(data, *arguments, noise, "even")
+        script.accuracy(data, *arguments, noise, "even", 0.0)
         for noise in ({}, {"cars": 25.0}, {data.dataset: 25.0})
     )
     assert other == even

@@ -101,6 +101,7 @@ def test_what_grows_and_falls_with_the_shots(shots, clip_weight, contrastive_wei
     ("name", "value", "expected"),
     [
         ("clip_shots", 0, "a float > 0"),
+        ("max_loss", 0.0, "a float > 0"),
         ("shot_scale", -1.0, "a float > 0"),
         ("contrastive_weight", -1, "a float >= 0"),
         ("prior_shots", float("nan"), "a float >= 0"),
@@ -315,7 +316,7 @@ def test_the_learning_rate_falls_as_the_embeddings_widen():
         texts = np.ones((4, dim))
         for share in (0.0, 0.9):
             _, rate, cross_entropy = started(
-                texts, wide, np.arange(100) % 4, text_share=share, loss_exponent=0.5
+                texts, wide, np.arange(100) % 4, text_share=share, loss_exponent=0.5, max_loss=9.0
             )
             # At 25 shots.
             fall = 1 - share / 25
@@ -360,11 +361,29 @@ def test_the_learning_rate_falls_where_the_start_leaves_little_to_learn():
     assert entropies[0] < entropies[1] / 2
 
 
+def test_the_learning_rate_grows_no_further_where_labels_are_wrong():
+    images = TEXTS[LABELS] + 0.5 * np.random.default_rng(3).normal(size=(16, 8))
+    images = unit(images).astype("float32")
+    options = {"rate_exponent": 0.0, "text_share": 0.0}
+    _, right, cross_entropy = started(TEXTS, images, LABELS, max_loss=9.0, **options)
+    wrong_labels = (LABELS + np.arange(16) // 4) % 4
+    _, wrong, larger = started(TEXTS, images, wrong_labels, max_loss=9.0, **options)
+    assert larger > 1.2 * cross_entropy
+    assert wrong == pytest.approx(right * larger / cross_entropy, rel=1e-3)
+    _, capped, _ = started(TEXTS, images, wrong_labels, max_loss=cross_entropy, **options)
+    assert capped == pytest.approx(right, rel=1e-3)
+
+
 def test_the_cross_entropy_of_many_rows_is_that_of_some_of_every_class():
     labels = np.arange(4).repeat(1000)  # Sorted: the first thousand are of one class.
     images = TEXTS[labels] + 0.5 * GENERATOR.normal(size=(4000, 8))
     _, rate, cross_entropy = started(
-        TEXTS, unit(images).astype("float32"), labels, rate_exponent=0.0, text_share=0.0
+        TEXTS,
+        unit(images).astype("float32"),
+        labels,
+        rate_exponent=0.0,
+        text_share=0.0,
+        max_loss=99.0,
     )
     expected = 1e-3 * (512 / 8) ** 0.5 * cross_entropy ** AutoRecipe().loss_exponent
     assert rate == pytest.approx(expected, rel=0.1)
