@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -122,6 +123,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self.backbone = backbone
         self.preprocessor = preprocessor
         # A head that was left to us starts in closed form, once it sees a support set.
+        self._head_was_given = head is not None
         self._starts_from_support = head is None
         if head is None:
             head = CMMClassifier(
@@ -255,8 +257,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         """Configures training of the head, whose `optimizer` and `metrics` these become.
 
         Args:
-            optimizer: a Keras optimizer, or `"auto"` for `TrainingRecipe`: AdamW whose learning
-                rate falls along a cosine over the epochs of `fit`.
+            optimizer: a Keras optimizer, or `"auto"` for the recipe's: AdamW whose learning rate
+                falls along a cosine over the epochs of `fit`.
             loss: a loss of `(class ids, logits)`, or `"auto"` for cross-entropy. Labels reach it
                 as class ids, however they were given to `fit`. A name of a loss, such as
                 `"sparse_categorical_crossentropy"`, means one of probabilities.
@@ -318,8 +320,10 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
 
         The first call starts a head that was left to us by `AutoRecipe`, which also trains on one
         text row a class (they count in the history's accuracy; its losses are of softened logits,
-        see `CMMClassifier.train_temperature`). Later calls go on from there by `TrainingRecipe`.
-        `recipe_` is the one that was used last, with its learning rate.
+        see `CMMClassifier.train_temperature`). Later calls, after loading too, go on from there, on
+        old images or new ones: at a rate that is lower by what the head has learnt of them, so that
+        fitting the same images again changes it little. A head of your own is trained by
+        `TrainingRecipe`. `recipe_` is the one that was used last, with its learning rate.
 
         Classes with few images, or none, are not passed over for those with many: training adjusts
         the logits to the total weight of each class's samples, see `CMMClassifier.train_offsets`.
@@ -374,9 +378,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             images = [image for image, weight in zip(images, weights, strict=True) if weight]
             labels, weights = labels[weights != 0], weights[weights != 0]
         learning_rate = recipe.learning_rate
-        if self._starts_from_support:
+        if not self._head_was_given:
             embeddings = self.embedder.embed([image for image, _ in images]).embeddings
-            learning_rate = recipe.start(self.head, embeddings, labels)[-1]
+            learning_rate = self._prepared(recipe, embeddings, labels, None)[-1]
         batches = _AugmentedBatches(
             self.embedder,
             augmentation,
@@ -450,16 +454,14 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             rows = rows[held_out:]
         embeddings, labels = embeddings[rows], labels[rows]
         weights = None if weights is None else weights[rows]
-        learning_rate = recipe.learning_rate
-        if self._starts_from_support:
-            if validation_data is None:
-                # Before training, so that callbacks save it with the head.
-                self.head.temperature = self._held_out_temperature(
-                    recipe, embeddings, labels, weights, seed, kwargs.get("class_weight")
-                )
-            embeddings, labels, weights, learning_rate = _started(
-                recipe, self.head, embeddings, labels, weights
+        if self._starts_from_support and validation_data is None:
+            # Before training, so that callbacks save it with the head.
+            self.head.temperature = self._held_out_temperature(
+                recipe, embeddings, labels, weights, seed, kwargs.get("class_weight")
             )
+        embeddings, labels, weights, learning_rate = self._prepared(
+            recipe, embeddings, labels, weights
+        )
         batches = ShuffledBatches(
             embeddings, labels, recipe.batch_size, seed, weights, recipe.max_steps
         )
@@ -531,8 +533,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     ) -> Any:
         """Trains the head by one step, from where it is.
 
-        `AutoRecipe` starts from a whole support set, so it has no part in this, nor in a `fit` that
-        comes after.
+        `AutoRecipe` starts from a whole support set, so this does without a start, and so does a
+        `fit` that comes after.
 
         Args:
             x: images, see the class.
@@ -632,6 +634,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 "template": self.template,
                 "descriptions": self.descriptions,
                 "head": head,
+                "head_was_given": self._head_was_given,
                 "starts_from_support": self._starts_from_support,
             }
         )
@@ -642,6 +645,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         """Builds a classifier from what `get_config` returned."""
         config = dict(config)
         starts_from_support = config.pop("starts_from_support", False)
+        head_was_given = config.pop("head_was_given", not starts_from_support)
         for name in ("backbone", "preprocessor", "head"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
@@ -650,6 +654,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         if config.get("head") is not None and not config["head"].built:
             config["head"].build((None, prepare_backbone(config["backbone"]).projection_dim))
         model = cls(**config)
+        model._head_was_given = head_was_given
         # Saved before its first `fit`, it is still to be started.
         model._starts_from_support = starts_from_support
         return model
@@ -809,7 +814,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     def _recipe(
         self, batch_size: int | None, epochs: int | None, arguments: dict[str, Any]
     ) -> TrainingRecipe:
-        recipe = AutoRecipe() if self._starts_from_support else TrainingRecipe()
+        recipe = TrainingRecipe() if self._head_was_given else AutoRecipe()
         if batch_size is not None:
             recipe = replace(recipe, batch_size=batch_size)
         # As many as are asked for, and not more because they are few steps.
@@ -818,6 +823,29 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         # Not left to Keras: the learning rate falls along all the steps.
         steps = arguments.pop("steps_per_epoch", None)
         return recipe if steps is None else replace(recipe, max_steps=steps)
+
+    def _prepared(
+        self,
+        recipe: TrainingRecipe,
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        weights: npt.NDArray[Any] | None,
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any] | None, float]:
+        """Starts the head if it is to be started; returns as `_started` what to train it on."""
+        if self._head_was_given or self._starts_from_support:
+            return _started(recipe, self.head, embeddings, labels, weights)
+        new_head = self._new_head()
+        rows, labels, weights, learning_rate = _started(
+            recipe, new_head, embeddings, labels, weights
+        )
+        # The rate is in proportion to the loss at the start, of which the head has learnt a part.
+        left = _training_loss(self.head, rows, labels) / _training_loss(new_head, rows, labels)
+        return rows, labels, weights, min(1.0, left) * learning_rate
+
+    def _new_head(self) -> CMMClassifier:
+        head = CMMClassifier.from_config(self.head.get_config())
+        head.assign_text_embeddings(self.head.text_embeddings)
+        return head
 
     def _held_out_temperature(
         self,
@@ -832,8 +860,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         held_out = held_out_rows(labels, seed)
         if not held_out.any():
             return 1.0
-        head = CMMClassifier.from_config(self.head.get_config())
-        head.assign_text_embeddings(self.head.text_embeddings)
+        head = self._new_head()
         rows, targets, row_weights, learning_rate = _started(
             recipe,
             head,
@@ -1008,6 +1035,16 @@ def _started(
         texts = np.ones(len(labels) - len(weights), dtype=weights.dtype)
         weights = np.concatenate([weights, texts])
     return embeddings, labels, weights, learning_rate
+
+
+def _training_loss(
+    head: CMMClassifier, embeddings: npt.NDArray[Any], labels: npt.NDArray[Any]
+) -> float:
+    """Returns the mean cross-entropy of softened logits; of at most 1,000 rows, evenly taken."""
+    some = slice(None, None, math.ceil(len(labels) / 1000))
+    logits = head.predict(embeddings[some], batch_size=256, verbose=0) / head.train_temperature
+    losses = keras.losses.sparse_categorical_crossentropy(labels[some], logits, from_logits=True)
+    return max(float(ops.mean(losses)), 1e-12)
 
 
 def _unpacked(data: Any) -> tuple[Any, Any]:
