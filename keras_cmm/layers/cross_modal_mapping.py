@@ -138,7 +138,7 @@ class CrossModalMapping(keras.layers.Layer):
         if self.use_bias:
             outputs = outputs + self.bias
         if self.residual:
-            outputs = inputs + outputs
+            outputs = ops.add(inputs, outputs)  # Inputs may be integers.
         if self.normalize:
             outputs = ops.cast(unit_length(outputs), self.compute_dtype)
         return outputs

@@ -411,7 +411,8 @@ class CMMClassifier(keras.Model):
     ) -> Any:
         """Returns the compiled loss plus the weighted triplet and contrastive losses."""
         logits = y_pred / self._train_temperature + self._train_offsets if training else y_pred
-        loss = super().compute_loss(x, y, logits, sample_weight, training)
+        # Keras computes a loss in its `floatx`; the other parts are float32.
+        loss = ops.cast(super().compute_loss(x, y, logits, sample_weight, training), "float32")
         last_logits, mapped, similarities = self.__dict__.pop(
             "_last_training_call", (None, None, None)
         )
@@ -428,7 +429,8 @@ class CMMClassifier(keras.Model):
         contrastive = zero = ops.zeros((), "float32")
         if training:
             contrastive = ops.cond(self._contrastive_weight > 0, contrastive_loss, lambda: zero)
-        parts = (loss - sum(self.losses), triplet, contrastive)
+        penalty = sum(ops.cast(each, "float32") for each in self.losses)
+        parts = (loss - penalty, triplet, contrastive)
         self._loss_parts.update_state(parts, ops.shape(y_pred)[0])
         return loss + self._triplet_weight * triplet + self._contrastive_weight * contrastive
 

@@ -93,6 +93,13 @@ def test_a_new_layer_without_normalisation_returns_its_input():
     np.testing.assert_array_equal(output, rows)
 
 
+def test_integers_are_mapped_as_the_same_floats():
+    layer = CrossModalMapping()
+    rows = np.arange(1, 7).reshape(2, 3)
+    floats = ops.convert_to_numpy(layer(rows.astype("float32")))
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer(rows)), floats)
+
+
 def test_low_rank_trains_fewer_values():
     layer = built_layer(residual=False, units=4, rank=3)
     assert layer.count_params() == 3 * (DIM + 4)

@@ -212,6 +212,20 @@ def test_one_hot_labels():
     assert evaluate(model, np.eye(CLASSES)[LABELS]) == pytest.approx(by_ids, rel=1e-4)
 
 
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16"])
+def test_training_where_keras_computes_in_another_precision(floatx):
+    default = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        model = make_model(trained=False)
+        model.compile()
+        history = model.fit(IMAGES, LABELS, verbose=0).history
+        assert model.predict(IMAGES, verbose=0).dtype == "float32"
+    finally:
+        keras.config.set_floatx(default)
+    assert all(np.isfinite(float(value)) for (value,) in history.values())
+
+
 def test_labels_in_a_column():
     column, flat = make_model(), make_model()
     column.compile()
