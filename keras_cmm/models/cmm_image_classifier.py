@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -356,19 +357,20 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             InputError: if an image, a label or a weight cannot be used.
             ValueError: if a number is out of range.
         """
-        _refuse_shuffle(kwargs)
-        self._check_class_weight(kwargs)  # before images are embedded in vain
-        self._check_class_order(x)
+        # Before images are embedded in vain.
+        self._recipe(batch_size, epochs, dict(kwargs))
+        y = self._checked_labels(x, y)
+        self._check_arguments(kwargs, seed, None if is_dataset(x) else len(y))
+        if augmentation is not None and kwargs.pop("validation_split", 0.0):
+            raise ValueError(
+                "`validation_split` cannot be used with `augmentation`; give `validation_data`."
+            )
         if validation_data is not None:
             validation_data = self._embed_labelled(*_unpacked(validation_data))
         if augmentation is None:
             embeddings, labels = self._embed_labelled(x, y)
             return self.fit_embeddings(
                 embeddings, labels, batch_size, epochs, validation_data, seed=seed, **kwargs
-            )
-        if kwargs.pop("validation_split", 0.0):
-            raise ValueError(
-                "`validation_split` cannot be used with `augmentation`; give `validation_data`."
             )
         recipe = self._recipe(batch_size, epochs, kwargs)
         images = list(iterate_images(x, y))
@@ -424,17 +426,14 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 label for each embedding.
             ValueError: if a number is out of range.
         """
-        _refuse_shuffle(kwargs)
         recipe = self._recipe(batch_size, epochs, kwargs)
-        self._check_class_weight(kwargs)
         embeddings, labels = self._checked_rows(embeddings, y)
+        self._check_arguments(kwargs, seed, len(labels))
         weights = _sample_weights(kwargs, len(labels))
         rows = np.random.default_rng(seed).permutation(len(labels))
         if weights is not None:
             rows = rows[weights[rows] != 0]
         split = kwargs.pop("validation_split", 0.0)
-        if not 0 <= split < 1:
-            raise ValueError(f"`validation_split` must be a float >= 0 and < 1. Received: {split}")
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list):
                 raise InputError(
@@ -444,11 +443,6 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             validation_data = self._checked_rows(*_unpacked(validation_data))
         elif split:
             held_out = int(len(rows) * split)
-            if not held_out:
-                raise ValueError(
-                    "`validation_split` must hold out one sample or more, or be 0. "
-                    f"Received: {split}, with {len(rows)} samples"
-                )
             # Drawn: at the end, where Keras takes it, class-sorted data has its last classes.
             validation_data = (embeddings[rows[:held_out]], labels[rows[:held_out]])
             rows = rows[held_out:]
@@ -708,6 +702,27 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         return embeddings, ids
 
+    def _check_arguments(self, arguments: dict[str, Any], seed: int, samples: int | None) -> None:
+        """Checks the arguments of `fit`; `samples` is `None` where not known yet."""
+        inspect.signature(keras.Model.fit).bind_partial(None, **arguments)
+        _refuse_shuffle(arguments)
+        self._check_class_weight(arguments)
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"`seed` must be an int >= 0. Received: {seed=}")
+        split = arguments.get("validation_split", 0.0)
+        if not 0 <= split < 1:
+            raise ValueError(f"`validation_split` must be a float >= 0 and < 1. Received: {split}")
+        if samples is None:
+            return
+        weights = _sample_weights(dict(arguments), samples)
+        if weights is not None:
+            samples = int(np.count_nonzero(weights))
+        if split and not int(samples * split):
+            raise ValueError(
+                "`validation_split` must hold out one sample or more, or be 0. "
+                f"Received: {split}, with {samples} samples"
+            )
+
     def _check_class_weight(self, arguments: dict[str, Any]) -> None:
         """Brings the `class_weight` of `fit` to class ids: Keras ignores keys that are none."""
         given = arguments.get("class_weight")
@@ -751,6 +766,15 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 f"Received: {names[:3]}... and {list(self.class_names[:3])}..."
             )
 
+    def _checked_labels(self, x: Any, y: Any) -> Any:
+        """Returns `y` as class ids, or `None` where `x` brings its own."""
+        self._check_class_order(x)
+        if is_dataset(x):
+            return y
+        if y is None:
+            raise InputError("`y` must hold the labels of the images. Received: None")
+        return self._class_ids(y)
+
     def _embed(self, x: Any, y: Any = None) -> tuple[npt.NDArray[np.float32], list[Any]]:
         labels: list[Any] = []
 
@@ -764,10 +788,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     def _embed_labelled(
         self, x: Any, y: Any
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        self._check_class_order(x)
-        if y is None and not is_dataset(x):
-            raise InputError("`y` must hold the labels of the images. Received: None")
-        embeddings, labels = self._embed(x, y)
+        embeddings, labels = self._embed(x, self._checked_labels(x, y))
         if any(label is None for label in labels):
             raise InputError("the data set must yield (images, labels). Received: images alone")
         return embeddings, self._class_ids(labels)

@@ -832,6 +832,31 @@ def test_arguments_of_fit_that_make_no_sense(model):
     model.compile(metrics=["accuracy", metric, keras.metrics.SparseTopKCategoricalAccuracy(2)])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"epoch": 5}, "unexpected keyword argument 'epoch'"),
+        ({"epochs": 0}, "epochs=0"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"validation_split": 1.5}, "Received: 1.5"),
+        ({"validation_split": 0.01}, "0.01, with 3 samples"),
+        ({"sample_weight": [1.0, 1.0]}, "for each of the 3 samples"),
+        ({"y": [0, 1, 3]}, "values 0 to 3"),
+        ({"y": ["ant", "bee", "dog"]}, "label 'dog'"),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"augmentation": lambda pixels: pixels}])
+def test_mistakes_in_arguments_are_found_before_an_image_is_read(
+    model, arguments, message, options
+):
+    arguments = {"y": [0, 1, 2], "validation_data": (["absent.png"], [0])} | arguments
+    if "validation_split" in arguments:
+        del arguments["validation_data"]
+    with pytest.raises((TypeError, ValueError), match=message):
+        model.fit(["absent.png"] * 3, **arguments, **options)
+
+
 def test_embeddings_that_cannot_be_used(model):
     images, labels = make_images()
     rows = model.embed(images)
