@@ -706,6 +706,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         """Checks the arguments of `fit`; `samples` is `None` where not known yet."""
         inspect.signature(keras.Model.fit).bind_partial(None, **arguments)
         _refuse_shuffle(arguments)
+        if self._arguments_for_the_head(None)["optimizer"] == "auto":
+            _refuse_rate_callbacks(arguments.get("callbacks"))
         self._check_class_weight(arguments)
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"`seed` must be an int >= 0. Received: {seed=}")
@@ -1012,6 +1014,17 @@ def _saved_class_names(folder: str) -> tuple[str, ...] | None:
 def _refuse_shuffle(arguments: Mapping[str, Any]) -> None:
     if "shuffle" in arguments:
         raise ValueError("samples are always shuffled, by `seed`; leave out `shuffle`.")
+
+
+def _refuse_rate_callbacks(callbacks: Any) -> None:
+    setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+    for each in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks)):
+        if isinstance(each, setters):
+            raise ValueError(
+                f"`{type(each).__name__}` cannot be used with the default optimizer, whose "
+                "learning rate follows a schedule of its own: call "
+                "`compile(optimizer=keras.optimizers.AdamW(1e-3))` before."
+            )
 
 
 def _sample_weights(arguments: dict[str, Any], samples: int) -> npt.NDArray[Any] | None:

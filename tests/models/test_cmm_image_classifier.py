@@ -857,6 +857,19 @@ def test_mistakes_in_arguments_are_found_before_an_image_is_read(
         model.fit(["absent.png"] * 3, **arguments, **options)
 
 
+def test_callbacks_that_set_the_learning_rate_need_an_optimizer_of_ones_own(model):
+    callbacks = [
+        keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.5 * rate),
+        keras.callbacks.ReduceLROnPlateau("loss"),
+    ]
+    for each in (*callbacks, callbacks, keras.callbacks.CallbackList(callbacks)):
+        with pytest.raises(ValueError, match="cannot be used with the default optimizer"):
+            model.fit(["absent.png"], [0], callbacks=each)
+    model.compile(optimizer=keras.optimizers.AdamW(0.5))
+    model.fit(*make_images(3), epochs=2, callbacks=callbacks, verbose=0)
+    assert float(model.head.optimizer.learning_rate) == 0.125
+
+
 def test_embeddings_that_cannot_be_used(model):
     images, labels = make_images()
     rows = model.embed(images)
