@@ -263,13 +263,19 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             loss: a loss of `(class ids, logits)`, or `"auto"` for cross-entropy. Labels reach it
                 as class ids, however they were given to `fit`. A name of a loss, such as
                 `"sparse_categorical_crossentropy"`, means one of probabilities.
-            metrics: as of `CMMClassifier.compile`, of class ids too.
+            metrics: metrics of `(class ids, logits)`, or `"auto"` for accuracy (top-1). Of Keras'
+                own, these are `"accuracy"` and the sparse ones.
             **kwargs: the other arguments of `keras.Model.compile`.
 
         Raises:
             ValueError: if the loss or a metric is of probabilities or of one-hot labels.
         """
-        for argument, given in (("loss", loss), ("metrics", metrics)):
+        weighted = kwargs.get("weighted_metrics")
+        for argument, given in (
+            ("loss", loss),
+            ("metrics", metrics),
+            ("weighted_metrics", weighted),
+        ):
             refuse_probabilities(argument, given)
             _refuse_one_hot(argument, given)
         # The head is compiled when it is needed, and the arguments lie where saving does not look:
@@ -1047,12 +1053,21 @@ def _sample_weights(arguments: dict[str, Any], samples: int) -> npt.NDArray[Any]
 
 
 def _refuse_one_hot(argument: str, given: Any) -> None:
+    """Refuses Keras' own losses and metrics but the sparse ones: others take no class ids."""
+    known = keras.losses if argument == "loss" else keras.metrics
     for each in keras.tree.flatten(given):
-        name = each if isinstance(each, str) else getattr(each, "__name__", type(each).__name__)
-        if name.lower().replace("_", "").startswith(("categorical", "topkcategorical")):
+        if each is None or (isinstance(each, str) and each in ("auto", "accuracy", "acc")):
+            continue
+        try:
+            found = known.get(each)
+        except (TypeError, ValueError):  # An unknown name: for Keras to say.
+            continue
+        name = getattr(found, "__name__", type(found).__name__)
+        is_own = found.__module__.partition(".")[0] != "keras" or name == "MeanMetricWrapper"
+        if not is_own and not name.lower().startswith("sparse"):
             raise ValueError(
-                f"`{argument}` must take class ids, as its sparse form does: one-hot labels are "
-                f"brought to class ids. Received: {each!r}"
+                f"`{argument}` must take class ids and logits, as Keras' sparse ones do: labels of "
+                f"all kinds are brought to class ids. Received: {each!r}"
             )
 
 

@@ -823,13 +823,30 @@ def test_arguments_of_fit_that_make_no_sense(model):
     for metric in ("sparse_categorical_crossentropy", keras.metrics.CategoricalCrossentropy()):
         with pytest.raises(ValueError, match="`metrics` must be of logits"):
             model.compile(metrics=["accuracy", metric])
-    for metric in ("categorical_accuracy", keras.metrics.TopKCategoricalAccuracy(2)):
-        with pytest.raises(ValueError, match="`metrics` must take class ids"):
-            model.compile(metrics=[metric])
+    for metric in (
+        "categorical_accuracy",
+        "AUC",
+        keras.metrics.TopKCategoricalAccuracy(2),
+        keras.metrics.F1Score(),
+        keras.metrics.Precision(),
+        keras.metrics.Recall(),
+    ):
+        for argument in ("metrics", "weighted_metrics"):
+            with pytest.raises(ValueError, match=f"`{argument}` must take class ids and logits"):
+                model.compile(**{argument: [metric]})
     with pytest.raises(ValueError, match="`loss` must take class ids"):
         model.compile(loss=keras.losses.CategoricalCrossentropy(from_logits=True))
     metric = keras.metrics.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(metrics=["accuracy", metric, keras.metrics.SparseTopKCategoricalAccuracy(2)])
+    top_2 = keras.metrics.SparseTopKCategoricalAccuracy(2)
+    recall = keras.metrics.MeanMetricWrapper(lambda y, logits: logits[:, 0], name="own_recall")
+
+    class OwnF1Score(keras.metrics.F1Score):
+        def update_state(self, y, logits, sample_weight=None):
+            super().update_state(keras.ops.one_hot(y, 3), logits)
+
+    own = ["accuracy", metric, top_2, "sparse_categorical_accuracy", recall, OwnF1Score()]
+    model.compile(metrics=own)
+    assert model.evaluate(x, y, verbose=0)["f1_score"].shape == (3,)
 
 
 @pytest.mark.parametrize(
