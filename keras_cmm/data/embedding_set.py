@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -196,11 +197,19 @@ class EmbeddingSet:
         """
         path = Path(path)
         try:
-            return cls(**_read_fields(path))
+            embedding_set = cls(**_read_fields(path))
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        scale = embedding_set.logit_scale
+        if 2 < scale < 6:  # From the 1 / 0.07 that CLIP starts at to more than any model has.
+            warnings.warn(
+                f"{path}: `logit_scale` {scale:g} may be the logarithm that checkpoints hold; if "
+                f"it is, write exp({scale:g}) = {math.exp(scale):.4g} instead.",
+                stacklevel=2,
+            )
+        return embedding_set
 
     def write(self, path: str | Path, dtype: npt.DTypeLike = "float16") -> None:
         """Writes a `keras-cmm-embeddings/1` file, whole or not at all.

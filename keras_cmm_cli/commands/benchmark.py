@@ -214,6 +214,10 @@ def benchmark(
         missing.append((data, drawable))
     if not asked:
         raise click.UsageError("no run is left; ask for fewer --shots, or for 'all'.")
+    most = {data.largest_class for data in inputs}
+    if "all" in shots and len(most) > 1:
+        each = ", ".join(f"{data.largest_class} on {data.name[0]}" for data in inputs)
+        terminal.note(f"Of different numbers of shots there is no average; 'all' is {each}.")
     if output is not None:
         write_json(output, records.all)  # What cannot be written should be known before the work.
     if records.all:

@@ -133,6 +133,24 @@ def test_nothing_left_to_run(refused, embeddings_file, tmp_path):
     assert not output.exists()
 
 
+def test_all_shots_of_data_sets_of_different_sizes(run, embeddings_file, tmp_path):
+    data = make_embeddings()
+    rows = np.flatnonzero(data.train_labels != 0)
+    larger = np.concatenate([rows, np.repeat(np.flatnonzero(data.train_labels == 0), 2)])
+    other = tmp_path / "other.safetensors"
+    dataclasses.replace(
+        data,
+        dataset="other",
+        train_embeddings=data.train_embeddings[larger],
+        train_labels=data.train_labels[larger],
+    ).write(other)
+    arguments = ("--methods", "nearest_mean", "--shots", "all", "--seed", 1)
+    most = int(np.bincount(data.train_labels).max())
+    note = f"no average; 'all' is {most} on generated, {2 * most} on other."
+    assert note in run("benchmark", embeddings_file, other, *arguments).stderr
+    assert "no average" not in run("benchmark", embeddings_file, *arguments).stderr
+
+
 def test_seed_and_seeds_exclude_each_other(refused, embeddings_file):
     line = refused("benchmark", embeddings_file, "--seed", 1, "--seeds", "1,2")
     assert "--seed and --seeds exclude each other" in line

@@ -124,6 +124,12 @@ def test_optional_metadata_has_defaults(tmp_path):
     assert (read.logit_scale, read.protocol, read.notes) == (100.0, "embeddings", "")
 
 
+def test_a_logit_scale_that_may_be_a_logarithm_is_warned_of(tmp_path):
+    path = write(tmp_path / "birds.safetensors", metadata={"logit_scale": "4.6052"})
+    with pytest.warns(UserWarning, match=r"birds.safetensors: `logit_scale` 4.6052 .* = 100 "):
+        assert EmbeddingSet.read(path).logit_scale == 4.6052
+
+
 TRAIN = tensors()["train_embeddings"]
 LABELS = tensors()["train_labels"]
 
