@@ -327,7 +327,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
 
         The first call starts a head that was left to us by `AutoRecipe`, which also trains on one
         text row a class (they count in the history's accuracy; its losses are of softened logits,
-        see `CMMClassifier.train_temperature`). Later calls, after loading too, go on from there, on
+        see `CMMClassifier.train_temperature`). It sets map and prototypes, frozen ones too; to keep
+        them where they are, give a `head`. Later calls, after loading too, go on from there, on
         old images or new ones: at a rate that is lower by what the head has learnt of them, so that
         fitting the same images again changes it little. A head of your own is trained by
         `TrainingRecipe`. `recipe_` is the one that was used last, with its learning rate.
@@ -711,7 +712,8 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
     def _check_arguments(self, arguments: dict[str, Any], seed: int, samples: int | None) -> None:
         """Checks the arguments of `fit`; `samples` is `None` where not known yet."""
         inspect.signature(keras.Model.fit).bind_partial(None, **arguments)
-        _refuse_shuffle(arguments)
+        if not arguments.pop("shuffle", True):
+            raise ValueError("samples are always shuffled, by `seed`. Received: shuffle=False")
         if self._arguments_for_the_head(None)["optimizer"] == "auto":
             _refuse_rate_callbacks(arguments.get("callbacks"))
         self._check_class_weight(arguments)
@@ -1015,11 +1017,6 @@ def _saved_class_names(folder: str) -> tuple[str, ...] | None:
         raise InputError(
             f"{path}: is damaged ({error}); copy the folder anew, or fit the classifier again."
         ) from error
-
-
-def _refuse_shuffle(arguments: Mapping[str, Any]) -> None:
-    if "shuffle" in arguments:
-        raise ValueError("samples are always shuffled, by `seed`; leave out `shuffle`.")
 
 
 def _refuse_rate_callbacks(callbacks: Any) -> None:

@@ -28,6 +28,11 @@ def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
     Raises:
         InputError: If labels are given twice or their number is not that of the images.
     """
+    if isinstance(x, Mapping):
+        raise InputError(
+            "`x` must be images, or a data set that yields images or (images, labels). "
+            f"Received: a dict with the keys {', '.join(map(str, x))}"
+        )
     if not is_dataset(x):
         yield from _paired(x, y)
         return
@@ -92,7 +97,16 @@ def ids_of_labels(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int
 
 def _paired(images: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
     if _is_one_image(images):
-        raise InputError("images must be given as a list or a batch. Received: a single image")
+        shape = getattr(images, "shape", ())
+        raise InputError(
+            "images must be given as a list or a batch. Received: a single image"
+            + (
+                f" of shape {tuple(shape)}; a batch of grey ones needs a channel axis, as by "
+                "`x[..., None]`"
+                if len(shape) == 3
+                else ""
+            )
+        )
     images = images if isinstance(images, Sequence) else _to_numpy_batch(images)
     if labels is None:
         yield from ((image, None) for image in images)

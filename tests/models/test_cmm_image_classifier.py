@@ -801,7 +801,14 @@ def test_a_damaged_saved_classifier_is_called_so(trained, tmp_path):
 def test_arguments_of_fit_that_make_no_sense(model):
     x, y = make_images()
     with pytest.raises(ValueError, match="always shuffled"):
-        model.fit(x, y, shuffle=True)
+        model.fit(x, y, shuffle=False)
+    model.fit(x, y, epochs=1, shuffle=True, verbose=0)
+    with pytest.raises(InputError, match=r"must be images, .* a dict with the keys images"):
+        model.fit({"images": x}, y)
+    grey = np.zeros((6, 28, 28), "uint8")
+    with pytest.raises(InputError, match=r"of shape \(6, 28, 28\); .* needs a channel axis"):
+        model.fit(grey, y[::2])
+    model.fit(grey[..., None], y[::2], epochs=1, verbose=0)
     with pytest.raises(InputError, match="Received: 3 parts"):
         model.fit(x, y, validation_data=(x, y, np.ones(12)))
     with pytest.raises(ValueError, match="cannot be used with `augmentation`"):
