@@ -155,15 +155,25 @@ def fit(
         sample = FewShotSample.load(indices, labels=images.labels, keys=images.keys())
 
     from keras_cmm import CMMImageClassifier
+    from keras_cmm.clip import preset_path
+    from keras_cmm.models.cmm_image_classifier import _saved_class_names
 
     with_images = set(images.labels.tolist())
     terminal.note(f"{table or images_dir}: {len(images)} images of {len(with_images)} classes.")
     untold = [name for row, name in enumerate(images.class_names) if row not in with_images]
     if untold:
         terminal.note(f"Classes without images, told by their names: {listed(untold)}.")
-    with terminal.status("loading CLIP"):
+    with terminal.status("loading CLIP"), warnings.catch_warnings():
+        # It advises on an argument that only Python has.
+        warnings.filterwarnings("ignore", ".*makes a new classifier of the saved one's classes")
         classifier = CMMImageClassifier.from_preset(
             preset, class_names=images.class_names, dtype=dtype, **prompts
+        )
+    if _saved_class_names(preset_path(preset)) is not None:
+        warnings.warn(
+            f"{preset}: is a trained classifier, whose training is not gone on with; its CLIP is "
+            "used, and a head trained anew on these images alone.",
+            stacklevel=2,
         )
     classifier.embedder.store = open_store(store)
     if sample is None:

@@ -85,6 +85,17 @@ def test_runs_repeat(shared_photos, fit):
     assert other[0] != first[0]
 
 
+def test_a_saved_classifier_as_preset_is_trained_anew(shared_photos, fit):
+    _, first = fit(shared_photos, "--shots", 2, output="first")
+    result, again = fit(shared_photos, "--shots", 2, "--preset", first, output="again")
+    (warning,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
+    assert warning.startswith(f"Warning: {first}: is a trained classifier, whose training is not")
+    assert "class_names" not in result.stderr
+    np.testing.assert_array_equal(
+        predictions(again, shared_photos), predictions(first, shared_photos)
+    )
+
+
 def predictions(model, photos):
     from keras_cmm import CMMImageClassifier
 
