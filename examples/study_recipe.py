@@ -85,7 +85,7 @@ CONSTANTS = {
     "learning_rate": (0.8e-4, 1.6e-4, 3.2e-4),
     "rate_exponent": (0.0, 0.25, 0.5),
     "loss_exponent": (0.5, 1.0, 1.5),
-    "max_loss": (1.0, 1.25, 1.5, 1e9),
+    "max_loss": (1.0, 1.25, 1.5, 2.0, 1e9),
     "full_rate_share": (0.0, 0.25, 0.5, 1.0),
     "min_steps": (75, 150, 300),
     "shot_scale": (10.0, 20.0, 40.0),

@@ -44,8 +44,8 @@ class AutoRecipe(TrainingRecipe):
     own logits count, and the more the mapped images of a class are pulled together.
     Small support sets, and those that the start tells apart already, are trained less: they would
     soon be learnt by heart. So are those of few of the classes, which would be learnt at the
-    others' expense. A start that is worse than those of correctly labelled images is taken for one
-    of wrong labels, which are not worth learning: there the rate grows no further.
+    others' expense. A start that leaves very much of a loss mostly tells of wrong labels, which are
+    not worth learning: the rate grows no further.
 
     All this trusts the texts. Where the support set is likeliest by less than half of CLIP's
     logits, as for folders whose names are numbers, the texts count for less, down to nothing: their
@@ -104,7 +104,7 @@ class AutoRecipe(TrainingRecipe):
     learning_rate: float = 1.6e-4
     rate_exponent: float = 0.25
     loss_exponent: float = 1.0
-    max_loss: float = 1.25
+    max_loss: float = 1.5
     full_rate_share: float = 0.25
     full_trust: float = 0.5
     weight_decay: float = 0.0
@@ -282,7 +282,7 @@ class AutoRecipe(TrainingRecipe):
         the rate is lower where the start leaves less of a loss, and where few images would be
         learnt by heart, or few classes at the others' expense. A logit is a sum over all
         dimensions: with their root the rate falls, so that all backbones learn about as fast.
-        A larger loss than of the hardest sets with the right labels comes from wrong ones.
+        A loss beyond that of sets with the right labels is mostly that of wrong ones.
         """
         growth = (num_images / _RATED_IMAGES) ** self.rate_exponent * (_RATED_DIM / dim) ** 0.5
         if seen_share < self.full_rate_share:
