@@ -199,7 +199,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             )
         if class_names is not None:
             class_names = _checked_class_names(class_names)
-            if _saved_class_names(preset_path(preset)) == class_names:
+            if saved_class_names(preset_path(preset)) == class_names:
                 warnings.warn(
                     f"{os.fspath(preset)}: makes a new classifier of the saved one's classes, "
                     "which knows no image; leave out `class_names` to load the saved one.",
@@ -214,7 +214,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 f"Received: {', '.join(kwargs)}"
             )
         path = preset_path(preset)
-        if "://" not in path and _saved_class_names(path) is None:
+        if "://" not in path and saved_class_names(path) is None:
             raise InputError(
                 f"{os.fspath(preset)}: is no saved CMM classifier; give the folder of one, or make "
                 "one on this preset, by `class_names` or by `keras-cmm fit --preset`."
@@ -1004,8 +1004,23 @@ def _class_for(backbone: Any, cls: type[CMMImageClassifier]) -> type[CMMImageCla
     return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))
 
 
-def _saved_class_names(folder: str) -> tuple[str, ...] | None:
-    """Returns the class names of a saved classifier, `None` for any other folder or a handle."""
+def saved_class_names(folder: str) -> tuple[str, ...] | None:
+    """Returns the class names of a saved classifier.
+
+    Args:
+        folder: what may be one, as of `keras_cmm.clip.preset_path`.
+
+    Returns:
+        Its class names, or `None` for any other folder or a handle.
+
+    Raises:
+        InputError: if the folder says that it is one and cannot be read.
+
+    Example:
+        >>> from keras_cmm.clip import preset_path
+        >>> saved_class_names(preset_path("emoji_clip_tiny")) is None
+        True
+    """
     path = Path(folder, "task.json")
     if not path.is_file():
         return None

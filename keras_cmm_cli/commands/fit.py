@@ -156,7 +156,7 @@ def fit(
 
     from keras_cmm import CMMImageClassifier
     from keras_cmm.clip import preset_path
-    from keras_cmm.models.cmm_image_classifier import _saved_class_names
+    from keras_cmm.models.cmm_image_classifier import saved_class_names
 
     with_images = set(images.labels.tolist())
     terminal.note(f"{table or images_dir}: {len(images)} images of {len(with_images)} classes.")
@@ -169,7 +169,7 @@ def fit(
         classifier = CMMImageClassifier.from_preset(
             preset, class_names=images.class_names, dtype=dtype, **prompts
         )
-    if _saved_class_names(preset_path(preset)) is not None:
+    if saved_class_names(preset_path(preset)) is not None:
         warnings.warn(
             f"{preset}: is a trained classifier, whose training is not gone on with; its CLIP is "
             "used, and a head trained anew on these images alone.",
