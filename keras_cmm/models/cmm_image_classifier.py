@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,6 @@ import numpy.typing as npt
 from keras import ops
 
 import keras_cmm.clip.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
-from keras_cmm._same_names import same_names
 from keras_cmm.clip import (
     CLIPModel,
     ImageEmbedder,
@@ -33,9 +32,19 @@ from keras_cmm.clip import (
     preset_path,
 )
 from keras_cmm.errors import InputError
+from keras_cmm.models.augmented_batches import AugmentedBatches
 from keras_cmm.models.auto_recipe import AutoRecipe
 from keras_cmm.models.cmm_classifier import CMMClassifier, refuse_probabilities
 from keras_cmm.models.count_offsets import count_offsets
+from keras_cmm.models.fit_arguments import (
+    check_class_order,
+    checked_class_names,
+    checked_sample_weight,
+    class_weight_by_id,
+    refuse_one_hot,
+    refuse_rate_callbacks,
+    validation_pair,
+)
 from keras_cmm.models.image_inputs import ids_of_labels, is_dataset, iterate_images
 from keras_cmm.models.shuffled_batches import ShuffledBatches
 from keras_cmm.models.temperature import calibrated_temperature, held_out_rows
@@ -115,7 +124,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 "`keras_cmm.clip.load` reads, use `CMMImageClassifier.from_preset`. "
                 f"Received: a {type(backbone).__name__}"
             )
-        class_names = _checked_class_names(class_names)
+        class_names = checked_class_names(class_names)
         compile_now = kwargs.pop("compile", True)
         backbone = prepare_backbone(backbone)
         backbone.trainable = False
@@ -198,7 +207,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 f"Received: num_classes={kwargs['num_classes']}"
             )
         if class_names is not None:
-            class_names = _checked_class_names(class_names)
+            class_names = checked_class_names(class_names)
             if saved_class_names(preset_path(preset)) == class_names:
                 warnings.warn(
                     f"{os.fspath(preset)}: makes a new classifier of the saved one's classes, "
@@ -277,7 +286,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             ("weighted_metrics", weighted),
         ):
             refuse_probabilities(argument, given)
-            _refuse_one_hot(argument, given)
+            refuse_one_hot(argument, given)
         # The head is compiled when it is needed, and the arguments lie where saving does not look:
         # an optimizer that a new classifier has would be missed in the files of a saved one.
         self._compile_arguments = SimpleNamespace(
@@ -373,7 +382,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 "`validation_split` cannot be used with `augmentation`; give `validation_data`."
             )
         if validation_data is not None:
-            validation_data = self._embed_labelled(*_unpacked(validation_data))
+            validation_data = self._embed_labelled(*validation_pair(validation_data))
         if augmentation is None:
             embeddings, labels = self._embed_labelled(x, y)
             return self.fit_embeddings(
@@ -382,7 +391,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         recipe = self._recipe(batch_size, epochs, kwargs)
         images = list(iterate_images(x, y))
         labels = self._class_ids([label for _, label in images])
-        weights = _sample_weights(kwargs, len(labels))
+        weights = checked_sample_weight(kwargs.pop("sample_weight", None), len(labels))
         if weights is not None:
             images = [image for image, weight in zip(images, weights, strict=True) if weight]
             labels, weights = labels[weights != 0], weights[weights != 0]
@@ -390,7 +399,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         if not self._head_was_given:
             embeddings = self.embedder.embed([image for image, _ in images]).embeddings
             learning_rate = self._prepared(recipe, embeddings, labels, None)[-1]
-        batches = _AugmentedBatches(
+        batches = AugmentedBatches(
             self.embedder,
             augmentation,
             np.stack([self.embedder.preprocessor.pixels(image) for image, _ in images]),
@@ -436,7 +445,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         recipe = self._recipe(batch_size, epochs, kwargs)
         embeddings, labels = self._checked_rows(embeddings, y)
         self._check_arguments(kwargs, seed, len(labels))
-        weights = _sample_weights(kwargs, len(labels))
+        weights = checked_sample_weight(kwargs.pop("sample_weight", None), len(labels))
         rows = np.random.default_rng(seed).permutation(len(labels))
         if weights is not None:
             rows = rows[weights[rows] != 0]
@@ -447,7 +456,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                     "`validation_data` must be a tuple (embeddings, labels). "
                     f"Received: a {type(validation_data).__name__}"
                 )
-            validation_data = self._checked_rows(*_unpacked(validation_data))
+            validation_data = self._checked_rows(*validation_pair(validation_data))
         elif split:
             held_out = int(len(rows) * split)
             # Drawn: at the end, where Keras takes it, class-sorted data has its last classes.
@@ -550,15 +559,14 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         Raises:
             InputError: if an image, a label or a weight cannot be used.
         """
-        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-        self._check_class_weight(weights)
+        weight_by_id = class_weight_by_id(class_weight, self.class_names, sample_weight)
         embeddings, labels = self._embed_labelled(x, y)
-        weights["sample_weight"] = _sample_weights(weights, len(labels))
+        weights = checked_sample_weight(sample_weight, len(labels))
         # An optimizer of our own that was used by `fit` has come to the end of its learning rates.
         self._head_is_compiled &= not self._optimizer_is_spent
         self._optimizer_is_spent = False
         self._compile_head()
-        result = self.head.train_on_batch(embeddings, labels, return_dict=return_dict, **weights)
+        result = self.head.train_on_batch(embeddings, labels, weights, weight_by_id, return_dict)
         self._starts_from_support = False
         return result
 
@@ -578,7 +586,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         """
         self._compile_head()
         embeddings, labels = self._embed_labelled(x, y)
-        weights = _sample_weights({"sample_weight": sample_weight}, len(labels))
+        weights = checked_sample_weight(sample_weight, len(labels))
         return self.head.test_on_batch(embeddings, labels, weights, return_dict)
 
     def predict_on_batch(self, x: Any) -> npt.NDArray[np.float32]:
@@ -715,8 +723,11 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         if not arguments.pop("shuffle", True):
             raise ValueError("samples are always shuffled, by `seed`. Received: shuffle=False")
         if self._arguments_for_the_head(None)["optimizer"] == "auto":
-            _refuse_rate_callbacks(arguments.get("callbacks"))
-        self._check_class_weight(arguments)
+            refuse_rate_callbacks(arguments.get("callbacks"))
+        sample_weight = arguments.get("sample_weight")
+        arguments["class_weight"] = class_weight_by_id(
+            arguments.get("class_weight"), self.class_names, sample_weight
+        )
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"`seed` must be an int >= 0. Received: {seed=}")
         split = arguments.get("validation_split", 0.0)
@@ -724,7 +735,7 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
             raise ValueError(f"`validation_split` must be a float >= 0 and < 1. Received: {split}")
         if samples is None:
             return
-        weights = _sample_weights(dict(arguments), samples)
+        weights = checked_sample_weight(sample_weight, samples)
         if weights is not None:
             samples = int(np.count_nonzero(weights))
         if split and not int(samples * split):
@@ -733,52 +744,9 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
                 f"Received: {split}, with {samples} samples"
             )
 
-    def _check_class_weight(self, arguments: dict[str, Any]) -> None:
-        """Brings the `class_weight` of `fit` to class ids: Keras ignores keys that are none."""
-        given = arguments.get("class_weight")
-        if given is None:
-            return
-        if not isinstance(given, Mapping):
-            raise InputError(
-                "`class_weight` must be a dict of class ids or names to weights. "
-                f"Received: {given!r}"
-            )
-        if arguments.get("sample_weight") is not None:
-            raise InputError(
-                "`class_weight` and `sample_weight` cannot be used together: give the product of "
-                "both as `sample_weight`."
-            )
-        same = same_names([key for key in given if isinstance(key, str)], self.class_names)
-        ids = {name: index for index, name in enumerate(self.class_names)}
-        id_of_key = {key: ids[name] for key, name in same.items()}
-        weights = {id_of_key.get(key, key): weight for key, weight in given.items()}
-        unknown = [key for key in weights if key not in range(self.num_classes)]
-        if unknown:
-            raise InputError(
-                "the keys of `class_weight` must be class names or class ids from 0 to "
-                f"{self.num_classes - 1}. Received: {unknown[0]!r}"
-            )
-        arguments["class_weight"] = weights
-
-    def _check_class_order(self, dataset: Any) -> None:
-        """Refuses a data set whose class ids are those of other classes of the classifier."""
-        names = getattr(dataset, "class_names", None)
-        names = [] if names is None else list(names)
-        same = same_names(names, self.class_names)
-        # Other names, such as the folders' where the classifier has better ones, are the user's.
-        if len(same) < len(names):
-            return
-        if [same[name] for name in names] != list(self.class_names[: len(names)]):
-            raise InputError(
-                "the data set's class ids count its `class_names` in another order than the "
-                "classifier's, or without some of them; let both have the same, in one order (a "
-                "class without images has an empty folder). "
-                f"Received: {names[:3]}... and {list(self.class_names[:3])}..."
-            )
-
     def _checked_labels(self, x: Any, y: Any) -> Any:
         """Returns `y` as class ids, or `None` where `x` brings its own."""
-        self._check_class_order(x)
+        check_class_order(x, self.class_names)
         if is_dataset(x):
             return y
         if y is None:
@@ -931,57 +899,6 @@ class CMMImageClassifier(keras_hub.models.ImageClassifier):
         self._head_is_compiled = True
 
 
-class _AugmentedBatches(ShuffledBatches):
-    """Embeddings of newly augmented images."""
-
-    def __init__(
-        self, embedder: ImageEmbedder, augmentation: Callable[[Any], Any], *args: Any, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self._embedder = embedder
-        self._augmentation = augmentation
-
-    def _inputs(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        size = self._embedder.batch_size
-        return np.concatenate(
-            [self._embed(rows[start : start + size]) for start in range(0, len(rows), size)]
-        )
-
-    def _embed(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        pixels = self._x[rows].astype("float32")
-        if isinstance(self._augmentation, keras.Layer):
-            augmented = self._augmentation(pixels, training=True)
-        else:
-            augmented = self._augmentation(pixels)
-        augmented = np.clip(ops.convert_to_numpy(augmented), 0.0, 255.0)
-        return self._embedder.embed_pixels(augmented)
-
-
-def _checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(class_names, str | Set):
-        raise InputError(
-            "`class_names` must be a list of strings, whose order is that of the class ids. "
-            f"Received: {class_names!r}"
-        )
-    names = tuple(class_names)
-    if not all(isinstance(name, str) and name.strip() for name in names):
-        raise InputError(
-            f"`class_names` must be a list of strings, none blank. Received: {list(names)!r}"
-        )
-    for name in names:
-        if name.encode(errors="ignore").decode() != name:
-            raise InputError(f"`class_names` must be valid Unicode. Received: {name!r}")
-    if len(names) < 2:
-        raise InputError(f"`class_names` must have two names or more. Received: {list(names)}")
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(
-            "`class_names` must differ; tell them apart as in 'crane (bird)'. "
-            f"Received twice: {repeated[0]!r}"
-        )
-    return names
-
-
 # keras-hub finds the class of a saved classifier by that of its backbone.
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class _SigLIPCMMImageClassifier(CMMImageClassifier):
@@ -1034,55 +951,6 @@ def saved_class_names(folder: str) -> tuple[str, ...] | None:
         ) from error
 
 
-def _refuse_rate_callbacks(callbacks: Any) -> None:
-    setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
-    for each in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks)):
-        if isinstance(each, setters):
-            raise ValueError(
-                f"`{type(each).__name__}` cannot be used with the default optimizer, whose "
-                "learning rate follows a schedule of its own: call "
-                "`compile(optimizer=keras.optimizers.AdamW(1e-3))` before."
-            )
-
-
-def _sample_weights(arguments: dict[str, Any], samples: int) -> npt.NDArray[Any] | None:
-    """Takes `sample_weight` out of arguments, checked."""
-    weights = arguments.pop("sample_weight", None)
-    if weights is None:
-        return None
-    weights = np.asarray(ops.convert_to_numpy(weights))
-    if weights.shape != (samples,) or not weights.any():
-        raise InputError(
-            f"`sample_weight` must be one weight for each of the {samples} samples, not all 0. "
-            f"Received: shape {weights.shape}, {np.count_nonzero(weights)} not 0"
-        )
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise InputError(
-            "`sample_weight` must hold finite numbers >= 0. "
-            f"Received: from {weights.min()} to {weights.max()}"
-        )
-    return weights
-
-
-def _refuse_one_hot(argument: str, given: Any) -> None:
-    """Refuses Keras' own losses and metrics but the sparse ones: others take no class ids."""
-    known = keras.losses if argument == "loss" else keras.metrics
-    for each in keras.tree.flatten(given):
-        if each is None or (isinstance(each, str) and each in ("auto", "accuracy", "acc")):
-            continue
-        try:
-            found = known.get(each)
-        except (TypeError, ValueError):  # An unknown name: for Keras to say.
-            continue
-        name = getattr(found, "__name__", type(found).__name__)
-        is_own = found.__module__.partition(".")[0] != "keras" or name == "MeanMetricWrapper"
-        if not is_own and not name.lower().startswith("sparse"):
-            raise ValueError(
-                f"`{argument}` must take class ids and logits, as Keras' sparse ones do: labels of "
-                f"all kinds are brought to class ids. Received: {each!r}"
-            )
-
-
 def _started(
     recipe: TrainingRecipe,
     head: CMMClassifier,
@@ -1106,13 +974,3 @@ def _training_loss(
     logits = head.predict(embeddings[some], batch_size=256, verbose=0) / head.train_temperature
     losses = keras.losses.sparse_categorical_crossentropy(labels[some], logits, from_logits=True)
     return max(float(ops.mean(losses)), 1e-12)
-
-
-def _unpacked(data: Any) -> tuple[Any, Any]:
-    if not isinstance(data, tuple | list):
-        return data, None
-    if len(data) != 2:
-        raise InputError(
-            f"`validation_data` must be (images, labels) or a data set. Received: {len(data)} parts"
-        )
-    return data[0], data[1]
