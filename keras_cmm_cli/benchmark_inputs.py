@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.store import open_store
-from keras_cmm_cli.terminal import Terminal
+from keras_cmm_cli.terminal import Terminal, counted
 
 if TYPE_CHECKING:
     from keras_cmm.clip import CLIPModel, ImageEmbedder
@@ -218,7 +218,9 @@ class DatasetInput:
             parts["val"] = sources["val"].take(val_rows)
         tensors: dict[str, Any] = {}
         for split, source in parts.items():
-            embedding.terminal.note(f"{self.label}, {split}: {len(source):,} images.")
+            embedding.terminal.note(
+                f"{self.label}, {split}: {counted(len(source), 'image', 'images')}."
+            )
             tensors[f"{split}_embeddings"] = embedding.images(source)
             tensors[f"{split}_labels"] = source.labels
         self.embedding_set = EmbeddingSet(

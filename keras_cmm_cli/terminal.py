@@ -136,6 +136,16 @@ def one_line(text: str) -> str:
     return re.sub(rf"\s*[{_CONTROL}][\s{_CONTROL}]*", " ", text).strip()
 
 
+def counted(number: int, one: str, more: str) -> str:
+    """Returns a number with its noun.
+
+    Example:
+        >>> counted(1, "class", "classes"), counted(2000, "class", "classes")
+        ('1 class', '2,000 classes')
+    """
+    return f"{number:,} {one if number == 1 else more}"
+
+
 def with_terminal(command: Callable[Concatenate[Terminal, P], None]) -> Callable[P, None]:
     """Turns a function of a `Terminal` into a command body with `--verbose` and `--quiet`.
 

@@ -29,7 +29,7 @@ from keras_cmm_cli.runs_folder import (
     warn_of_mixed_versions,
 )
 from keras_cmm_cli.store import store_options
-from keras_cmm_cli.terminal import Terminal, with_terminal
+from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
     from keras_cmm.data.benchmark import Benchmark
@@ -222,7 +222,10 @@ def benchmark(
         write_json(output, records.all)  # What cannot be written should be known before the work.
     if records.all:
         total = sum(len(to_run) for _, to_run in missing)
-        terminal.note(f"{len(records.all)} records are there, {total} runs are missing.")
+        terminal.note(
+            f"{counted(len(records.all), 'record is', 'records are')} there, "
+            f"{counted(total, 'run is', 'runs are')} missing."
+        )
     there = [records[each].get("versions") for each in asked if records.has(each)]
     warn_of_mixed_versions("this benchmark", [*there, versions()])
 
@@ -230,7 +233,9 @@ def benchmark(
         failed |= _run_missing(terminal, missing, records, base_to_new)
     except KeyboardInterrupt:
         if output is not None:
-            terminal.note(f"{output}: {len(records.all)} records; go on with --resume.")
+            terminal.note(
+                f"{output}: {counted(len(records.all), 'record', 'records')}; go on with --resume."
+            )
         raise
 
     shown = [records[each] for each in asked if records.has(each)]
@@ -240,9 +245,11 @@ def benchmark(
         terminal.result(table.to_rich())
         terminal.result("")
     if output_dir is not None and shown:
-        terminal.note(f"{output_dir}: {len(shown)} runs; see `keras-cmm aggregate`.")
+        terminal.note(
+            f"{output_dir}: {counted(len(shown), 'run', 'runs')}; see `keras-cmm aggregate`."
+        )
     if output is not None:
-        terminal.note(f"{output}: {len(records.all)} records.")
+        terminal.note(f"{output}: {counted(len(records.all), 'record', 'records')}.")
     if report is not None and shown:
         _report(report, shown)
         terminal.note(f"{report}: the report.")

@@ -15,7 +15,7 @@ from keras_cmm_cli.outputs import check_apart, check_new_file
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.store import open_store, store_options
-from keras_cmm_cli.terminal import Terminal, with_terminal
+from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
     from keras_cmm.data import ImageSource
@@ -89,7 +89,8 @@ def embed(
     rows: dict[str, Any] = {}
     for split, images in splits.items():
         terminal.note(
-            f"{split}: {len(images)} images of {len(set(images.labels.tolist()))} classes."
+            f"{split}: {counted(len(images), 'image', 'images')} of "
+            f"{counted(len(set(images.labels.tolist())), 'class', 'classes')}."
         )
         embeddings, kept = embed_list(terminal, embedder, images, strict)
         rows |= {f"{split}_embeddings": embeddings, f"{split}_labels": kept.labels}

@@ -33,7 +33,7 @@ from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import image_records
 from keras_cmm_cli.store import open_store, store_options
-from keras_cmm_cli.terminal import Terminal, with_terminal
+from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,7 +159,10 @@ def fit(
     from keras_cmm.models.cmm_image_classifier import saved_class_names
 
     with_images = set(images.labels.tolist())
-    terminal.note(f"{table or images_dir}: {len(images)} images of {len(with_images)} classes.")
+    terminal.note(
+        f"{table or images_dir}: {counted(len(images), 'image', 'images')} of "
+        f"{counted(len(with_images), 'class', 'classes')}."
+    )
     untold = [name for row, name in enumerate(images.class_names) if row not in with_images]
     if untold:
         terminal.note(f"Classes without images, told by their names: {listed(untold)}.")
@@ -201,7 +204,8 @@ def fit(
     accuracy = top_1(classifier.predict_embeddings(embeddings), support.labels)
     terminal.result(
         f"{output}: {len(images.class_names)} classes, {len(support)} training images, "
-        f"{len(history['loss'])} epochs, top-1 on the training images {accuracy:.1f}%"
+        f"{counted(len(history['loss']), 'epoch', 'epochs')}, top-1 on the training images "
+        f"{accuracy:.1f}%"
     )
 
 
@@ -235,7 +239,8 @@ def _report(
     if len(images):
         embeddings, images = embed_list(terminal, classifier.embedder, images, strict=False)
         sections = classifier_sections(classifier, embeddings, images.labels, images.images)
-        summary = f"Tested on the {len(images)} images that were not drawn for training."
+        tested = counted(len(images), "image that was", "images that were")
+        summary = f"Tested on the {tested} not drawn for training."
     content = ReportContent(
         f"Few-shot classifier of {len(classifier.class_names)} classes",
         summary=summary,

@@ -9,7 +9,7 @@ import click
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.store import default_folder, store_option
-from keras_cmm_cli.terminal import Terminal, with_terminal
+from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 
 @click.command(
@@ -39,8 +39,8 @@ def store(terminal: Terminal, store: Path | None, clear: bool) -> None:
         opened.clear()
     rows = sum(content["rows"] for content in contents)
     megabytes = sum(content["bytes"] for content in contents) / 1e6
-    models = "1 model" if len(contents) == 1 else f"{len(contents)} models"
     terminal.result(
-        f"{opened.folder}: {'removed ' if clear else ''}{rows:,} embeddings by {models}, "
+        f"{opened.folder}: {'removed ' if clear else ''}{counted(rows, 'embedding', 'embeddings')} "
+        f"by {counted(len(contents), 'model', 'models')}, "
         f"{megabytes:,.1f} MB"
     )
