@@ -13,7 +13,7 @@ from keras import ops
 from keras_cmm._unit_rows import unit_rows
 from keras_cmm.layers import CrossModalMapping
 from keras_cmm.models.count_offsets import count_offsets
-from keras_cmm.models.support_start import SupportStart, support_start
+from keras_cmm.models.support_start import SupportStart, rows_of_all_classes, support_start
 from keras_cmm.models.training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ class AutoRecipe(TrainingRecipe):
 
     All this trusts the texts. Where the support set is likeliest by less than half of CLIP's
     logits, as for folders whose names are numbers, the texts count for less, down to nothing: their
-    logits, and the images that they stand for at the start.
+    logits, the images that they stand for at the start, and their rows to train on, which move to
+    the mean image.
 
     Shots are the images a class, on average over all classes, and at least 1.
 
@@ -208,17 +209,24 @@ class AutoRecipe(TrainingRecipe):
         )
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(prototypes)
-        head.clip_weight = text_weight * (1 - share)
+        clip_weight = text_weight - share
         if self.clip_shots is not None:
-            head.clip_weight = text_weight * (1 - share) / (1 + (shots - 1) / self.clip_shots)
+            clip_weight /= 1 + (shots - 1) / self.clip_shots
+        head.clip_weight = clip_weight
         head.alpha = scale / head.logit_scale
         head.triplet_weight = self.triplet_weight
         head.contrastive_weight = self.contrastive_weight * (1 - 1 / shots)
         if self.text_rows:
-            embeddings = np.concatenate([embeddings, start.text_rows])
+            rows = start.text_rows
+            if text_weight < 1:
+                mean = unit_rows(embeddings.mean(axis=0))
+                rows = unit_rows(text_weight * rows + (1 - text_weight) * mean)
+            embeddings = np.concatenate([embeddings, rows])
             labels = np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)])
         head.train_offsets = count_offsets(labels, head.num_classes, self.logit_adjustment)
-        head.train_temperature, cross_entropy = self._softening(head, embeddings, labels)
+        head.train_temperature, cross_entropy = self._softening(
+            head, embeddings, labels, num_images
+        )
         learning_rate = self._learning_rate(
             num_images, seen_share, embeddings.shape[1], cross_entropy
         )
@@ -237,7 +245,7 @@ class AutoRecipe(TrainingRecipe):
 
         if not self.full_trust:
             return 1.0
-        rows = _rated_rows(labels)
+        rows = rows_of_all_classes(labels, _MAX_RATED_ROWS)
         logits = head.logit_scale * embeddings[rows] @ head.text_embeddings.T
         own = logits[np.arange(len(logits)), labels[rows]].mean()
 
@@ -257,13 +265,17 @@ class AutoRecipe(TrainingRecipe):
         head: CMMClassifier,
         embeddings: npt.NDArray[np.float32],
         labels: npt.NDArray[np.int64],
+        num_images: int,
     ) -> tuple[float, float]:
         """Returns what training divides the logits by, and the cross-entropy that it starts at.
 
         The more classes there are, the more of them share the error of softened logits. Training
         would push an image from all of them alike, rather than from those that it is taken for.
         """
-        rows = _rated_rows(labels)
+        # Every so many, so that no class is left out; the texts after the images are in order.
+        images = np.argsort(labels[:num_images], kind="stable")
+        order = np.append(images, np.arange(num_images, len(labels)))
+        rows = order[:: math.ceil(len(labels) / _MAX_RATED_ROWS)]
         logits = ops.convert_to_numpy(head(ops.convert_to_tensor(embeddings[rows])))
         least = min(1.0, self.train_temperature)
         for temperature in np.linspace(self.train_temperature, least, 11):
@@ -333,11 +345,6 @@ def _checked_support(
             f"Received: from {ids.min()} to {ids.max()}"
         )
     return embeddings, ids.astype("int64")
-
-
-def _rated_rows(labels: npt.NDArray[np.int64]) -> slice:
-    """Returns every so many rows, so that no class is left out where they are sorted by class."""
-    return slice(None, None, math.ceil(len(labels) / _MAX_RATED_ROWS))
 
 
 def _cross_entropy_and_rivals(

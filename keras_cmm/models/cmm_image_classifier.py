@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -969,8 +968,8 @@ def _started(
 def _training_loss(
     head: CMMClassifier, embeddings: npt.NDArray[Any], labels: npt.NDArray[Any]
 ) -> float:
-    """Returns the mean cross-entropy of softened logits; of at most 1,000 rows, evenly taken."""
-    some = slice(None, None, math.ceil(len(labels) / 1000))
+    """Returns the mean cross-entropy of softened logits; of at most 1,000 rows, drawn."""
+    some = np.random.default_rng(0).permutation(len(labels))[:1000]
     logits = head.predict(embeddings[some], batch_size=256, verbose=0) / head.train_temperature
     losses = keras.losses.sparse_categorical_crossentropy(labels[some], logits, from_logits=True)
     return max(float(ops.mean(losses)), 1e-12)

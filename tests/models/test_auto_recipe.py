@@ -263,8 +263,30 @@ def test_texts_count_by_the_part_of_clips_logits_that_is_likeliest():
     recipe = AutoRecipe(text_share=0.0, clip_shots=None)
     recipe.start(head, images, LABELS)
     assert head.clip_weight == pytest.approx(likeliest / 0.5, abs=1e-3)
+    # What the prototypes take over is a share of what the texts count for.
+    rows, _, _ = replace(recipe, text_share=0.8).start(head, images, LABELS)
+    assert head.clip_weight == pytest.approx((1 - 0.8 / 4) * likeliest / 0.5, abs=1e-3)
+    # And their rows lie that far from the mean image.
+    mean = unit(images.mean(axis=0, keepdims=True))
+    text_rows = support_start(images, LABELS, TEXTS).text_rows
+    expected = unit(mean + likeliest / 0.5 * (text_rows - mean))
+    np.testing.assert_allclose(rows[16:], expected, atol=2e-3)
     replace(recipe, full_trust=0.9 * likeliest).start(head, images, LABELS)
     assert head.clip_weight == 1.0
+
+
+def test_a_large_set_is_rated_by_all_its_classes_in_whatever_order(monkeypatch):
+    monkeypatch.setattr("keras_cmm.models.auto_recipe._MAX_RATED_ROWS", 5)
+    images = np.where(LABELS[:, None] == 0, -IMAGES, IMAGES)  # Of one class, texts tell nothing.
+    mixed = np.arange(16).reshape(4, 4).T.ravel()  # One class after the other, again and again.
+    rates, weights = [], []
+    for order in (np.arange(16), mixed):
+        head = make_head()
+        rates.append(AutoRecipe().start(head, images[order], LABELS[order])[2])
+        weights.append(head.clip_weight)
+    assert rates[0] == pytest.approx(rates[1], rel=1e-3)
+    assert weights[0] == pytest.approx(weights[1], rel=1e-3)
+    assert weights[0] > 0
 
 
 def naive_rivals(head, rows, labels, temperature):
@@ -354,7 +376,13 @@ def test_the_learning_rate_falls_where_the_start_leaves_little_to_learn():
         images = TEXTS[LABELS] + noise * generator.normal(size=(16, 8))
         images = unit(images).astype("float32")
         _, rate, cross_entropy = started(
-            TEXTS, images, LABELS, loss_exponent=2.0, rate_exponent=0.0, text_share=0.0
+            TEXTS,
+            images,
+            LABELS,
+            loss_exponent=2.0,
+            rate_exponent=0.0,
+            text_share=0.0,
+            max_loss=9.0,
         )
         assert rate == pytest.approx(1e-3 * (512 / 8) ** 0.5 * cross_entropy**2, rel=1e-3)
         entropies.append(cross_entropy)

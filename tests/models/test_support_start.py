@@ -107,6 +107,24 @@ def test_the_formulas(counts, factor, prior_shots):
     )
 
 
+def test_what_all_images_have_in_common_is_not_magnified():
+    """Where none deviates along it, the inverse covariance alone would: all would point there."""
+    labels = np.repeat(np.arange(4), 12)
+    texts = unit(GENERATOR.normal(size=(4, DIM)))
+    texts[:, -1] = 0.0
+    images = texts[labels] + 0.4 * GENERATOR.normal(size=(len(labels), DIM))
+    images[:, -1] = 50.0
+    start = support_start(images, labels, texts, 2.0, shrinkage_factor=0.01)
+    _, shrunk = naive_start(images, labels, texts, 2.0, factor=0.01)
+    mean = unit(images.mean(0))
+    gain = np.sqrt(mean @ np.linalg.inv(shrunk) @ mean)
+    assert gain > 5
+    shrunk += (1 / 9 - 1 / gain**2) * np.outer(mean, mean)
+    transform = start.transform.astype("float64")
+    np.testing.assert_allclose(transform @ shrunk @ transform, np.eye(DIM), atol=1e-3)
+    assert np.linalg.norm(mean @ transform) == pytest.approx(3.0, rel=1e-3)
+
+
 def test_classes_of_different_sizes():
     labels = np.repeat(np.arange(4), (5, 0, 1, 2))
     texts = unit(GENERATOR.normal(size=(4, DIM)))
