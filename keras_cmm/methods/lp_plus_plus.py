@@ -29,7 +29,7 @@ class LPPlusPlus(LinearHead):
     steps of alpha are along the sum of all gradients so far; this follows the paper instead.
 
     A class without a support row keeps its starting multiplier and takes the mean of the other
-    classes' starting w, so that its text alone tells it from them.
+    classes' starting w, so that its text alone tells it from them; they are trained without it.
 
     Args:
         iterations: Steps of gradient descent.
@@ -83,10 +83,12 @@ class LPPlusPlus(LinearHead):
         multiplier_step = len(labels) / (4 * np.square(text_logits).sum(axis=0).max())
         velocity = np.zeros_like(weights)
         for iteration in range(1, self.iterations + 1):
-            errors = _softmax(embeddings @ weights.T + multipliers * text_logits)
+            logits = embeddings @ weights.T + multipliers * text_logits
+            # Without rows of its own a class could only lose, to classes that grow without end.
+            logits[:, ~present] = -np.inf
+            errors = _softmax(logits)
             errors[rows, labels] -= 1
             errors *= np.float32(1 / len(labels))
-            errors[:, ~present] = 0
             velocity *= np.float32(_MOMENTUM)
             velocity += errors.T @ embeddings
             weights -= np.float32(weight_step) * velocity

@@ -35,14 +35,15 @@ def naive_classifier(task, iterations):
                 [x @ (w + a[0] * t) for w, a, t in zip(visual, multipliers, texts, strict=True)]
                 for x in rows
             ]
-            return cross_entropy(np.array(logits), task.labels)
+            logits = np.where(trained[:, 0], logits, -1e9)
+            return cross_entropy(logits, task.labels)
 
         by_visual = numerical_gradient(lambda w: loss(w, multipliers), visual)  # noqa: B023
         by_multipliers = numerical_gradient(lambda a: loss(visual, a), multipliers)  # noqa: B023
-        velocity = 0.9 * velocity + trained * by_visual
+        velocity = 0.9 * velocity + by_visual
         visual = visual - visual_step * velocity
         if iteration % 10 == 0:
-            multipliers = multipliers - multiplier_step * trained * by_multipliers
+            multipliers = multipliers - multiplier_step * by_multipliers
     return visual + multipliers * texts
 
 
