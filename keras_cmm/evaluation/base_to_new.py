@@ -163,7 +163,7 @@ def harmonic_mean(base: float, new: float) -> float:
         Xian et al., "Zero-Shot Learning: The Good, the Bad and the Ugly", CVPR 2017,
         arXiv:1703.04394.
     """
-    return 2 * base * new / (base + new) if base and new else 0.0
+    return statistics.harmonic_mean([base, new])
 
 
 def summarize_base_to_new(records: Iterable[Record]) -> list[dict[str, Any]]:

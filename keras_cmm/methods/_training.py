@@ -17,8 +17,8 @@ def train_on_support(
     *,
     epochs: int,
     batch_size: int,
-    max_steps: int,
     learning_rate: float,
+    max_steps: int | None = None,
 ) -> int:
     """Train by cross-entropy on the support set, with a cosine schedule to 0.
 
@@ -28,14 +28,15 @@ def train_on_support(
         optimizer: Makes an optimizer of the learning-rate schedule.
         epochs: Passes over the support set.
         batch_size: Support rows a step.
-        max_steps: A support set so large that `epochs` passes make more steps gets fewer epochs.
         learning_rate: Initial learning rate.
+        max_steps: A support set so large that `epochs` passes make more steps gets fewer epochs.
 
     Returns:
         The number of epochs trained.
     """
     batches = ShuffledBatches(task.embeddings, task.labels, batch_size, task.seed)
-    epochs = max(1, min(epochs, max_steps // len(batches)))
+    if max_steps is not None:
+        epochs = max(1, min(epochs, max_steps // len(batches)))
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate, decay_steps=epochs * len(batches)
     )

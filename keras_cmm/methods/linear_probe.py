@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
-from keras_cmm.methods._checks import check_fitted
-from keras_cmm.methods.few_shot_method import FewShotMethod
+from keras_cmm.methods._linear_head import LinearHead
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
 
@@ -23,7 +22,7 @@ _MAX_ITERATIONS = 100
 _ABSENT_LOGIT = -1e4
 
 
-class LinearProbe(FewShotMethod):
+class LinearProbe(LinearHead):
     """Multinomial logistic regression by L-BFGS (scikit-learn), without the class texts.
 
     The inverse L2 penalty C is chosen among 1, 10 and 100 by top-1 accuracy on few-shot
@@ -68,9 +67,9 @@ class LinearProbe(FewShotMethod):
             if tuning is not task:
                 # From zero: started at the held-out solution, L-BFGS may stop where it stands.
                 regression = _fit(_new_regression(regression.C), task)
-        self.classes_ = present
-        self.num_classes_ = task.num_classes
-        self.weights_, self.bias_ = _softmax_weights(regression)
+        self.weights_ = np.zeros(task.text_embeddings.shape, dtype="float32")
+        self.bias_ = np.full(task.num_classes, _ABSENT_LOGIT, dtype="float32")
+        self.weights_[present], self.bias_[present] = _softmax_weights(regression)
         self.hyperparameters_ = {
             "C": regression.C,
             "iterations": int(regression.n_iter_[0]),
@@ -78,23 +77,6 @@ class LinearProbe(FewShotMethod):
             "selection": selection,
         }
         return self
-
-    def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Score every class.
-
-        Args:
-            embeddings: Unit-length float32 image embeddings, shape `(batch, dim)`.
-
-        Returns:
-            float32 logits, shape `(batch, classes)`.
-
-        Raises:
-            InputError: If the method is not fitted yet.
-        """
-        check_fitted(self)
-        logits = np.full((len(embeddings), self.num_classes_), _ABSENT_LOGIT, dtype="float32")
-        logits[:, self.classes_] = embeddings @ self.weights_.T + self.bias_
-        return logits
 
 
 def _new_regression(inverse_penalty: float) -> Any:

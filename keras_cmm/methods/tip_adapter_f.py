@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import keras
@@ -9,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_cmm.methods._training import train_on_support
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.tip_adapter import DEFAULT_ALPHA, DEFAULT_BETA, TipAdapter
-from keras_cmm.models import ShuffledBatches
 
 
 class TipAdapterF(TipAdapter):
@@ -75,21 +76,20 @@ class TipAdapterF(TipAdapter):
         return self
 
     def _cache_keys(self, task: FewShotTask) -> npt.NDArray[np.float32]:
-        batches = ShuffledBatches(task.embeddings, task.labels, self.batch_size, task.seed)
         model = _CacheModel(task)
-        model.compile(
-            optimizer=_PyTorchAdamW(
-                keras.optimizers.schedules.CosineDecay(
-                    self.learning_rate, decay_steps=self.epochs * len(batches)
-                ),
+        train_on_support(
+            model,
+            task,
+            partial(
+                _PyTorchAdamW,
                 weight_decay=self.weight_decay,
                 epsilon=1e-4,
                 name="adamw",  # As for the model below.
             ),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            jit_compile=False,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
         )
-        model.fit(batches, epochs=self.epochs, shuffle=False, verbose=0)
         return np.asarray(ops.convert_to_numpy(model.keys.value))
 
 

@@ -45,19 +45,12 @@ def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list
 
 def _close_pairs(unit: npt.NDArray[np.float64], tolerance: float) -> npt.NDArray[np.int64]:
     """Returns the pairs of rows within `tolerance` of each other, shape `(pairs, 2)`."""
-    # Comparing all pairs is quadratic. Rows that are close have close projections on any direction:
-    # after sorting by one, only near neighbours can be, and few of these pass on the others.
+    from scipy.spatial import cKDTree
+
+    # A tree is of use in few dimensions. Rows that are close have close projections on any
+    # directions, and few other pairs have.
     directions = np.random.default_rng(0).standard_normal((unit.shape[-1], 8))
     projections = unit @ (directions / np.linalg.norm(directions, axis=0))
-    order = np.argsort(projections[:, 0], kind="stable")
-    projections = projections[order]
-    found = [np.empty((0, 2), dtype="int64")]
-    for step in range(1, len(unit)):
-        apart = np.abs(projections[step:] - projections[:-step])
-        if not (apart[:, 0] <= tolerance).any():
-            break
-        rows = np.flatnonzero((apart <= tolerance).all(axis=1))
-        first, second = order[rows], order[rows + step]
-        is_close = np.linalg.norm(unit[first] - unit[second], axis=-1) <= tolerance
-        found.append(np.stack([first[is_close], second[is_close]], axis=1))
-    return np.concatenate(found)
+    pairs = cKDTree(projections).query_pairs(tolerance * 8**0.5, output_type="ndarray")
+    apart = np.linalg.norm(unit[pairs[:, 0]] - unit[pairs[:, 1]], axis=-1)
+    return pairs[apart <= tolerance]
