@@ -213,8 +213,8 @@ def plan_runs(
             )
         else:
             numbers.append(largest_class if number == "all" else number)
-    trained = [method for method in methods if method != "zero_shot"]
-    runs = itertools.product(dict.fromkeys(numbers), seeds, trained)
+    trained = [method for method in dict.fromkeys(methods) if method != "zero_shot"]
+    runs = itertools.product(dict.fromkeys(numbers), dict.fromkeys(seeds), trained)
     zero_shot = [Run("zero_shot", 0, 0)] if "zero_shot" in methods else []
     return zero_shot + [Run(method, number, seed) for number, seed, method in runs]
 
@@ -365,12 +365,15 @@ def _check_arguments(
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise InputError(f"`methods` must be among {', '.join(METHODS)}. Received: {unknown[0]}")
-    bad = [number for number in shots if number != "all" and number < 1]
+    integers = int | np.integer
+    bad = [
+        each for each in shots if each != "all" and not (isinstance(each, integers) and each > 0)
+    ]
     if bad:
-        raise InputError(f'`shots` must be 1 or more, or "all". Received: {bad[0]}')
-    bad = [seed for seed in seeds if not 0 <= seed < 2**32]
+        raise InputError(f'`shots` must be integers of 1 or more, or "all". Received: {bad[0]!r}')
+    bad = [each for each in seeds if not (isinstance(each, integers) and 0 <= each < 2**32)]
     if bad:
-        raise InputError(f"`seeds` must lie from 0 to 2**32 - 1. Received: {bad[0]}")
+        raise InputError(f"`seeds` must be integers from 0 to 2**32 - 1. Received: {bad[0]!r}")
     names = [(data.dataset, data.protocol, data.backbone) for data in embedding_sets]
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:

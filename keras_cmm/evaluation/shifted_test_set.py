@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.errors import InputError
 
-class ShiftedTestSet(NamedTuple):
+
+@dataclass(frozen=True, eq=False)
+class ShiftedTestSet:
     """Test images whose classes are those of another data set, or some of them.
 
     Args:
         dataset: Name of the test set, such as "imagenet_a".
         embeddings: Image embeddings, shape `(images, dim)`.
-        labels: For each image a number in `classes`, shape `(images,)`.
+        labels: For each image the position of its class in `classes`, shape `(images,)`.
         classes: The classes that are scored, as ids of the data set that methods are trained on,
             ascending, shape `(classes,)`: 200 of 1,000 for ImageNet-A and -R.
+
+    Raises:
+        InputError: If there is no image, or labels and classes are not as above.
 
     Example:
         >>> import numpy as np
@@ -32,3 +38,21 @@ class ShiftedTestSet(NamedTuple):
     embeddings: npt.NDArray[np.floating]
     labels: npt.NDArray[np.integer]
     classes: npt.NDArray[np.integer]
+
+    def __post_init__(self) -> None:
+        if not len(self.labels) or len(self.labels) != len(self.embeddings):
+            raise InputError(
+                f"{self.dataset}: there must be one label for each embedding, and at least one. "
+                f"Received: {len(self.embeddings)} embeddings and {len(self.labels)} labels"
+            )
+        if not len(self.classes) or (np.diff(self.classes) <= 0).any():
+            raise InputError(
+                f"{self.dataset}: `classes` must be class ids in ascending order. "
+                f"Received: {list(self.classes[:5])}..."
+            )
+        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
+            raise InputError(
+                f"{self.dataset}: `labels` must be positions in the {len(self.classes)} `classes`, "
+                f"as by `np.searchsorted(classes, class_ids)`. Received: from {self.labels.min()} "
+                f"to {self.labels.max()}"
+            )

@@ -355,6 +355,7 @@ class CMMClassifier(keras.Model):
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         refuse_probabilities("loss", loss)
         refuse_probabilities("metrics", metrics)
+        refuse_probabilities("weighted_metrics", kwargs.get("weighted_metrics"))
         if isinstance(metrics, str) and metrics == "auto":
             metrics = ["accuracy"]
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
@@ -505,7 +506,7 @@ def refuse_probabilities(argument: str, given: Any) -> None:
     """Raises a ValueError for what takes logits for probabilities: it would learn, but badly.
 
     Args:
-        argument: its name, `"loss"` or `"metrics"`.
+        argument: its name, `"loss"`, `"metrics"` or `"weighted_metrics"`.
         given: losses or metrics of Keras, or nested lists or dicts of them.
     """
     for each in keras.tree.flatten(given):

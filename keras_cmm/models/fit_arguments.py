@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Set
+from numbers import Real
 from typing import Any
 
 import keras
@@ -83,7 +85,8 @@ def class_weight_by_id(
         sample_weight: the weights of samples, or `None`; both cannot be used together.
 
     Raises:
-        InputError: if a key is no class, or there are sample weights too.
+        InputError: if a key is no class, a weight is no finite number >= 0, or there are sample
+            weights too.
 
     Example:
         >>> class_weight_by_id({"dog": 2.0}, ["cat", "dog"], None)
@@ -113,6 +116,9 @@ def class_weight_by_id(
             "the keys of `class_weight` must be class names or class ids from 0 to "
             f"{len(class_names) - 1}. Received: {unknown[0]!r}"
         )
+    values = list(weights.values())
+    if not all(isinstance(each, Real) and 0 <= each < math.inf for each in values):
+        raise InputError(f"`class_weight` must hold finite numbers >= 0. Received: {values}")
     return weights
 
 

@@ -285,8 +285,14 @@ def test_the_seed_is_set_before_each_fit(monkeypatch):
 
     assert issubclass(Drawing, FewShotMethod)
     monkeypatch.setitem(METHODS, "drawing", Drawing)
-    run_benchmark([make_data()], ["drawing", "zero_shot", "drawing"], [1, 2], [5])
+    run_benchmark([make_data()], ["drawing", "zero_shot"], [1, 2], [5])
+    assert len(draws) == 2
     assert len(set(draws)) == 1
+
+
+def test_what_is_asked_for_twice_is_run_once():
+    records = run_benchmark([make_data()], ["nearest_mean"] * 2, [1, 1], [5, 5])
+    assert len(records) == 1
 
 
 @pytest.mark.shared
@@ -327,3 +333,21 @@ def test_shifts_are_scored_by_the_same_head_among_their_classes(monkeypatch):
     assert shifted["top1"] == pytest.approx(100 * np.mean(right))
     assert (shifted["dataset"], shifted["trained_on"]) == ("shift", own["dataset"])
     assert "trained_on" not in own
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        ([3, 7], [3, 7], "`labels` must be positions in the 2 `classes`.*from 3 to 7"),
+        ([0, 1], [7, 3], "`classes` must be class ids in ascending order"),
+        ([0, 1, 1], [3, 7], "there must be one label .* 2 embeddings and 3 labels"),
+    ],
+)
+def test_refused_shifts(labels, classes, message):
+    with pytest.raises(InputError, match=f"shift: {message}"):
+        ShiftedTestSet("shift", np.eye(2), np.array(labels), np.array(classes))
+
+
+def test_a_shift_without_images_is_refused():
+    with pytest.raises(InputError, match="at least one"):
+        ShiftedTestSet("shift", np.empty((0, 2)), np.array([], int), np.array([0]))

@@ -498,6 +498,13 @@ def test_duplicate_texts_are_saved_with_the_weights(tmp_path):
     assert repeated.triplet_loss.duplicate_groups is None
 
 
+def test_metrics_of_probabilities_are_refused():
+    model = CMMClassifier.from_text_embeddings(TEXTS)
+    for argument in ("metrics", "weighted_metrics"):
+        with pytest.raises(ValueError, match=f"`{argument}` must be of logits"):
+            model.compile(**{argument: [keras.metrics.SparseCategoricalCrossentropy()]})
+
+
 def test_a_callback_may_load_weights(tmp_path):
     """Keras's BackupAndRestore does, and continues after the epochs that were finished."""
 

@@ -707,6 +707,9 @@ def test_class_weight_by_name_or_id(model, tiny_preset):
         ({"dog": 1.0}, "Received: 'dog'"),
         ({17: 1.0}, "Received: 17"),
         ("balanced", "must be a dict .* Received: 'balanced'"),
+        ({0: -1.0}, r"finite numbers >= 0. Received: \[-1.0\]"),
+        ({0: 1.0, 1: float("nan")}, "finite numbers >= 0"),
+        ({"ant": "2"}, "finite numbers >= 0"),
     ):
         with pytest.raises(InputError, match=message):
             model.fit(*make_images(), class_weight=unusable)
