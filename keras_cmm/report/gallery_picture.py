@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.clip.image_reading import read_image
 from keras_cmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,9 +26,8 @@ class GalleryPicture:
     """One test picture, its class and the classifier's best guesses.
 
     Args:
-        image: The picture: the bytes of an image file, its path, a PIL image, or an array of
-            shape `(height, width)`, `(height, width, 3)` or `(height, width, 4)` with values from
-            0 to 255.
+        image: The picture, as `keras_cmm.clip.image_reading.read_image` takes it: the bytes of an
+            image file, its path, a PIL image, or an array with values from 0 to 255.
         class_name: Name of its true class.
         guesses: Pairs of class name and probability, best first, at least one.
 
@@ -63,27 +63,8 @@ class GalleryPicture:
         Raises:
             InputError: If the picture cannot be read.
         """
-        picture = self._open()
+        picture = read_image(self.image)
         picture.thumbnail((_THUMBNAIL_SIZE, _THUMBNAIL_SIZE))
         file = io.BytesIO()
         picture.save(file, format="WEBP", quality=85)
         return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-    def _open(self) -> Image:
-        from PIL import Image, ImageOps
-
-        try:
-            if isinstance(self.image, np.ndarray):
-                pixels = np.clip(self.image, 0, 255).astype(np.uint8)
-                return Image.fromarray(pixels).convert("RGBA")
-            if isinstance(self.image, Image.Image):
-                return ImageOps.exif_transpose(self.image).convert("RGBA")
-            file = io.BytesIO(self.image) if isinstance(self.image, bytes) else self.image
-            with Image.open(file) as picture:
-                return ImageOps.exif_transpose(picture).convert("RGBA")
-        # Pillow's `TypeError` is for arrays of a shape that is no picture.
-        except (OSError, TypeError) as error:
-            name = self.image if isinstance(self.image, str | Path) else type(self.image).__name__
-            raise InputError(
-                f"a picture of the gallery cannot be read ({name}: {error})."
-            ) from error

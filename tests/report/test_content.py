@@ -45,7 +45,13 @@ def test_every_kind_of_picture(kind, tmp_path):
 
 def test_small_and_grey_and_transparent_pictures():
     assert open_thumbnail(np.zeros((20, 10), "uint8")).size == (10, 20)
-    assert open_thumbnail(np.zeros((20, 10, 4), "uint8")).getpixel((5, 5))[3] == 0
+    # As the classifier sees it.
+    assert open_thumbnail(np.zeros((20, 10, 4), "uint8")).getpixel((5, 5))[:3] == (255, 255, 255)
+
+
+def test_16_bit_grey_is_shown_as_grey():
+    grey = Image.fromarray(np.full((8, 8), 25700, "uint16"))
+    assert open_thumbnail(as_bytes(grey, "PNG")).getpixel((4, 4))[0] == pytest.approx(100, abs=3)
 
 
 def test_a_turned_photo_is_shown_upright():
@@ -59,8 +65,12 @@ def test_a_turned_photo_is_shown_upright():
 def test_pictures_that_cannot_be_shown(tmp_path):
     with pytest.raises(InputError, match="at least one pair"):
         GalleryPicture(b"", "ant", [])
-    for image in (b"no picture", tmp_path / "absent.png", np.zeros((4, 4, 7))):
-        with pytest.raises(InputError, match="cannot be read"):
+    for image, message in (
+        (b"no picture", "cannot be read"),
+        (tmp_path / "absent.png", "absent.png"),
+        (np.zeros((5, 5, 7)), r"\(5, 5, 7\)"),
+    ):
+        with pytest.raises(InputError, match=message):
             GalleryPicture(image, "ant", [("ant", 1.0)]).thumbnail()
 
 
