@@ -1,11 +1,12 @@
 import statistics
 
+import keras
 import numpy as np
 import pytest
 from make_embeddings import make_embeddings
 
-from keras_cmm import InputError
-from keras_cmm.evaluation import make_task, run_base_to_new, summarize_base_to_new
+from keras_cmm import CMMClassifier, InputError
+from keras_cmm.evaluation import make_task, run_base_to_new, summarize_base_to_new, top_1
 from keras_cmm.evaluation.base_to_new import base_task
 from keras_cmm.methods import METHODS
 
@@ -35,6 +36,38 @@ def test_base_classes_are_learned_and_new_ones_kept(data, method):
     chance = 100 / 10
     assert record["new_top1"] > 2 * chance
     assert (record["method"], record["shots"], record["seed"]) == (method, 8, 1)
+
+
+def test_cmm_maps_new_classes_as_base_ones_and_starts_their_prototypes(data, monkeypatch):
+    fitted, scored = [], []
+    fit = METHODS["cmm"].fit
+
+    def watched_fit(self, task):
+        fitted.append((fit(self, task), task))
+        return self
+
+    def watched_top_1(logits, labels):
+        scored.append(logits)
+        return top_1(logits, labels)
+
+    monkeypatch.setattr(METHODS["cmm"], "fit", watched_fit)
+    monkeypatch.setattr("keras_cmm.evaluation.base_to_new.top_1", watched_top_1)
+    task = make_task(data, 4, seed=1)
+    run_base_to_new(data, task, "cmm")
+    ((method, base),) = fitted
+    images = data.test_embeddings[data.test_labels >= 10].astype("float64")
+    images /= np.linalg.norm(images, axis=1, keepdims=True)
+
+    whole = CMMClassifier.from_text_embeddings(task.text_embeddings, logit_scale=task.logit_scale)
+    method.recipe_.start(whole, base.embeddings, base.labels)
+    prototypes = keras.ops.convert_to_numpy(whole.prototypes.embeddings)[10:]
+    kernel = keras.ops.convert_to_numpy(method.model_.mapping.kernel)
+    mapped = images @ (np.eye(len(kernel)) + kernel)
+    mapped /= np.linalg.norm(mapped, axis=1, keepdims=True)
+    cosines = whole.alpha * mapped @ prototypes.T
+    cosines += whole.clip_weight * images @ task.text_embeddings[10:].T
+    _, new_logits = scored
+    np.testing.assert_allclose(new_logits, task.logit_scale * cosines, rtol=1e-4, atol=1e-3)
 
 
 def test_training_sees_nothing_of_the_new_classes(data, monkeypatch):
