@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,9 +48,9 @@ class AutoRecipe(TrainingRecipe):
     not worth learning: the rate grows no further.
 
     All this trusts the texts. Where the support set is likeliest by less than half of CLIP's
-    logits, as for folders whose names are numbers, the texts count for less, down to nothing: their
-    logits, the images that they stand for at the start, and their rows to train on, which move to
-    the mean image.
+    logits, as for folders whose names are numbers, the texts' logits count for less, down to
+    nothing, and their rows to train on move to the mean image. What a text tells of where its
+    class's images are is a regression's to say.
 
     Shots are the images a class, on average over all classes, and at least 1.
 
@@ -66,7 +66,8 @@ class AutoRecipe(TrainingRecipe):
         full_rate_share: float in [0, 1]. The part of the classes that must have images for that
             rate; where fewer have, it falls with the root of their number.
         full_trust: float in [0, 1]. The texts count in full where the support set is likeliest by
-            this part of CLIP's logits or more; else in proportion. 0 trusts them always.
+            this part of CLIP's logits or more; else by the cube of the proportion. 0 trusts them
+            always.
         weight_decay: float >= 0. As in `TrainingRecipe`; decay would pull the map from its start.
         epochs: int >= 1. As in `TrainingRecipe`.
         min_steps: int. As in `TrainingRecipe`.
@@ -194,8 +195,7 @@ class AutoRecipe(TrainingRecipe):
         embeddings, labels = _checked_support(head, embeddings, labels)
         embeddings = unit_rows(embeddings)
         text_weight = self._text_weight(head, embeddings, labels)
-        recipe = replace(self, prior_shots=text_weight * self.prior_shots)
-        start = recipe.support_start(embeddings, labels, head.text_embeddings)
+        start = self.support_start(embeddings, labels, head.text_embeddings)
         shots = max(1.0, len(labels) / head.num_classes)
         num_images = len(labels)
         seen_share = len(np.unique(labels)) / head.num_classes
@@ -258,7 +258,8 @@ class AutoRecipe(TrainingRecipe):
             return 1.0
         if slope(0.0) >= 0:
             return 0.0
-        return float(brentq(slope, 0.0, self.full_trust)) / self.full_trust
+        # Where texts tell little, what they tell wrong does more harm than the rest does good.
+        return (float(brentq(slope, 0.0, self.full_trust)) / self.full_trust) ** 3
 
     def _softening(
         self,

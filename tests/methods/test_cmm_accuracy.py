@@ -1,5 +1,6 @@
 """What CMM finds where images are few: its accuracy, which no backend changes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from make_embeddings import make_embeddings
 
 from keras_cmm.data import EmbeddingSet
-from keras_cmm.methods import CMM, FewShotTask, ZeroShot
+from keras_cmm.evaluation import make_task
+from keras_cmm.methods import CMM, FewShotTask, NearestMean, ZeroShot
 from keras_cmm.models import AutoRecipe
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "embeddings"
@@ -40,6 +42,13 @@ def hits(method, task, data):
     return logits.argmax(axis=1) == data.test_labels
 
 
+def shared_set(name):
+    path = SHARED / f"{name}.safetensors"
+    if not path.exists():
+        pytest.skip(f"needs {path.name} in ../shared/embeddings")
+    return EmbeddingSet.read(path)
+
+
 @pytest.mark.parametrize("few_rows", [0, 1])
 def test_classes_with_few_images_are_not_passed_over(few_rows):
     data = make_embeddings()
@@ -53,19 +62,13 @@ def test_classes_with_few_images_are_not_passed_over(few_rows):
 
 @pytest.mark.parametrize("name", ["dtd", "caltech101", "stanford_cars", "imagenet"])
 def test_half_of_the_classes_without_images_beat_zero_shot(name):
-    path = SHARED / f"{name}.safetensors"
-    if not path.exists():
-        pytest.skip(f"needs {path.name} in ../shared/embeddings")
-    data = EmbeddingSet.read(path)
+    data = shared_set(name)
     task, _ = uneven_task(data, 4, 0, seed=1)
     assert hits(CMM(), task, data).mean() > hits(ZeroShot(), task, data).mean()
 
 
 def test_one_image_of_few_and_alike_classes_beats_zero_shot():
-    path = SHARED / "imagenet.safetensors"
-    if not path.exists():
-        pytest.skip(f"needs {path.name} in ../shared/embeddings")
-    data = EmbeddingSet.read(path)
+    data = shared_set("imagenet")
     rows = unit(data.train_embeddings.astype("float32"))
     texts = unit(data.text_embeddings.astype("float32"))
     found, expected = [], []
@@ -78,3 +81,31 @@ def test_one_image_of_few_and_alike_classes_beats_zero_shot():
         found.append((CMM().fit(task).predict_logits(rows[rest]).argmax(axis=1) == labels).mean())
         expected.append(((rows[rest] @ few.T).argmax(axis=1) == labels).mean())
     assert np.mean(found) > np.mean(expected)
+
+
+@pytest.mark.parametrize("shots", [1, 4])
+def test_texts_of_other_classes_do_no_harm(shots):
+    data = shared_set("dtd")
+    data = replace(data, text_embeddings=np.roll(data.text_embeddings, 20, axis=0))
+    tasks = [make_task(data, shots, seed) for seed in range(3)]
+    found, expected, trusting = (
+        np.mean([hits(method, task, data).mean() for task in tasks])
+        for method in (CMM(), NearestMean(), CMM(AutoRecipe(full_trust=0.0)))
+    )
+    assert found > expected
+    assert found > trusting + 0.02
+
+
+def test_a_constant_that_all_embeddings_have_in_common_does_little_harm():
+    """As features of fewer dimensions, with a bias, have it: nothing varies along it."""
+    data = shared_set("stanford_cars")
+
+    def with_constant(rows):
+        return np.pad(unit(rows.astype("float32")), ((0, 0), (0, 64)), constant_values=0.2)
+
+    names = ("train_embeddings", "test_embeddings", "text_embeddings")
+    shifted = replace(data, **{name: with_constant(getattr(data, name)) for name in names})
+    found, expected = (
+        hits(CMM(), make_task(each, 12, seed=1), each).mean() for each in (shifted, data)
+    )
+    assert found > expected - 0.03

@@ -239,9 +239,11 @@ def test_texts_that_tell_something_count_in_full():
 def test_texts_that_mislead_count_for_nothing():
     head = make_head()
     labels = (LABELS + 1) % 4
-    AutoRecipe().start(head, IMAGES, labels)
+    rows, _, _ = AutoRecipe().start(head, IMAGES, labels)
     assert head.clip_weight == 0.0
-    start = support_start(IMAGES, labels, TEXTS, prior_shots=0.0)
+    mean = unit(IMAGES.mean(axis=0, keepdims=True))
+    np.testing.assert_allclose(rows[16:], np.repeat(mean, 4, axis=0), atol=1e-6)
+    start = support_start(IMAGES, labels, TEXTS)
     prototypes = ops.convert_to_numpy(head.prototypes.embeddings)
     np.testing.assert_allclose(prototypes, start.prototypes, atol=1e-5)
     AutoRecipe(full_trust=0.0).start(head, IMAGES, labels)
@@ -259,17 +261,18 @@ def test_texts_count_by_the_part_of_clips_logits_that_is_likeliest():
         losses.append(-np.log(powers[np.arange(16), LABELS] / powers.sum(axis=1)).mean())
     likeliest = parts[np.argmin(losses)]
     assert 0.02 < likeliest < 0.4
+    weight = (likeliest / 0.5) ** 3
     head = make_head()
     recipe = AutoRecipe(text_share=0.0, clip_shots=None)
     recipe.start(head, images, LABELS)
-    assert head.clip_weight == pytest.approx(likeliest / 0.5, abs=1e-3)
+    assert head.clip_weight == pytest.approx(weight, abs=1e-3)
     # What the prototypes take over is a share of what the texts count for.
     rows, _, _ = replace(recipe, text_share=0.8).start(head, images, LABELS)
-    assert head.clip_weight == pytest.approx((1 - 0.8 / 4) * likeliest / 0.5, abs=1e-3)
+    assert head.clip_weight == pytest.approx((1 - 0.8 / 4) * weight, abs=1e-3)
     # And their rows lie that far from the mean image.
     mean = unit(images.mean(axis=0, keepdims=True))
     text_rows = support_start(images, LABELS, TEXTS).text_rows
-    expected = unit(mean + likeliest / 0.5 * (text_rows - mean))
+    expected = unit(mean + weight * (text_rows - mean))
     np.testing.assert_allclose(rows[16:], expected, atol=2e-3)
     replace(recipe, full_trust=0.9 * likeliest).start(head, images, LABELS)
     assert head.clip_weight == 1.0
