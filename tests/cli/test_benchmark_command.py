@@ -415,7 +415,7 @@ def test_an_interruption_loses_nothing(run, embeddings_file, tmp_path):
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert stderr.splitlines()[-1] == "Interrupted."
-    assert f"{output}: 1 records; go on with --resume.\n" in stderr
+    assert f"{output}: 1 record; go on with --resume.\n" in stderr
     assert len(read(output)) == 1
     assert files_in(tmp_path) == ["results.json"]
     assert run(*arguments, "--resume").exit_code == 0
