@@ -48,7 +48,7 @@ class ShiftedTestSet:
         if not len(self.classes) or (np.diff(self.classes) <= 0).any():
             raise InputError(
                 f"{self.dataset}: `classes` must be class ids in ascending order. "
-                f"Received: {list(self.classes[:5])}..."
+                f"Received: {np.asarray(self.classes)[:5].tolist()}..."
             )
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
             raise InputError(

@@ -23,7 +23,8 @@ _TELLING_CLASSES = 5
 
 # The map may lengthen the mean image by so much. On CLIP's embeddings as they are it does by about
 # 1.4 at most. It would by far more where all have a constant in common from which none deviates, as
-# those of fewer dimensions may in more: after the map, all would point there.
+# those of fewer dimensions may in more: after the map, all would point there. Of bounds from 1
+# to 5, this one is best for train rows of Stanford Cars with such a constant.
 _MAX_MEAN_GAIN = 3.0
 
 # Bound time and memory; one number needs no more.
@@ -64,8 +65,8 @@ def support_start(
     The map is the inverse square root of the covariance of the images around these means. What few
     images cannot tell is shrunk towards the identity: by `shrinkage_factor` times what makes each
     image likeliest by the covariance of all others, and by no more than `dim / (dim + images - 1)`,
-    which is what Wang et al. take. The mean image tells no class from another: a direction in which
-    images vary little is not magnified as far where it lies along it.
+    which is what Wang et al. take. What all images have in common tells no class from another, so
+    the mean image is lengthened at most threefold, however little images vary along it.
 
     Args:
         embeddings: `(images, dim)`, rows of unit length.
