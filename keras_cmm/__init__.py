@@ -14,7 +14,8 @@ from keras_cmm import models
 from keras_cmm.errors import InputError
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
-from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe, find_duplicate_groups
+from keras_cmm.models import CMMClassifier, find_duplicate_groups
+from keras_cmm.recipes import AutoRecipe, TrainingRecipe
 
 if TYPE_CHECKING:
     from keras_cmm.models import CMMImageClassifier

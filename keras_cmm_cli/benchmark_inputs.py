@@ -18,7 +18,7 @@ from keras_cmm_cli.terminal import Terminal, counted
 if TYPE_CHECKING:
     from keras_cmm.clip import CLIPModel, ImageEmbedder
     from keras_cmm.data import EmbeddingSet, ImageSource
-    from keras_cmm.data.benchmark import Benchmark
+    from keras_cmm.data.benchmarks.benchmark import Benchmark
     from keras_cmm.evaluation import ShiftedTestSet
     from keras_cmm.methods import FewShotTask
 
@@ -125,7 +125,7 @@ class Embedding:
     @functools.cached_property
     def description(self) -> dict[str, Any]:
         """All that an embedding depends on besides the image, but for precision and backend."""
-        from keras_cmm.clip._model_digest import ModelDigest
+        from keras_cmm.clip.backbones.digest import ModelDigest
 
         preprocessing = vars(self.embedder.preprocessor)
         return {"preprocessing": preprocessing, **ModelDigest(self.model.backbone)()}
@@ -242,7 +242,7 @@ class DatasetInput:
 
     def task(self, shots: int, seed: int) -> FewShotTask:
         """Returns the few-shot task of a draw that was prepared."""
-        from keras_cmm.data.few_shot_draws import within
+        from keras_cmm.data.few_shot.few_shot_draws import within
         from keras_cmm.evaluation import make_task
 
         if shots == 0:

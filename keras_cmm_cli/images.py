@@ -115,7 +115,7 @@ def _read_table(path: Path, root: Path | None, class_names: Sequence[str] | None
 
 def _open_file(path: Path, class_names: Sequence[str] | None) -> ImageSource:
     from keras_cmm.data import ArchiveSource, HFSource
-    from keras_cmm.data.image_list import is_parquet_list
+    from keras_cmm.data.sources.image_list import is_parquet_list
 
     suffix = path.suffix.lower()
     if suffix == ".csv" or (suffix == ".parquet" and is_parquet_list(path)):
@@ -161,7 +161,7 @@ def _refuse_splits(names: Iterable[str], path: Path, mend: str | None = None) ->
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
     """Lists files as they are given, and the images at any depth in folders, sorted by path."""
-    from keras_cmm.data._folders import image_files, warn_of_other_images
+    from keras_cmm.data.sources.folders import image_files, warn_of_other_images
 
     found: list[Path] = []
     others: list[Path] = []

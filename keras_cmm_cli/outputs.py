@@ -139,7 +139,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON, whole or not at all."""
-    from keras_cmm._files import replacing
+    from keras_cmm.utils.files import replacing
 
     with replacing(path) as file:
         file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")

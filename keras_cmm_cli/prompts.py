@@ -31,7 +31,7 @@ def read_prompts(
     templates: Sequence[str], descriptions: Path | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
     """Returns `template` and `descriptions` as `keras_cmm.clip.build_prompts` takes them."""
-    from keras_cmm.clip.prompts import read_descriptions, resolve_templates
+    from keras_cmm.clip.inputs.prompts import read_descriptions, resolve_templates
 
     if not templates and descriptions is None:
         templates = (_DEFAULT_TEMPLATE,)

@@ -46,6 +46,6 @@ def image_records(images: ImageSource) -> list[dict[str, str]]:
 
 def file_hash(image: Any) -> str:
     """Returns the SHA-256 of the file of an image in hexadecimal."""
-    from keras_cmm.clip.image_reading import file_bytes
+    from keras_cmm.clip.inputs.image_reading import file_bytes
 
     return hashlib.sha256(file_bytes(image) or b"").hexdigest()

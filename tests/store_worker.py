@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_cmm.clip import CLIPModel, EmbeddingStore, ImageEmbedder, _embedding_buffer
+from keras_cmm.clip import CLIPModel, EmbeddingStore, ImageEmbedder
+from keras_cmm.clip.embedding import embedding_buffer
 
 DIM = 48
 BATCH_SIZE = 4
@@ -89,7 +90,7 @@ def fill(
         output: File for the embeddings.
         start: A barrier to wait at first.
     """
-    _embedding_buffer._SECONDS = seconds
+    embedding_buffer._SECONDS = seconds
     embedder = StubEmbedder(EmbeddingStore(folder, shard_size=SHARD_SIZE), delay=delay)
     if start is not None:
         start.wait()

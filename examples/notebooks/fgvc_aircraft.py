@@ -32,7 +32,7 @@ from steps import DATA_DIR, PRESET, PROTOCOL, STORE, confusions, gaps, mistakes_
 #
 # The official lists `images_variant_{train,val,test}.txt` and `variants.txt` are read, not those
 # of families and manufacturers, which lie beside them. The set is not in TFDS; under "tfds" our
-# own builder `keras_cmm.data.tfds_builders.FGVCAircraft` reads the same lists.
+# own builder `keras_cmm.data.benchmarks.tfds_builders.FGVCAircraft` reads the same lists.
 
 # %%
 benchmark = get_benchmark("fgvc_aircraft")

@@ -32,7 +32,7 @@ from steps import DATA_DIR, PRESET, PROTOCOL, STORE, confusions, gaps, mistakes_
 #
 # Class names are made from the folders: `Apply_Eye_Makeup`, cleaned to "Apply Eye Makeup" for the
 # prompt "a photo of a person doing {}.". TFDS's `ucf101` has the videos alone; under "tfds" our
-# builder `keras_cmm.data.tfds_builders.UCF101MiddleFrames` reads the frames.
+# builder `keras_cmm.data.benchmarks.tfds_builders.UCF101MiddleFrames` reads the frames.
 
 # %%
 benchmark = get_benchmark("ucf101")

@@ -2,14 +2,16 @@
 
 from keras_cmm.clip.backbones import logit_scale, prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.embedding_store import EmbeddingStore
-from keras_cmm.clip.image_embedder import EmbeddedImages, ImageEmbedder
-from keras_cmm.clip.image_preprocessor import ImagePreprocessor
-from keras_cmm.clip.image_reading import read_image
+from keras_cmm.clip.embedding import EmbeddedImages, EmbeddingStore, ImageEmbedder, TextEmbedder
+from keras_cmm.clip.inputs import (
+    PROMPT_TEMPLATES,
+    ImagePreprocessor,
+    build_prompts,
+    read_descriptions,
+    read_image,
+)
 from keras_cmm.clip.loading import BUNDLED_PRESETS, load, preset_path
 from keras_cmm.clip.presets import make_preprocessor, save_preset
-from keras_cmm.clip.prompts import PROMPT_TEMPLATES, build_prompts, read_descriptions
-from keras_cmm.clip.text_embedder import TextEmbedder
 
 __all__ = [
     "BUNDLED_PRESETS",

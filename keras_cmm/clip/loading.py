@@ -10,11 +10,11 @@ from typing import Any
 
 import keras
 
-from keras_cmm.clip.backbones import prepare_backbone
+from keras_cmm.clip.backbones.interface import prepare_backbone
+from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
+from keras_cmm.clip.checkpoints.hugging_face import check_model_type, load_hugging_face, model_type
+from keras_cmm.clip.checkpoints.open_clip import CONFIG_FILE, load_open_clip, load_state_dict
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.hub_files import fetch_from_hub, is_hub_id
-from keras_cmm.clip.hugging_face_checkpoint import check_model_type, load_hugging_face, model_type
-from keras_cmm.clip.open_clip_checkpoint import CONFIG_FILE, load_open_clip, load_state_dict
 from keras_cmm.errors import InputError
 
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -107,7 +107,7 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
 def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     import keras_hub
 
-    import keras_cmm.clip.resnet_vision_encoder  # noqa: F401 - a preset may hold one
+    import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a preset may hold one
 
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)

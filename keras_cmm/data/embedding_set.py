@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from keras_cmm._files import replacing
-from keras_cmm.data.few_shot import row_keys
+from keras_cmm.data.few_shot.sampling import row_keys
 from keras_cmm.errors import InputError
+from keras_cmm.utils.files import replacing
 
 FORMAT = "keras-cmm-embeddings/1"
 

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm._unit_rows import unit_rows
 from keras_cmm.data import EmbeddingSet
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation.benchmark import fit_method, versions
@@ -20,6 +19,7 @@ from keras_cmm.evaluation.metrics import top_1
 from keras_cmm.evaluation.summary import GROUP, Record, grouped
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import CMMClassifier
+from keras_cmm.utils.unit_rows import unit_rows
 
 
 def can_classify_new(method: str) -> bool:

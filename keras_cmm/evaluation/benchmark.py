@@ -16,15 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import softmax
 
-from keras_cmm._unit_rows import unit_rows
 from keras_cmm.data import EmbeddingSet, FewShotSample, sample_few_shot
-from keras_cmm.data.few_shot_draws import sample_validation
+from keras_cmm.data.few_shot.few_shot_draws import sample_validation
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation.metrics import calibration_error, top_1
 from keras_cmm.evaluation.modality_gap import measure_modality_gap
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask
 from keras_cmm.models import find_duplicate_groups
+from keras_cmm.utils.unit_rows import unit_rows
 
 Shots = int | Literal["all"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import initializers, ops
 
-from keras_cmm.layers._unit_length import unit_length
+from keras_cmm.layers.unit_length import unit_length
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")

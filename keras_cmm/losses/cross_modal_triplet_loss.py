@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cmm.losses._class_ids import class_ids
+from keras_cmm.losses.class_ids import class_ids
 
 _DISTANCES = ("cosine", "euclidean", "squared_euclidean")
 _NEGATIVES = ("hardest", "semi_hard", "all")

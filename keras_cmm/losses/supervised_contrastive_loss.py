@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cmm.losses._class_ids import class_ids
+from keras_cmm.losses.class_ids import class_ids
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")

@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.methods._checks import check_support
-from keras_cmm.methods._linear_head import LinearHead
-from keras_cmm.methods._residual_texts import ResidualTexts
-from keras_cmm.methods._training import train_on_support
+from keras_cmm.methods.checks import check_support
 from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.methods.linear_head import LinearHead
+from keras_cmm.methods.residual_texts import ResidualTexts
+from keras_cmm.methods.training import train_on_support
 
 
 class CLAP(LinearHead):

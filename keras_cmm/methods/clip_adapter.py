@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.methods._checks import check_fitted, check_support
-from keras_cmm.methods._training import train_on_support
+from keras_cmm.methods.checks import check_fitted, check_support
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
+from keras_cmm.methods.training import train_on_support
 
 DEFAULT_RATIO = 0.2
 

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from keras_cmm.errors import InputError
 from keras_cmm.losses import CrossModalTripletLoss
-from keras_cmm.methods._checks import check_fitted
+from keras_cmm.methods.checks import check_fitted
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
-from keras_cmm.models import AutoRecipe, CMMClassifier, TrainingRecipe, calibrated_temperature
+from keras_cmm.models import CMMClassifier
+from keras_cmm.recipes import AutoRecipe, TrainingRecipe, calibrated_temperature
 
 # Bounds the memory of a (batch, classes) matrix of logits, and is large enough to be fast.
 _PREDICTION_BATCH = 4096

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
-from keras_cmm.methods._linear_head import LinearHead
 from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.methods.linear_head import LinearHead
 from keras_cmm.methods.selection import tuning_task
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)

@@ -7,9 +7,9 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.methods._checks import check_support
-from keras_cmm.methods._linear_head import LinearHead
+from keras_cmm.methods.checks import check_support
 from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.methods.linear_head import LinearHead
 
 # The authors' constant: the starting multiplier of a text is so many times the mean cosine between
 # support rows and their own texts.

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.methods._checks import check_fitted, check_support
+from keras_cmm.methods.checks import check_fitted, check_support
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task

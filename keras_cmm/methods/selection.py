@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from keras_cmm.methods.few_shot_task import FewShotTask
-from keras_cmm.models import held_out_rows
+from keras_cmm.recipes import held_out_rows
 
 
 def tuning_task(task: FewShotTask) -> tuple[FewShotTask | None, str]:

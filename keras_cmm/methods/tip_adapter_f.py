@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.methods._training import train_on_support
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.tip_adapter import DEFAULT_ALPHA, DEFAULT_BETA, TipAdapter
+from keras_cmm.methods.training import train_on_support
 
 
 class TipAdapterF(TipAdapter):

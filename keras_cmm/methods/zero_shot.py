@@ -6,8 +6,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from keras_cmm.methods._linear_head import LinearHead
 from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.methods.linear_head import LinearHead
 
 
 class ZeroShot(LinearHead):

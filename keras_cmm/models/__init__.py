@@ -6,27 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_cmm.models.auto_recipe import AutoRecipe
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
-from keras_cmm.models.shuffled_batches import ShuffledBatches
-from keras_cmm.models.temperature import calibrated_temperature, fit_temperature, held_out_rows
-from keras_cmm.models.training_recipe import TrainingRecipe
 
 if TYPE_CHECKING:
     from keras_cmm.models.cmm_image_classifier import CMMImageClassifier
 
-__all__ = [
-    "AutoRecipe",
-    "CMMClassifier",
-    "CMMImageClassifier",
-    "ShuffledBatches",
-    "TrainingRecipe",
-    "calibrated_temperature",
-    "find_duplicate_groups",
-    "fit_temperature",
-    "held_out_rows",
-]
+__all__ = ["CMMClassifier", "CMMImageClassifier", "find_duplicate_groups"]
 
 
 class _AtFirstUse:

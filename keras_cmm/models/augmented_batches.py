@@ -11,7 +11,7 @@ import numpy.typing as npt
 from keras import ops
 
 from keras_cmm.clip import ImageEmbedder
-from keras_cmm.models.shuffled_batches import ShuffledBatches
+from keras_cmm.recipes.shuffled_batches import ShuffledBatches
 
 
 class AugmentedBatches(ShuffledBatches):

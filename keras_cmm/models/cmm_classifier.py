@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm._unit_rows import unit_rows
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
-from keras_cmm.layers._unit_length import unit_length
+from keras_cmm.layers.unit_length import unit_length
 from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
-from keras_cmm.models.training_recipe import TrainingRecipe
+from keras_cmm.recipes.training_recipe import TrainingRecipe
+from keras_cmm.utils.unit_rows import unit_rows
 
 # What the loss is the weighted sum of, as the history names it.
 _PARTS = ("cross_entropy", "triplet", "contrastive")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-import keras_cmm.clip.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
+import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
 from keras_cmm.clip import (
     CLIPModel,
     ImageEmbedder,
@@ -32,10 +32,7 @@ from keras_cmm.clip import (
 )
 from keras_cmm.errors import InputError
 from keras_cmm.models.augmented_batches import AugmentedBatches
-from keras_cmm.models.auto_recipe import AutoRecipe
-from keras_cmm.models.cmm_classifier import CMMClassifier, refuse_probabilities
-from keras_cmm.models.count_offsets import count_offsets
-from keras_cmm.models.fit_arguments import (
+from keras_cmm.models.checks import (
     check_class_order,
     checked_class_names,
     checked_sample_weight,
@@ -44,10 +41,13 @@ from keras_cmm.models.fit_arguments import (
     refuse_rate_callbacks,
     validation_pair,
 )
-from keras_cmm.models.image_inputs import ids_of_labels, is_dataset, iterate_images
-from keras_cmm.models.shuffled_batches import ShuffledBatches
-from keras_cmm.models.temperature import calibrated_temperature, held_out_rows
-from keras_cmm.models.training_recipe import TrainingRecipe
+from keras_cmm.models.cmm_classifier import CMMClassifier, refuse_probabilities
+from keras_cmm.models.inputs import ids_of_labels, is_dataset, iterate_images
+from keras_cmm.recipes.auto_recipe import AutoRecipe
+from keras_cmm.recipes.calibration import calibrated_temperature, held_out_rows
+from keras_cmm.recipes.logit_adjustment import count_offsets
+from keras_cmm.recipes.shuffled_batches import ShuffledBatches
+from keras_cmm.recipes.training_recipe import TrainingRecipe
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_cmm._files import replacing
-from keras_cmm.report import _accuracy, _classifier, _gap, _palette
+from keras_cmm.report import accuracy_figures, classifier_figures, gap_figures, palette
 from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.mapped_embeddings import MappedEmbeddings
 from keras_cmm.report.report_content import ReportContent
+from keras_cmm.utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # In the order of the report's own markers.
 _MARKERS = ("o", "s", "D", "^", "v", "X")
-_INK, _MUTED, _RULE = _palette.INK[0], _palette.MUTED[0], _palette.RULE[0]
+_INK, _MUTED, _RULE = palette.INK[0], palette.MUTED[0], palette.RULE[0]
 _DPI = 160
 
 
@@ -46,12 +46,12 @@ def write_plots(directory: str | Path, content: ReportContent) -> list[Path]:
         []
     """
     figures: dict[str, Figure] = {}
-    panels = [panel for panel in _accuracy.make_panels(content.records) if panel.lines]
+    panels = [panel for panel in accuracy_figures.make_panels(content.records) if panel.lines]
     if panels:
         figures["accuracy"] = _draw_accuracy(panels)
     if content.classifier is not None:
         figures["class_accuracy"] = _draw_class_accuracy(content.classifier)
-        if len(content.classifier.class_names) <= _classifier.MAX_CLASSES:
+        if len(content.classifier.class_names) <= classifier_figures.MAX_CLASSES:
             figures["confusions"] = _draw_confusions(content.classifier)
     if content.embeddings is not None:
         figures["modality_gap"] = _draw_gap(content.embeddings)
@@ -81,7 +81,7 @@ def _new_figure(width: float, height: float, columns: int = 1, rows: int = 1) ->
     return figure, axes
 
 
-def _draw_accuracy(panels: list[_accuracy.Panel]) -> Figure:
+def _draw_accuracy(panels: list[accuracy_figures.Panel]) -> Figure:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = _new_figure(1.0 + 4.6 * columns, 0.4 + 3.4 * rows, columns, rows)
@@ -98,7 +98,7 @@ def _draw_accuracy(panels: list[_accuracy.Panel]) -> Figure:
                 shots,
                 [line.points[number].mean for number in shots],
                 [line.points[number].std for number in shots],
-                color=_palette.SERIES[line.colour][0],
+                color=palette.SERIES[line.colour][0],
                 marker=_MARKERS[line.marker],
                 markersize=5,
                 linewidth=2.4 if line.is_own else 1.4,
@@ -121,10 +121,10 @@ def _draw_accuracy(panels: list[_accuracy.Panel]) -> Figure:
 
 
 def _draw_class_accuracy(result: ClassifierResult) -> Figure:
-    scores = _classifier.class_scores(result)
+    scores = classifier_figures.class_scores(result)
     figure, (ax,) = _new_figure(7.0, 0.8 + 0.17 * len(scores))
     places = np.arange(len(scores))
-    ax.barh(places, [score.accuracy for score in scores], 0.7, color=_palette.RIGHT[0])
+    ax.barh(places, [score.accuracy for score in scores], 0.7, color=palette.RIGHT[0])
     _name_ticks(ax, "y", [score.name for score in scores])
     ax.set(xlim=(0, 100), ylim=(len(scores) - 0.4, -0.6))
     ax.grid(axis="x", color=_RULE)
@@ -136,11 +136,11 @@ def _draw_class_accuracy(result: ClassifierResult) -> Figure:
 def _draw_confusions(result: ClassifierResult) -> Figure:
     from matplotlib.colors import to_rgb
 
-    matrix = _classifier.count_confusions(result)
+    matrix = classifier_figures.count_confusions(result)
     totals = np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     strength = np.sqrt(matrix / totals)[..., None]
     on_diagonal = np.eye(len(matrix), dtype=bool)[..., None]
-    colours = np.where(on_diagonal, to_rgb(_palette.RIGHT[0]), to_rgb(_palette.WRONG[0]))
+    colours = np.where(on_diagonal, to_rgb(palette.RIGHT[0]), to_rgb(palette.WRONG[0]))
     side = float(np.clip(0.17 * len(matrix), 3.5, 15.0)) + 1.5
     figure, (ax,) = _new_figure(side, side)
     ax.imshow(1.0 - strength * (1.0 - colours), interpolation="none")
@@ -153,17 +153,17 @@ def _draw_confusions(result: ClassifierResult) -> Figure:
 
 
 def _draw_gap(embeddings: MappedEmbeddings) -> Figure:
-    gaps = _gap.measure(embeddings)
-    before, after, _ = _gap.project(embeddings)
-    low, high = _gap.limits((before, after))
+    gaps = gap_figures.measure(embeddings)
+    before, after, _ = gap_figures.project(embeddings)
+    low, high = gap_figures.limits((before, after))
     height = 5.0 * float((high[1] - low[1]) / (high[0] - low[0]))
     figure, axes = _new_figure(10.4, height + 0.9, columns=2)
     titles = ("Before the mapping", "After the mapping")
     for ax, projection, gap, title in zip(axes, (before, after), gaps, titles, strict=True):
         links = np.stack([projection.means, projection.texts], axis=1)
-        ax.scatter(*projection.images.T, s=6, alpha=0.4, linewidths=0, color=_palette.RIGHT[0])
+        ax.scatter(*projection.images.T, s=6, alpha=0.4, linewidths=0, color=palette.RIGHT[0])
         ax.plot(*links.transpose(2, 1, 0), color=_MUTED, linewidth=0.6, alpha=0.6)
-        ax.scatter(*projection.texts.T, s=34, color=_palette.WRONG[0], edgecolors="white", zorder=3)
+        ax.scatter(*projection.texts.T, s=34, color=palette.WRONG[0], edgecolors="white", zorder=3)
         ax.spines["bottom"].set_visible(False)
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
         _set_title(ax, f"{title}: distance of the centroids {gap.centroid_distance:.3f}")

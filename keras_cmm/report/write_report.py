@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_cmm._files import replacing
-from keras_cmm.report import _accuracy, _classifier, _gap, _palette
+from keras_cmm.report import accuracy_figures, classifier_figures, gap_figures, palette
 from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.mapped_embeddings import MappedEmbeddings
 from keras_cmm.report.report_content import ReportContent
+from keras_cmm.utils.files import replacing
 
 if TYPE_CHECKING:
     import jinja2
@@ -66,10 +66,11 @@ def _variables(content: ReportContent) -> dict[str, Any]:
         versions = content.records[0]["versions"]
     variables = {
         "content": content,
-        "colours": _palette.css_variables(),
-        "num_colours": len(_palette.SERIES),
+        "colours": palette.css_variables(),
+        "num_colours": len(palette.SERIES),
         "panels": [
-            (panel, _accuracy.place(panel)) for panel in _accuracy.make_panels(content.records)
+            (panel, accuracy_figures.place(panel))
+            for panel in accuracy_figures.make_panels(content.records)
         ],
         "right_pictures": [picture for picture in content.gallery if picture.is_right],
         "wrong_pictures": [picture for picture in content.gallery if not picture.is_right],
@@ -95,27 +96,27 @@ def _variables(content: ReportContent) -> dict[str, Any]:
 
 
 def _classifier_variables(result: ClassifierResult) -> dict[str, Any]:
-    scores = _classifier.class_scores(result)
-    half = _classifier.MAX_CLASSES // 2
-    many = len(scores) > _classifier.MAX_CLASSES
+    scores = classifier_figures.class_scores(result)
+    half = classifier_figures.MAX_CLASSES // 2
+    many = len(scores) > classifier_figures.MAX_CLASSES
     return {
-        "overall": _classifier.overall_numbers(result),
+        "overall": classifier_figures.overall_numbers(result),
         "scores": scores,
         "shown_scores": scores[:half] + scores[-half:] if many else scores,
         "name_width": min(22, max(len(name) for name in result.class_names) + 1),
-        "max_classes": _classifier.MAX_CLASSES,
-        "matrix": _classifier.place_matrix(result),
-        "confusions": _classifier.frequent_confusions(result),
+        "max_classes": classifier_figures.MAX_CLASSES,
+        "matrix": classifier_figures.place_matrix(result),
+        "confusions": classifier_figures.frequent_confusions(result),
     }
 
 
 def _gap_variables(embeddings: MappedEmbeddings) -> dict[str, Any]:
-    gaps = _gap.measure(embeddings)
-    before, after, variance = _gap.project(embeddings)
-    charts = _gap.place((before, after))
+    gaps = gap_figures.measure(embeddings)
+    before, after, variance = gap_figures.project(embeddings)
+    charts = gap_figures.place((before, after))
     return {
         "gap": list(zip(("Before", "After"), charts, gaps, strict=True)),
-        "gap_rows": _gap.rows(gaps),
+        "gap_rows": gap_figures.rows(gaps),
         "variance": variance,
     }
 

@@ -88,7 +88,7 @@ def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> No
 
 def _in_order(records: list[Record]) -> list[Record]:
     """Sorts records as `benchmark` shows them: by data set and method as they are registered."""
-    from keras_cmm.data.benchmarks import BENCHMARKS
+    from keras_cmm.data.benchmarks.registry import BENCHMARKS
     from keras_cmm.methods import METHODS
 
     datasets, methods = list(BENCHMARKS), list(METHODS)

@@ -32,7 +32,7 @@ from keras_cmm_cli.store import store_options
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
-    from keras_cmm.data.benchmark import Benchmark
+    from keras_cmm.data.benchmarks.benchmark import Benchmark
     from keras_cmm.evaluation.benchmark import Run
     from keras_cmm_cli.benchmark_inputs import BenchmarkInput
 

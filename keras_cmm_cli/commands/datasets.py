@@ -12,7 +12,7 @@ from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
-    from keras_cmm.data.benchmark import Benchmark
+    from keras_cmm.data.benchmarks.benchmark import Benchmark
 
 _PROBLEMS = 1
 
@@ -46,7 +46,7 @@ def list_(terminal: Terminal) -> None:
     from rich.table import Table
 
     load_keras()
-    from keras_cmm.data.benchmarks import BENCHMARKS
+    from keras_cmm.data.benchmarks.registry import BENCHMARKS
 
     table = Table("NAME", "benchmark", "classes", "train", "val", "test", "in TFDS")
     for benchmark in BENCHMARKS.values():

@@ -144,7 +144,7 @@ def fit(
     with terminal.status("loading Keras"):
         load_keras()
     from keras_cmm.data import FewShotSample
-    from keras_cmm.data._class_names import listed
+    from keras_cmm.data.sources.class_names import listed
     from keras_cmm.evaluation import top_1
 
     images = list_images(images_dir, table, class_names)

@@ -75,7 +75,7 @@ def make_model(size: str) -> Any:
 
 def main(sizes: list[str]) -> None:
     from keras_cmm import clip
-    from keras_cmm.clip.bpe_tokenizer import openai_tokenizer
+    from keras_cmm.clip.inputs.bpe_tokenizer import openai_tokenizer
 
     rng = np.random.default_rng(0)
     images = [

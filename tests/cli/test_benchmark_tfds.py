@@ -10,7 +10,7 @@ from keras_cmm.data.benchmarks import get_benchmark
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
-from keras_cmm.data.tfds_builders import UCF101MiddleFrames  # noqa: E402
+from keras_cmm.data.benchmarks.tfds_builders import UCF101MiddleFrames  # noqa: E402
 
 COMMON = ("--preset", "emoji_clip_tiny", "--methods", "zero_shot,nearest_mean,cmm_plain",
           "--shots", "1,2", "--seeds", 1)  # fmt: skip

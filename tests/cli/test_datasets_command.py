@@ -5,7 +5,7 @@ import shutil
 import pytest
 from coop_miniatures import folder_names, made_up_wnids, write_miniature
 
-from keras_cmm.data import benchmarks
+from keras_cmm.data.benchmarks import registry as benchmarks
 
 MINIATURES = ("eurosat", "oxford_pets", "stanford_cars", "fgvc_aircraft", "imagenet", "imagenet_a")
 

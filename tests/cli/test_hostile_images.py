@@ -5,7 +5,7 @@ import pytest
 from folders import write_photos
 from hostile_files import write_hostile_files
 
-from keras_cmm.clip.image_reading import image_name
+from keras_cmm.clip.inputs.image_reading import image_name
 from keras_cmm.data import EmbeddingSet
 
 

@@ -6,11 +6,9 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-
-PROJECT = Path(__file__).parents[2]
+from paths import PROJECT
 
 
 @pytest.fixture(scope="module")

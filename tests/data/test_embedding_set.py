@@ -2,19 +2,19 @@ import json
 import struct
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paths import SHARED
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from keras_cmm.data import EmbeddingSet, key_digests
 from keras_cmm.errors import InputError
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "embeddings"
+EMBEDDINGS = SHARED / "embeddings"
 
 METADATA = {
     "format": "keras-cmm-embeddings/1",
@@ -401,7 +401,7 @@ def test_random_bytes_are_refused(folder, content, text):
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["imagenet", "stanford_cars", "caltech101", "dtd"])
 def test_shared_files(name, tmp_path):
-    path = SHARED / f"{name}.safetensors"
+    path = EMBEDDINGS / f"{name}.safetensors"
     if not path.exists():
         pytest.skip(f"{path} is absent")
     read = EmbeddingSet.read(path)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keras_cmm._unit_rows import unit_rows
 from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
 from keras_cmm.errors import InputError
 from keras_cmm.evaluation import (
@@ -18,6 +17,7 @@ from keras_cmm.evaluation import (
     summarize,
 )
 from keras_cmm.methods import METHODS, FewShotMethod
+from keras_cmm.utils.unit_rows import unit_rows
 
 CLASSES, DIM = 4, 8
 FIELDS = {

@@ -2,14 +2,14 @@
 
 import re
 import runpy
-from pathlib import Path
 
 import pytest
+from paths import EXAMPLES
 
 pytest.importorskip("jupytext")
 nbformat = pytest.importorskip("nbformat")
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+
 SCRIPTS = sorted(path for path in EXAMPLES.glob("notebooks/*.py") if path.stem != "steps")
 ON_BUNDLED_DATA = ("quickstart", "own_images", "own_functional_model", "ablation")
 EACH = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

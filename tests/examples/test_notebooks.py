@@ -7,17 +7,16 @@ import re
 import runpy
 import sys
 import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from coop_miniatures import write_miniature
+from paths import NOTEBOOKS
 from PIL import Image
 
-from keras_cmm.data.benchmarks import BENCHMARKS, get_benchmark
+from keras_cmm.data.benchmarks.registry import BENCHMARKS, get_benchmark
 
-NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
 ON_BUNDLED_DATA = ("quickstart", "own_images", "own_functional_model", "ablation")
 SHIFTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 SIZE = 32

@@ -1,14 +1,12 @@
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from keras import ops
+from paths import NOTEBOOKS
 
 from keras_cmm.evaluation import measure_modality_gap
-
-NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
 
 
 @pytest.fixture

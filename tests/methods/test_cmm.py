@@ -8,8 +8,8 @@ import pytest
 
 from keras_cmm.errors import InputError
 from keras_cmm.methods import CMM, FewShotTask, PlainCMM
-from keras_cmm.models import AutoRecipe, TrainingRecipe
-from keras_cmm.models.support_start import support_start
+from keras_cmm.recipes import AutoRecipe, TrainingRecipe
+from keras_cmm.recipes.closed_form_start import support_start
 
 pytestmark = pytest.mark.backend_neutral
 

@@ -1,18 +1,18 @@
 """What CMM finds where images are few: its accuracy, which no backend changes."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from make_embeddings import make_embeddings
+from paths import SHARED
 
 from keras_cmm.data import EmbeddingSet
 from keras_cmm.evaluation import make_task
 from keras_cmm.methods import CMM, FewShotTask, NearestMean, ZeroShot
-from keras_cmm.models import AutoRecipe
+from keras_cmm.recipes import AutoRecipe
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "embeddings"
+EMBEDDINGS = SHARED / "embeddings"
 
 
 def unit(rows):
@@ -43,7 +43,7 @@ def hits(method, task, data):
 
 
 def shared_set(name):
-    path = SHARED / f"{name}.safetensors"
+    path = EMBEDDINGS / f"{name}.safetensors"
     if not path.exists():
         pytest.skip(f"needs {path.name} in ../shared/embeddings")
     return EmbeddingSet.read(path)

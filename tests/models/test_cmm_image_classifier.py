@@ -18,8 +18,8 @@ from keras_cmm import (
     TrainingRecipe,
 )
 from keras_cmm.clip import EmbeddingStore, TextEmbedder, load, logit_scale
-from keras_cmm.models import fit_temperature
-from keras_cmm.models.count_offsets import count_offsets
+from keras_cmm.recipes import fit_temperature
+from keras_cmm.recipes.logit_adjustment import count_offsets
 
 NAMES = ["ant", "bee", "cat"]
 

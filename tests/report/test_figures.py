@@ -7,14 +7,20 @@ import numpy as np
 import pytest
 from made_up import make_embeddings, make_record, make_records, make_result
 
-from keras_cmm.report import MappedEmbeddings, _accuracy, _classifier, _gap, _palette
+from keras_cmm.report import (
+    MappedEmbeddings,
+    accuracy_figures,
+    classifier_figures,
+    gap_figures,
+    palette,
+)
 
 
 def test_cmm_comes_first_and_keeps_its_colour_in_every_panel():
     records = make_records() + [
         record for record in make_records("other") if record["method"] != "nearest_mean"
     ]
-    panels = _accuracy.make_panels(records)
+    panels = accuracy_figures.make_panels(records)
     assert [panel.title for panel in panels] == ["Average of 2 data sets", "generated", "other"]
     assert [line.method for line in panels[1].lines] == ["cmm", "nearest_mean"]
     assert {panel.lines[0].style for panel in panels} == {0}
@@ -25,7 +31,7 @@ def test_panels_say_where_classes_had_fewer_images():
     short = {"num_classes": 10, "support_rows": 150}
     records = [make_record("cmm", 16, 1, 70.0, **short), make_record("cmm", 16, 1, 60.0, "other")]
     note = "some classes have fewer training images: generated 16-shot (150 of 160 images)"
-    assert [panel.notes for panel in _accuracy.make_panels(records)] == [[note], [note], []]
+    assert [panel.notes for panel in accuracy_figures.make_panels(records)] == [[note], [note], []]
 
 
 def test_shifts_have_an_average_of_their_own():
@@ -34,7 +40,7 @@ def test_shifts_have_an_average_of_their_own():
         make_record("cmm", 16, 1, top1, name, trained_on="imagenet")
         for name, top1 in (("imagenet_a", 30.0), ("imagenet_r", 50.0))
     ]
-    panels = _accuracy.make_panels(records)
+    panels = accuracy_figures.make_panels(records)
     assert [(panel.title, panel.lines[0].points[16].mean) for panel in panels] == [
         ("Average of 2 data sets", 65.0),
         ("imagenet", 70.0),
@@ -43,13 +49,13 @@ def test_shifts_have_an_average_of_their_own():
         ("imagenet_a", 30.0),
         ("imagenet_r", 50.0),
     ]
-    one_of_each = _accuracy.make_panels(records[:2])
+    one_of_each = accuracy_figures.make_panels(records[:2])
     assert [panel.title for panel in one_of_each] == ["imagenet", "imagenet_a"]
 
 
 def test_styles_of_many_methods_differ():
     records = [make_record(f"method_{i}", 4, 1, 50.0) for i in range(36)]
-    lines = _accuracy.make_panels(records)[0].lines
+    lines = accuracy_figures.make_panels(records)[0].lines
     assert len({(line.colour, line.marker) for line in lines}) == 36
     assert lines[0].label == "method 0"
 
@@ -57,7 +63,7 @@ def test_styles_of_many_methods_differ():
 def test_accuracy_is_drawn_to_scale():
     records = [make_record("cmm", 1, s, 40.0 + s) for s in (1, 2, 3)]
     records += [make_record("cmm", 16, s, 60.0 + s) for s in (1, 2, 3)]
-    chart = _accuracy.place(_accuracy.make_panels(records)[0])
+    chart = accuracy_figures.place(accuracy_figures.make_panels(records)[0])
     ticks = {float(tick["label"]): tick["y"] for tick in chart["y_ticks"]}
     (low, bottom), (high, top) = min(ticks.items()), max(ticks.items())
     assert low <= 41 < 63 <= high
@@ -70,14 +76,14 @@ def test_accuracy_is_drawn_to_scale():
 @pytest.mark.parametrize("accuracy", [0.0, 50.0, 100.0])
 def test_an_axis_has_a_length(accuracy):
     records = [make_record("cmm", shots, 1, accuracy) for shots in (1, 2)]
-    chart = _accuracy.place(_accuracy.make_panels(records)[0])
+    chart = accuracy_figures.place(accuracy_figures.make_panels(records)[0])
     assert len({tick["y"] for tick in chart["y_ticks"]}) == len(chart["y_ticks"]) > 1
     assert all(np.isfinite(point["y"]) for point in chart["lines"][0]["points"])
 
 
 def test_shots_stand_on_a_logarithmic_axis():
     records = [make_record("cmm", shots, 1, 50.0) for shots in (16, 1, 4)]
-    ticks = _accuracy.place(_accuracy.make_panels(records)[0])["x_ticks"]
+    ticks = accuracy_figures.place(accuracy_figures.make_panels(records)[0])["x_ticks"]
     assert [tick["label"] for tick in ticks] == ["1", "4", "16"]
     places = [tick["x"] for tick in ticks]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1])
@@ -85,7 +91,7 @@ def test_shots_stand_on_a_logarithmic_axis():
 
 def test_confusions_are_counted_most_frequent_first():
     result = make_result(5, rows_per_class=20)
-    confusions = _classifier.frequent_confusions(result)
+    confusions = classifier_figures.frequent_confusions(result)
     for confusion in confusions:
         row = result.class_names.index(confusion.name)
         column = result.class_names.index(confusion.taken_for)
@@ -99,13 +105,13 @@ def test_confusions_are_counted_most_frequent_first():
 def test_a_perfect_classifier_confuses_nothing():
     result = make_result(3)
     result = dataclasses.replace(result, probabilities=np.eye(3)[result.labels])
-    assert _classifier.frequent_confusions(result) == []
-    assert [score.accuracy for score in _classifier.class_scores(result)] == [100.0] * 3
+    assert classifier_figures.frequent_confusions(result) == []
+    assert [score.accuracy for score in classifier_figures.class_scores(result)] == [100.0] * 3
 
 
 def test_every_picture_is_in_the_matrix():
     result = make_result(70, rows_per_class=4)
-    matrix = _classifier.place_matrix(result)
+    matrix = classifier_figures.place_matrix(result)
     assert sum(cell["count"] for cell in matrix["cells"]) == 280
     wrong = sum(cell["count"] for cell in matrix["cells"] if not cell["right"])
     assert wrong == np.sum(result.predictions != result.labels)
@@ -119,7 +125,7 @@ def test_the_projection_shows_the_gap_close():
         embeddings.texts,
         embeddings.labels,
     )
-    before, after, variance = _gap.project(closed)
+    before, after, variance = gap_figures.project(closed)
     assert 0 < variance <= 1
     distances = [
         np.linalg.norm(p.images.mean(axis=0) - p.texts.mean(axis=0)) for p in (before, after)
@@ -133,8 +139,8 @@ def test_the_projection_shows_the_gap_close():
 
 def test_points_lie_inside_the_chart():
     embeddings = make_embeddings(6)
-    before, after, _ = _gap.project(embeddings)
-    for chart in _gap.place((before, after)):
+    before, after, _ = gap_figures.project(embeddings)
+    for chart in gap_figures.place((before, after)):
         points = np.array(chart["images"] + chart["texts"])
         assert points.min() > 0
         assert (points < [chart["width"], chart["height"]]).all()
@@ -149,8 +155,8 @@ def test_a_class_without_pictures_has_no_link():
         embeddings.texts,
         embeddings.labels[kept],
     )
-    before, after, _ = _gap.project(embeddings)
-    chart = _gap.place((before, after))[0]
+    before, after, _ = gap_figures.project(embeddings)
+    chart = gap_figures.place((before, after))[0]
     assert (len(chart["links"]), len(chart["texts"])) == (3, 4)
 
 
@@ -166,7 +172,7 @@ def luminance(colour):
 @pytest.mark.parametrize(("theme", "surface"), [(0, "#ffffff"), (1, "#1a1e24")])
 def test_contrast(theme, surface):
     """WCAG 2.2: 4.5:1 for text, 3:1 for graphics."""
-    for name, pair in _palette.css_variables().items():
+    for name, pair in palette.css_variables().items():
         if name == "rule":
             continue
         dark, light = sorted([luminance(pair[theme]), luminance(surface)])
@@ -196,7 +202,7 @@ def lab(rgb):
 @pytest.mark.parametrize("theme", [0, 1])
 def test_colours_stay_apart(theme, vision):
     """A CIELAB distance of 15 is several times what is just noticeable (2.3)."""
-    for colours in (_palette.SERIES, (_palette.RIGHT, _palette.WRONG)):
+    for colours in (palette.SERIES, (palette.RIGHT, palette.WRONG)):
         seen = [lab(COLOUR_VISION[vision] @ linear_rgb(pair[theme])) for pair in colours]
         for a, b in itertools.combinations(seen, 2):
             assert np.linalg.norm(a - b) > 15

@@ -1,0 +1,37 @@
+"""Running a backbone forward only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from keras_cmm.utils.unit_rows import unit_rows
+
+
+@contextmanager
+def inference_mode() -> Iterator[None]:
+    """Keeps torch from recording gradients; the other backends record none outside training."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    with torch.inference_mode():
+        yield
+
+
+def runs_on_cpu(backbone: Any) -> bool:
+    """Returns whether a backbone's weights lie in the memory of the CPU, as far as Keras tells."""
+    device = getattr(backbone.weights[0].value, "device", "") if backbone.weights else ""
+    return "cpu" in str(device).lower()
+
+
+def as_unit_rows(embeddings: Any) -> npt.NDArray[np.float32]:
+    """Returns a tensor `(n, dim)` as a float32 array on the CPU, its rows of unit length."""
+    return unit_rows(ops.convert_to_numpy(ops.cast(embeddings, "float32")))

@@ -1,0 +1,13 @@
+"""Reading CLIP checkpoints of transformers, OpenCLIP and OpenAI into keras-hub backbones."""
+
+from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
+from keras_cmm.clip.checkpoints.hugging_face import load_hugging_face
+from keras_cmm.clip.checkpoints.open_clip import load_open_clip, load_state_dict
+
+__all__ = [
+    "fetch_from_hub",
+    "is_hub_id",
+    "load_hugging_face",
+    "load_open_clip",
+    "load_state_dict",
+]

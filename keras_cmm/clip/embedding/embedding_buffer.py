@@ -1,0 +1,122 @@
+"""Images on their way into an embedding store."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.clip.embedding.embedding_space import KEY_TYPE, EmbeddingSpace
+
+# The most work, in seconds, that a killed process loses beside the batch it was at.
+_SECONDS = 5.0
+
+
+class EmbeddingBuffer:
+    """Collects images, embeds those that the store lacks, and commits whole batches of them.
+
+    Batches are filled with the missing images in their order and never cut short before the end. A
+    run that goes on after a killed one therefore forms the same batches as one that was not killed,
+    so its embeddings have the same bits.
+
+    Args:
+        embed_pixels: `ImageEmbedder.embed_pixels`.
+        batch_size: Images a batch.
+        space: The part of the store.
+    """
+
+    def __init__(
+        self,
+        embed_pixels: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]],
+        batch_size: int,
+        space: EmbeddingSpace,
+    ) -> None:
+        self._embed_pixels = embed_pixels
+        self._batch_size = batch_size
+        self._space = space
+        # Of all images since the last `take`, in their order.
+        self._numbers = array("q")
+        self._keys = bytearray()
+        self._batch: dict[bytes, npt.NDArray[np.uint8]] = {}
+        self._computed: dict[bytes, npt.NDArray[np.float32]] = {}
+        self._uncommitted: list[bytes] = []
+        self._started = time.monotonic()
+
+    def add(self, number: int, key: bytes, pixels: npt.NDArray[np.uint8] | None) -> bool:
+        """Takes in an image; embeds a batch when it is full.
+
+        Args:
+            number: The number of the image among all.
+            key: The key of the image.
+            pixels: The image, or None if the store has its embedding.
+
+        Returns:
+            Whether the store has its embedding.
+        """
+        self._numbers.append(number)
+        self._keys += key
+        # Another process, or this one, may have embedded it since it was read.
+        if pixels is None or self._space.find(_as_keys(key))[0] >= 0:
+            return True
+        if key not in self._batch and key not in self._computed:
+            self._batch[key] = pixels
+            if len(self._batch) == self._batch_size:
+                self.embed_batch()
+        return False
+
+    def embed_batch(self) -> None:
+        """Embeds the batch, full or not."""
+        if self._batch:
+            embeddings = self._embed_pixels(np.stack(list(self._batch.values())))
+            self._computed.update(zip(self._batch, embeddings, strict=True))
+            self._uncommitted += self._batch
+            self._batch.clear()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to call `take`: at the end of a batch, so that all can be taken."""
+        size = self._space.shard_size
+        late = len(self._uncommitted) > 0 and time.monotonic() - self._started > _SECONDS
+        return not self._batch and (len(self._numbers) >= size or late)
+
+    def commit(self) -> None:
+        """Writes what is embedded to the store."""
+        keys, self._uncommitted = self._uncommitted, []
+        self._started = time.monotonic()
+        if keys:
+            embeddings = np.stack([self._computed[key] for key in keys])
+            self._space.append(_as_keys(b"".join(keys)), embeddings)
+
+    def take(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+        """Commits, and yields all images added since the last time, a shard's worth at a time.
+
+        Yields:
+            Embeddings `(n, dim)` and the numbers `(n,)` of their images.
+        """
+        self.commit()
+        all_keys, numbers = _as_keys(bytes(self._keys)), np.array(self._numbers, dtype="int64")
+        for start in range(0, len(numbers), self._space.shard_size):
+            part = slice(start, start + self._space.shard_size)
+            keys = all_keys[part]
+            rows = self._space.find(keys)
+            stored = rows >= 0
+            embeddings = np.empty((len(keys), self._space.dim), dtype="float32")
+            embeddings[stored] = self._space.read(keys[stored], rows[stored])
+            # A store that may not be written has not got these.
+            for place in np.flatnonzero(~stored).tolist():
+                key = keys[place : place + 1].tobytes()
+                if key not in self._computed:
+                    raise self._space.emptied()
+                embeddings[place] = self._computed[key]
+            yield embeddings, numbers[part]
+        del self._numbers[:]
+        self._keys.clear()
+        self._computed.clear()
+
+
+def _as_keys(keys: bytes) -> npt.NDArray[np.bytes_]:
+    return np.frombuffer(keys, KEY_TYPE)

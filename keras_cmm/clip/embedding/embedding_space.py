@@ -1,0 +1,286 @@
+"""The part of an embedding store that belongs to one model and preprocessing."""
+
+from __future__ import annotations
+
+import errno
+import json
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from keras_cmm.errors import InputError
+from keras_cmm.utils.files import TEMPORARY_FILES, replacing_durably
+
+FORMAT = "keras-cmm-embedding-store/1"
+"""Goes into every key: a change in how images are read or embedded asks for a new number."""
+
+KEY_BYTES = 16
+# numpy sorts and searches these as bytes; that it ignores NULs at the end does not matter among
+# keys of one length.
+KEY_TYPE = np.dtype(f"S{KEY_BYTES}")
+
+Keys = npt.NDArray[np.bytes_]
+
+
+class EmbeddingSpace:
+    """A growing table of keys and embeddings, cut into files of `shard_size` rows.
+
+    Rows are only ever added at the end, and the manifest, written last, says how many there are.
+    The files therefore depend on the order of the rows alone, not on when they were written:
+    whatever a killed process leaves beyond the manifest's rows is written again, and is the same.
+
+    Only `refresh` and `append` change the object; `find` may run in other threads meanwhile.
+
+    Args:
+        folder: The folder of the table.
+        description: What the embeddings depend on besides the image.
+        dim: Length of an embedding.
+        shard_size: Images a file, for a table that is new.
+        lock: Makes the context in which this process may write.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        description: dict[str, Any],
+        dim: int,
+        shard_size: int,
+        lock: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.folder = folder
+        self.dim = dim
+        self.shard_size = shard_size
+        self._description = description
+        self._lock = lock
+        self._is_read_only = False
+        self._forget()
+
+    def refresh(self) -> None:
+        """Takes up what other processes have written.
+
+        Raises:
+            InputError: If the files are damaged or cannot be read.
+        """
+        manifest = read_manifest(self.folder)
+        if manifest is None:
+            self._forget()
+            return
+        if manifest["rows"] < self._rows or manifest["shard_size"] != self.shard_size:
+            self._forget()  # it was emptied
+        self.shard_size = manifest["shard_size"]
+        first, rows = self._rows, manifest["rows"]
+        new = []
+        for shard, start, stop in self._shards(first, rows):
+            with self._open(shard) as file:
+                keys = file.get_slice("keys")[start:stop]
+            if len(keys) != stop - start:
+                raise self._damaged(shard, "it has fewer rows than the manifest says")
+            new.append(np.frombuffer(keys.tobytes(), KEY_TYPE))
+        if new:
+            self._add(np.concatenate(new))
+
+    def find(self, keys: Keys) -> npt.NDArray[np.int64]:
+        """Returns the row of each key, -1 for one that the table has not."""
+        known, rows = self._index
+        if not len(known):
+            return np.full(len(keys), -1, dtype="int64")
+        places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+        return np.where(known[places] == keys, rows[places], -1)
+
+    def read(self, keys: Keys, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Reads rows that `find` returned.
+
+        Args:
+            keys: What they were found by.
+            rows: Row numbers, in any order.
+
+        Returns:
+            float32 array of shape `(rows, dim)`.
+
+        Raises:
+            InputError: If the files are damaged, were changed meanwhile or cannot be read.
+        """
+        embeddings = np.empty((len(rows), self.dim), dtype="float32")
+        shards = rows // self.shard_size
+        for shard in np.unique(shards).tolist():
+            places = np.flatnonzero(shards == shard)
+            wanted = rows[places] - shard * self.shard_size
+            first, last = int(wanted.min()), int(wanted.max())
+            with self._open(shard) as file:
+                stored, sums, values = (
+                    file.get_slice(name)[first : last + 1][wanted - first]
+                    for name in ("keys", "checksums", "embeddings")
+                )
+            if stored.tobytes() != keys[places].tobytes():
+                raise self.emptied()
+            if not np.array_equal(sums, _checksums(values)):
+                raise self._damaged(shard, "its checksums do not fit its values")
+            embeddings[places] = values
+        return embeddings
+
+    def append(self, keys: Keys, embeddings: npt.NDArray[np.float32]) -> None:
+        """Adds embeddings, but for those that the table has already.
+
+        Where the folder may not be written, warns once, and adds nothing.
+
+        Args:
+            keys: `(n,)` different keys.
+            embeddings: `(n, dim)`.
+
+        Raises:
+            InputError: If it cannot be written, such as on a full disk; nothing that was written
+                before is lost.
+        """
+        if self._is_read_only:
+            return
+        try:
+            with self._lock():
+                self.folder.mkdir(exist_ok=True)
+                self.refresh()
+                new = self.find(keys) < 0
+                # Who writes holds the lock, so these are of processes that were killed.
+                for path in self.folder.glob(TEMPORARY_FILES):
+                    path.unlink(missing_ok=True)
+                self._write(keys[new], embeddings[new])
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise write_error(self.folder, error) from error
+            self._is_read_only = True
+            warnings.warn(
+                f"{self.folder}: may not be written ({error.strerror}), so new embeddings are not "
+                "kept.",
+                stacklevel=2,
+            )
+
+    def emptied(self) -> InputError:
+        """Returns the error of a table whose rows are not those that were found in it."""
+        return InputError(f"{self.folder}: was emptied while it was in use; run again.")
+
+    def _write(self, keys: Keys, embeddings: npt.NDArray[np.float32]) -> None:
+        if not len(keys):
+            return
+        first, rows = self._rows, self._rows + len(keys)
+        table = {
+            "keys": np.frombuffer(keys.tobytes(), "uint8").reshape(-1, KEY_BYTES),
+            "checksums": _checksums(embeddings),
+            "embeddings": embeddings,
+        }
+        for shard, start, stop in self._shards(first, rows):
+            offset = shard * self.shard_size - first
+            added = {name: part[start + offset : stop + offset] for name, part in table.items()}
+            if start:
+                with self._open(shard) as file:
+                    added = {
+                        name: np.concatenate([file.get_slice(name)[:start], part])
+                        for name, part in added.items()
+                    }
+            with replacing_durably(self._path(shard)) as output:
+                output.write(save(added, metadata={"format": FORMAT}))
+        manifest = {
+            "format": FORMAT,
+            "space": self._description,
+            "dim": self.dim,
+            "shard_size": self.shard_size,
+            "rows": rows,
+        }
+        with replacing_durably(self.folder / "manifest.json") as output:
+            output.write(json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
+        self._add(keys)
+
+    def _shards(self, first: int, rows: int) -> Iterator[tuple[int, int, int]]:
+        """Yields the shards of the rows from `first` on, and which of a shard's rows they are."""
+        if first == rows:
+            return
+        size = self.shard_size
+        for shard in range(first // size, -(-rows // size)):
+            start = shard * size
+            yield shard, max(first - start, 0), min(rows - start, size)
+
+    def _forget(self) -> None:
+        self._rows = 0
+        # One attribute, as other threads must never see new keys with old rows.
+        self._index = (np.empty(0, KEY_TYPE), np.empty(0, "int64"))
+
+    def _add(self, keys: Keys) -> None:
+        """Puts the keys of the next rows into the index, which takes 24 bytes an image."""
+        known, rows = self._index
+        order = np.argsort(keys)
+        places = np.searchsorted(known, keys[order])
+        self._index = (
+            np.insert(known, places, keys[order]),
+            np.insert(rows, places, self._rows + order),
+        )
+        self._rows += len(keys)
+
+    def _path(self, shard: int) -> Path:
+        return self.folder / f"{shard:06d}.safetensors"
+
+    @contextmanager
+    def _open(self, shard: int) -> Iterator[Any]:
+        try:
+            with safe_open(self._path(shard), framework="numpy") as file:
+                yield file
+        except FileNotFoundError:
+            raise self._damaged(shard, "there is no such file") from None
+        except SafetensorError as error:
+            raise self._damaged(shard, str(error)) from error
+        except OSError as error:
+            raise InputError(f"{self._path(shard)}: cannot be read ({error}).") from error
+
+    def _damaged(self, shard: int, reason: str) -> InputError:
+        return damaged(self._path(shard), reason)
+
+
+def damaged(path: Path, reason: str) -> InputError:
+    """Returns the error of a file of a store that is not as it was written."""
+    return InputError(
+        f"{path}: is damaged ({reason}); remove the folder {path.parent}, and its images are "
+        "embedded anew."
+    )
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Reads the manifest of a folder in a store.
+
+    Returns:
+        The manifest, or None if there is none.
+
+    Raises:
+        InputError: If it is damaged or cannot be read.
+    """
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError):
+        raise damaged(path, "it is not JSON") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise damaged(path, f"it is no {FORMAT}")
+    if not all(isinstance(manifest.get(name), int) for name in ("dim", "rows", "shard_size")):
+        raise damaged(path, "a number is missing")
+    return manifest
+
+
+def write_error(path: Path, error: OSError) -> InputError:
+    """Returns what to say of a store that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(
+            f"{path}: there is no space left on the disk; free some and run again, nothing that is "
+            "done is lost."
+        )
+    return InputError(f"{path}: cannot be written ({error.strerror or error}).")
+
+
+def _checksums(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+    return np.array([zlib.crc32(row.tobytes()) for row in embeddings], dtype="uint32")

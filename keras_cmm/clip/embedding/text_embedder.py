@@ -1,0 +1,116 @@
+"""Text embeddings and class prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.clip.backbones.encoders import TextEncoder
+from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode
+from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.embedding.batched import Batched
+from keras_cmm.clip.inputs.tokenization import tokenize
+from keras_cmm.errors import InputError
+from keras_cmm.utils.unit_rows import unit_rows
+
+
+class TextEmbedder(Batched):
+    """Embeds texts with a CLIP text encoder.
+
+    Args:
+        clip_model: the model, as `keras_cmm.clip.load` returns it.
+        batch_size: int. Texts a forward pass.
+
+    Raises:
+        ValueError: If `batch_size` is no int of 1 or more, also where it is set later.
+
+    Example:
+        >>> from keras_cmm import clip  # doctest: +SKIP
+        >>> embedder = clip.TextEmbedder(clip.load("clip_vit_base_patch16"))  # doctest: +SKIP
+        >>> embedder.embed(["a photo of a cat.", "a photo of a dog."]).shape  # doctest: +SKIP
+        (2, 512)
+
+    References:
+        Radford et al., ICML 2021, arXiv:2103.00020, section 3.1.4 (prompt ensembling).
+    """
+
+    def __init__(self, clip_model: CLIPModel, batch_size: int = 256) -> None:
+        self.clip_model = clip_model
+        self.batch_size = batch_size
+        self._encode = TextEncoder(clip_model.backbone)
+
+    def token_ids(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Tokenizes texts.
+
+        Args:
+            texts: any texts; one that is too long is cut, and keeps its end token.
+
+        Returns:
+            int32 array of shape `(texts, max_sequence_length)`, for CLIP the tokens of
+            transformers' `CLIPTokenizer`.
+
+        Raises:
+            InputError: If `texts` is one text, or holds anything else.
+        """
+        # A text is a sequence of texts too: its letters.
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"`texts` must be a list of texts. Received: {texts!r}")
+        length = self.clip_model.backbone.text_encoder.max_sequence_length
+        return tokenize(self.clip_model.tokenizer, texts, length)
+
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeds texts.
+
+        Args:
+            texts: any texts.
+
+        Returns:
+            float32 array of shape `(texts, dim)`, rows of unit length.
+
+        Raises:
+            InputError: As `token_ids`.
+        """
+        import keras_hub
+
+        ids = self.token_ids(texts)
+        used = ids.shape[1]
+        if isinstance(self.clip_model.tokenizer, keras_hub.models.CLIPTokenizer):
+            # Attention is causal, so what comes after the end token, the highest, changes nothing.
+            used = int((ids.argmax(axis=1) + 1).max(initial=1))
+        batches = []
+        for start in range(0, len(ids), self.batch_size):
+            with inference_mode():
+                rows = ids[start : start + self.batch_size, :used]
+                batches.append(as_unit_rows(self._encode(rows)))
+        if not batches:
+            return np.empty((0, self.clip_model.backbone.projection_dim), dtype="float32")
+        return np.concatenate(batches)
+
+    def class_prototypes(self, prompts: Sequence[Sequence[str]]) -> npt.NDArray[np.float32]:
+        """Embeds the prompts of each class and averages them.
+
+        Every prompt's embedding is normalised, a class's are averaged, and the mean is normalised.
+
+        Args:
+            prompts: for each class one or more prompts, see `keras_cmm.clip.build_prompts`.
+
+        Returns:
+            float32 array of shape `(classes, dim)`, rows of unit length.
+
+        Raises:
+            InputError: If a class has no list of prompts, or an empty one.
+        """
+        for group in prompts:
+            if isinstance(group, str) or not len(group):
+                raise InputError(
+                    "`prompts` must hold a list of one or more prompts for each class. Received "
+                    f"for a class: {group!r}"
+                )
+        # Ensembles repeat texts where classes share a name: each is embedded once.
+        texts = list(dict.fromkeys(text for group in prompts for text in group))
+        row_of = {text: row for row, text in enumerate(texts)}
+        embeddings = self.embed(texts)
+        means = [embeddings[[row_of[text] for text in group]].mean(axis=0) for group in prompts]
+        return unit_rows(np.stack(means))

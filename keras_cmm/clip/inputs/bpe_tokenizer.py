@@ -1,0 +1,137 @@
+"""CLIP tokenizers from the vocabulary files of checkpoints."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_cmm.clip.checkpoints.weight_files import read_json
+from keras_cmm.errors import InputError
+
+_MERGES = Path(__file__).parent.parent.parent / "assets" / "clip_bpe" / "merges.txt.gz"
+_SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """Reads the tokenizer that transformers saved beside a model.
+
+    Args:
+        folder: the folder, with `vocab.json` and `merges.txt`, or `tokenizer.json`.
+
+    Returns:
+        A `keras_hub.models.CLIPTokenizer`.
+
+    Raises:
+        InputError: If the files are missing, damaged or of another tokenizer.
+    """
+    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+        vocabulary = read_json(folder / "vocab.json")
+        merges = _read_merges(folder / "merges.txt")
+        return make_tokenizer(vocabulary, merges, folder / "vocab.json")
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise InputError(
+            f"{folder}: has no tokenizer; expected vocab.json and merges.txt, or tokenizer.json."
+        )
+    content = read_json(path)
+    model = content.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
+        raise InputError(f"{path}: holds no BPE vocabulary, as CLIP's tokenizer has one.")
+    try:
+        vocabulary = dict(model["vocab"])
+        for token in content.get("added_tokens") or ():
+            vocabulary.setdefault(token["content"], token["id"])
+        # Either "a b" or ["a", "b"], by the version that wrote it.
+        merges = [
+            merge if isinstance(merge, str) else " ".join(merge)
+            for merge in model.get("merges") or ()
+        ]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: is not of the form that transformers writes.") from error
+    return make_tokenizer(vocabulary, merges, path)
+
+
+def openai_tokenizer() -> Any:
+    """Returns the tokenizer of OpenAI's CLIP models, which nearly all others use too.
+
+    Its 48,894 merges come with this package, under OpenAI's MIT licence (see NOTICE); the
+    vocabulary follows from them.
+
+    Returns:
+        A `keras_hub.models.CLIPTokenizer`.
+
+    References:
+        https://github.com/openai/CLIP, clip/simple_tokenizer.py.
+    """
+    merges = _openai_merges()
+    # The bytes in the order of OpenAI's tables: printable ones first, then those with stand-ins.
+    characters = _byte_characters()
+    tokens = [
+        *characters,
+        *(f"{character}</w>" for character in characters),
+        *(merge.replace(" ", "") for merge in merges),
+        *_SPECIAL_TOKENS,
+    ]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return make_tokenizer(vocabulary, merges, _MERGES)
+
+
+def make_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[str], path: Path) -> Any:
+    """Makes a `keras_hub.models.CLIPTokenizer`.
+
+    Args:
+        vocabulary: ids by token.
+        merges: the merge rules in their order, two tokens with a space between.
+        path: where they are from, for messages.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        InputError: If they are not a CLIP tokenizer's.
+    """
+    import keras_hub
+
+    missing = [token for token in _SPECIAL_TOKENS if token not in vocabulary]
+    if missing:
+        raise InputError(
+            f"{path}: its vocabulary has no {missing[0]}; it is not a CLIP tokenizer's."
+        )
+    # CLIP takes a text's embedding where the highest id is.
+    end = vocabulary[_SPECIAL_TOKENS[1]]
+    if not all(isinstance(number, int) and 0 <= number <= end for number in vocabulary.values()):
+        raise InputError(
+            f"{path}: its vocabulary must have whole numbers with that of {_SPECIAL_TOKENS[1]}, "
+            f"{end}, as the highest."
+        )
+    try:
+        return keras_hub.models.CLIPTokenizer(vocabulary=dict(vocabulary), merges=list(merges))
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: is not a CLIP tokenizer's ({reason}).") from error
+
+
+def _read_merges(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error}).") from error
+    return [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#version")]
+
+
+@functools.cache
+def _openai_merges() -> tuple[str, ...]:
+    with gzip.open(_MERGES, "rt", encoding="utf-8", newline="\n") as file:
+        return tuple(file.read().split("\n"))
+
+
+def _byte_characters() -> list[str]:
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return [
+        *(chr(byte) for byte in printable),
+        *(chr(256 + number) for number in range(len(others))),
+    ]

@@ -1,0 +1,6 @@
+"""The field's 11 benchmarks and 4 distribution shifts, by name."""
+
+from keras_cmm.data.benchmarks.benchmark import Benchmark
+from keras_cmm.data.benchmarks.registry import BENCHMARKS, get_benchmark
+
+__all__ = ["BENCHMARKS", "Benchmark", "get_benchmark"]

@@ -1,0 +1,125 @@
+"""Few-shot draws that other projects ship."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.data.few_shot.few_shot_sample import (
+    FewShotSample,
+    checked_rows,
+    fingerprint,
+    short_classes,
+)
+from keras_cmm.errors import InputError
+
+
+def read_few_shot_indices(
+    path: str | Path,
+    part: Literal["train", "val"] = "train",
+    *,
+    shots: int,
+    seed: int,
+    labels: npt.ArrayLike,
+    keys: Sequence[str],
+) -> FewShotSample:
+    """Reads a file `shot_K-seed_S.json` as cross_modal_adaptation ships them.
+
+    Images are found by the end of their paths, since the folder before it is that of whoever drew
+    them. The file's own `indices` are not used: they mean nothing if an image was added or lost.
+
+    Args:
+        path: The file, JSON `{"train"|"val": {"data": [{"impath", "label", "classname"}, ...]}}`.
+        part: The part of the file to read.
+        shots: Images a class that the file is said to have.
+        seed: The seed that it is said to be drawn with.
+        labels: `(rows,)` class ids of the images to find them among.
+        keys: Path of each of these images, relative to their folder, such as `ImageList.keys()`.
+
+    Returns:
+        The rows of the file's images, by class.
+
+    Raises:
+        InputError: If the file cannot be read or is not such a file, or an image is not among the
+            given ones or has another class there.
+
+    Example:
+        >>> import tempfile
+        >>> images = [{"impath": "./data/pets/images/b.jpg", "label": 1, "classname": "dog"}]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "shot_1-seed_1.json")
+        ...     _ = path.write_text(json.dumps({"train": {"data": images}}))
+        ...     read_few_shot_indices(
+        ...         path, shots=1, seed=1, labels=[0, 1], keys=["a.jpg", "b.jpg"]
+        ...     ).indices
+        array([1])
+
+    References:
+        https://github.com/linzhiqiu/cross_modal_adaptation, few_shot_split.py and indices/.
+    """
+    rows, identities = checked_rows(labels, keys)
+    row_of = {key: row for row, key in enumerate(keys)}
+    chosen = []
+    for impath, label in _read_images(Path(path), part):
+        row = _find(impath, row_of)
+        if row is None:
+            raise InputError(
+                f"{path}: {impath!r} is not among the {len(rows):,} images it is drawn from (such "
+                f"as {keys[0]!r}); give the indices of this data set, with its images as CoOp has "
+                "them."
+            )
+        if rows[row] != label:
+            raise InputError(
+                f"{path}: {impath!r} has class {label}, but {rows[row]} in the data set; give "
+                "indices that were drawn from the same classes."
+            )
+        chosen.append(row)
+    if len(set(chosen)) != len(chosen):
+        raise InputError(f"{path}: lists an image twice; download the file again.")
+    indices = np.array(chosen, dtype=np.int64)
+    indices = indices[np.argsort(rows[indices], kind="stable")]
+    return FewShotSample(
+        indices=indices,
+        shots=shots,
+        seed=seed,
+        short=short_classes(rows, indices, shots),
+        num_rows=len(rows),
+        fingerprint=fingerprint(rows, identities),
+    )
+
+
+def _read_images(path: Path, part: str) -> list[tuple[str, int]]:
+    """Returns path and class of each image of a part, at least one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: is not JSON; download the file again.") from None
+    try:
+        images = [(image["impath"], image["label"]) for image in content[part]["data"]]
+    except (KeyError, TypeError):
+        images = []
+    if not images or not all(_is_image(*image) for image in images):
+        raise InputError(
+            f"{path}: has no list of images under {part!r}, each with impath, label and classname; "
+            "expected a file shot_K-seed_S.json of cross_modal_adaptation."
+        )
+    return images
+
+
+def _is_image(impath: Any, label: Any) -> bool:
+    return type(impath) is str and impath != "" and type(label) is int and label >= 0
+
+
+def _find(impath: str, row_of: dict[str, int]) -> int | None:
+    """Returns the row whose key is the longest end of the path, if any is."""
+    parts = impath.replace("\\", "/").split("/")
+    for start in range(len(parts)):
+        row = row_of.get("/".join(parts[start:]))
+        if row is not None:
+            return row
+    return None

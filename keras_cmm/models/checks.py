@@ -1,0 +1,207 @@
+"""Checks of what users pass to an image classifier, before images are embedded in vain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence, Set
+from numbers import Real
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import ops
+
+from keras_cmm.errors import InputError
+from keras_cmm.utils.same_names import same_names
+
+
+def checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Returns class names as a tuple.
+
+    Args:
+        class_names: two or more different names, in the order of the class ids.
+
+    Raises:
+        InputError: if they are not.
+    """
+    if isinstance(class_names, str | Set):
+        raise InputError(
+            "`class_names` must be a list of strings, whose order is that of the class ids. "
+            f"Received: {class_names!r}"
+        )
+    names = tuple(class_names)
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise InputError(
+            f"`class_names` must be a list of strings, none blank. Received: {list(names)!r}"
+        )
+    for name in names:
+        if name.encode(errors="ignore").decode() != name:
+            raise InputError(f"`class_names` must be valid Unicode. Received: {name!r}")
+    if len(names) < 2:
+        raise InputError(f"`class_names` must have two names or more. Received: {list(names)}")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InputError(
+            "`class_names` must differ; tell them apart as in 'crane (bird)'. "
+            f"Received twice: {repeated[0]!r}"
+        )
+    return names
+
+
+def check_class_order(dataset: Any, class_names: Sequence[str]) -> None:
+    """Refuses a data set whose class ids are those of other classes.
+
+    Args:
+        dataset: what may have `class_names`, as `keras.utils.image_dataset_from_directory` gives.
+        class_names: the classifier's.
+
+    Raises:
+        InputError: if it names the classifier's classes in another order.
+    """
+    names = getattr(dataset, "class_names", None)
+    names = [] if names is None else list(names)
+    same = same_names(names, class_names)
+    # Other names, such as the folders' where the classifier has better ones, are the user's.
+    if len(same) < len(names):
+        return
+    if [same[name] for name in names] != list(class_names[: len(names)]):
+        raise InputError(
+            "the data set's class ids count its `class_names` in another order than the "
+            "classifier's, or without some of them; let both have the same, in one order (a "
+            "class without images has an empty folder). "
+            f"Received: {names[:3]}... and {list(class_names[:3])}..."
+        )
+
+
+def class_weight_by_id(
+    class_weight: Mapping[int | str, float] | None, class_names: Sequence[str], sample_weight: Any
+) -> dict[int, float] | None:
+    """Returns class weights by class id: Keras ignores keys that are none.
+
+    Args:
+        class_weight: weights by class id or name, or `None`.
+        class_names: the classes.
+        sample_weight: the weights of samples, or `None`; both cannot be used together.
+
+    Raises:
+        InputError: if a key is no class, a weight is no finite number >= 0, or there are sample
+            weights too.
+
+    Example:
+        >>> class_weight_by_id({"dog": 2.0}, ["cat", "dog"], None)
+        {1: 2.0}
+    """
+    if class_weight is None:
+        return None
+    if not isinstance(class_weight, Mapping):
+        raise InputError(
+            "`class_weight` must be a dict of class ids or names to weights. "
+            f"Received: {class_weight!r}"
+        )
+    if sample_weight is not None:
+        raise InputError(
+            "`class_weight` and `sample_weight` cannot be used together: give the product of "
+            "both as `sample_weight`."
+        )
+    same = same_names([key for key in class_weight if isinstance(key, str)], class_names)
+    id_of_name = {name: index for index, name in enumerate(class_names)}
+    id_of_key: dict[Any, int] = {key: id_of_name[name] for key, name in same.items()}
+    weights: dict[Any, float] = {
+        id_of_key.get(key, key): weight for key, weight in class_weight.items()
+    }
+    unknown = [key for key in weights if key not in range(len(class_names))]
+    if unknown:
+        raise InputError(
+            "the keys of `class_weight` must be class names or class ids from 0 to "
+            f"{len(class_names) - 1}. Received: {unknown[0]!r}"
+        )
+    values = list(weights.values())
+    if not all(isinstance(each, Real) and 0 <= each < math.inf for each in values):
+        raise InputError(f"`class_weight` must hold finite numbers >= 0. Received: {values}")
+    return weights
+
+
+def checked_sample_weight(sample_weight: Any, samples: int) -> npt.NDArray[Any] | None:
+    """Returns the weights of samples as an array of shape `(samples,)`, or `None` for none.
+
+    Args:
+        sample_weight: array-like or tensor of shape `(samples,)`, or `None`.
+        samples: how many there must be.
+
+    Raises:
+        InputError: if they are not one finite number >= 0 for each sample, or are all 0.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(ops.convert_to_numpy(sample_weight))
+    if weights.shape != (samples,) or not weights.any():
+        raise InputError(
+            f"`sample_weight` must be one weight for each of the {samples} samples, not all 0. "
+            f"Received: shape {weights.shape}, {np.count_nonzero(weights)} not 0"
+        )
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise InputError(
+            "`sample_weight` must hold finite numbers >= 0. "
+            f"Received: from {weights.min()} to {weights.max()}"
+        )
+    return weights
+
+
+def validation_pair(validation_data: Any) -> tuple[Any, Any]:
+    """Returns validation data as images or a data set, and labels or `None`.
+
+    Raises:
+        InputError: if there are more parts than these.
+    """
+    if not isinstance(validation_data, tuple | list):
+        return validation_data, None
+    if len(validation_data) != 2:
+        raise InputError(
+            "`validation_data` must be (images, labels) or a data set. "
+            f"Received: {len(validation_data)} parts"
+        )
+    return validation_data[0], validation_data[1]
+
+
+def refuse_rate_callbacks(callbacks: Any) -> None:
+    """Refuses callbacks that set the learning rate, as a schedule cannot be set.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
+    for each in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks)):
+        if isinstance(each, setters):
+            raise ValueError(
+                f"`{type(each).__name__}` cannot be used with the default optimizer, whose "
+                "learning rate follows a schedule of its own: call "
+                "`compile(optimizer=keras.optimizers.AdamW(1e-3))` before."
+            )
+
+
+def refuse_one_hot(argument: str, given: Any) -> None:
+    """Refuses Keras' own losses and metrics but the sparse ones: others take no class ids.
+
+    Args:
+        argument: name of the argument of `compile`: "loss", or one of metrics.
+        given: what it was given.
+
+    Raises:
+        ValueError: if it takes no class ids.
+    """
+    known = keras.losses if argument == "loss" else keras.metrics
+    for each in keras.tree.flatten(given):
+        if each is None or (isinstance(each, str) and each in ("auto", "accuracy", "acc")):
+            continue
+        try:
+            found = known.get(each)
+        except (TypeError, ValueError):  # An unknown name: for Keras to say.
+            continue
+        name = getattr(found, "__name__", type(found).__name__)
+        is_own = found.__module__.partition(".")[0] != "keras" or name == "MeanMetricWrapper"
+        if not is_own and not name.lower().startswith("sparse"):
+            raise ValueError(
+                f"`{argument}` must take class ids and logits, as Keras' sparse ones do: labels of "
+                f"all kinds are brought to class ids. Received: {each!r}"
+            )

@@ -1,0 +1,125 @@
+"""The modality gap before and after the mapping: numbers and a 2-D projection."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.evaluation import ModalityGap, measure_modality_gap
+from keras_cmm.models import find_duplicate_groups
+from keras_cmm.report.mapped_embeddings import MappedEmbeddings
+from keras_cmm.utils.unit_rows import unit_rows
+
+Points = npt.NDArray[np.float32]
+
+# A cloud of more points looks the same and takes space.
+_MAX_IMAGES = 1500
+_WIDTH = 1000
+
+
+class Projection(NamedTuple):
+    """Image and text embeddings in the plane: images `(images, 2)`, texts and means `(classes, 2)`.
+
+    `means` are of the images of each class, NaN where it has none.
+    """
+
+    images: Points
+    texts: Points
+    means: Points
+
+
+def measure(embeddings: MappedEmbeddings) -> tuple[ModalityGap, ModalityGap]:
+    """Return the gap before and after the mapping."""
+    return (
+        measure_modality_gap(embeddings.images, embeddings.texts, embeddings.labels),
+        measure_modality_gap(
+            embeddings.mapped_images,
+            embeddings.class_prototypes,
+            embeddings.labels,
+            find_duplicate_groups(embeddings.texts),
+        ),
+    )
+
+
+def rows(gaps: tuple[ModalityGap, ModalityGap]) -> list[tuple[str, tuple[float, float]]]:
+    """Return the rows of the table of numbers: name, before and after."""
+    before, after = gaps
+    return [
+        ("Distance of the centroids", (before.centroid_distance, after.centroid_distance)),
+        ("Mean cosine to the own text", (before.own_cosine, after.own_cosine)),
+        (
+            "Mean cosine to the hardest wrong text",
+            (before.hardest_wrong_cosine, after.hardest_wrong_cosine),
+        ),
+        (
+            "Own minus hardest wrong",
+            (
+                before.own_cosine - before.hardest_wrong_cosine,
+                after.own_cosine - after.hardest_wrong_cosine,
+            ),
+        ),
+    ]
+
+
+def project(embeddings: MappedEmbeddings) -> tuple[Projection, Projection, float]:
+    """Project all embeddings on the same two principal components.
+
+    The components are fitted on every image and its own text, before and after: were each text
+    taken once, the few texts would hardly count, and the gap might not be seen.
+
+    Returns:
+        The projections before and after the mapping, and the share of the variance they keep.
+    """
+    from sklearn.decomposition import PCA
+
+    labels = embeddings.labels
+    before = unit_rows(embeddings.images), unit_rows(embeddings.texts)
+    after = unit_rows(embeddings.mapped_images), unit_rows(embeddings.class_prototypes)
+    pca = PCA(n_components=2, svd_solver="randomized", random_state=0)
+    pca.fit(np.concatenate([before[0], before[1][labels], after[0], after[1][labels]]))
+
+    shown = np.random.default_rng(0).permutation(len(labels))[:_MAX_IMAGES]
+    projections = []
+    for images, texts in (before, after):
+        points = pca.transform(images)
+        means = np.full((len(texts), 2), np.nan, dtype=np.float32)
+        for class_id in np.unique(labels):
+            means[class_id] = points[labels == class_id].mean(axis=0)
+        projections.append(Projection(points[shown], pca.transform(texts), means))
+    return projections[0], projections[1], float(pca.explained_variance_ratio_.sum())
+
+
+def limits(projections: tuple[Projection, Projection]) -> tuple[Points, Points]:
+    """Return the corner with the lowest and that with the highest values of both projections."""
+    points = np.concatenate([part for p in projections for part in (p.images, p.texts)])
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.05 * (high - low).max()
+    return low - margin, high + margin
+
+
+def place(projections: tuple[Projection, Projection]) -> list[dict[str, Any]]:
+    """Return the coordinates of the charts; both axes and both charts have the same scale."""
+    low, high = limits(projections)
+    scale = _WIDTH / (high[0] - low[0])
+
+    def pixels(points: Points) -> list[list[int]]:
+        flipped = np.stack([points[:, 0] - low[0], high[1] - points[:, 1]], axis=1)
+        return np.rint(scale * flipped).astype(int).tolist()
+
+    charts = []
+    for projection in projections:
+        has_images = ~np.isnan(projection.means[:, 0])
+        starts = pixels(projection.means[has_images])
+        ends = pixels(projection.texts[has_images])
+        charts.append(
+            {
+                "width": _WIDTH,
+                "height": round(float(scale * (high[1] - low[1]))),
+                "images": pixels(projection.images),
+                "texts": pixels(projection.texts),
+                "links": list(zip(starts, ends, strict=True)),
+            }
+        )
+    return charts
