@@ -40,13 +40,7 @@ def classifier_sections(
     probabilities = np.asarray(ops.convert_to_numpy(head.probabilities(logits)))
     return {
         "classifier": ClassifierResult(classifier.class_names, labels, probabilities),
-        "embeddings": MappedEmbeddings(
-            embeddings,
-            np.asarray(ops.convert_to_numpy(head.mapping(embeddings))),
-            classifier.text_embeddings,
-            labels,
-            prototypes=np.asarray(ops.convert_to_numpy(head.prototypes.embeddings)),
-        ),
+        "embeddings": MappedEmbeddings.from_head(head, embeddings, labels),
         "gallery": _gallery(classifier.class_names, probabilities, labels, images),
     }
 

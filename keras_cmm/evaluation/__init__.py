@@ -7,6 +7,8 @@ from keras_cmm.evaluation.base_to_new import (
     summarize_base_to_new,
 )
 from keras_cmm.evaluation.benchmark import make_task, run_benchmark, run_task
+from keras_cmm.evaluation.confusion import Confusion, frequent_confusions
+from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
 from keras_cmm.evaluation.metrics import (
     calibration_error,
     confusion_matrix,
@@ -22,6 +24,8 @@ from keras_cmm.evaluation.summary import average_over_datasets, summarize
 
 __all__ = [
     "PUBLISHED_RESULTS",
+    "Confusion",
+    "MappedEmbeddings",
     "ModalityGap",
     "PublishedResult",
     "ShiftedTestSet",
@@ -29,6 +33,7 @@ __all__ = [
     "calibration_error",
     "can_classify_new",
     "confusion_matrix",
+    "frequent_confusions",
     "harmonic_mean",
     "macro_f1",
     "make_task",

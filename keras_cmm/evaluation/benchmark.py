@@ -19,11 +19,10 @@ from scipy.special import softmax
 from keras_cmm.data import EmbeddingSet, FewShotSample, sample_few_shot
 from keras_cmm.data.few_shot.few_shot_draws import sample_validation
 from keras_cmm.errors import InputError
+from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
 from keras_cmm.evaluation.metrics import calibration_error, top_1
-from keras_cmm.evaluation.modality_gap import measure_modality_gap
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask
-from keras_cmm.models import find_duplicate_groups
 from keras_cmm.utils.unit_rows import unit_rows
 
 Shots = int | Literal["all"]
@@ -340,15 +339,8 @@ def _measures(
             softmax(logits / fitted.temperature_, axis=1), test.labels
         )
     if isinstance(fitted, CMM):
-        head = fitted.model_
-        images = {"": embeddings, "mapped_": keras.ops.convert_to_numpy(head.mapping(embeddings))}
-        prototypes = {
-            "": head.text_embeddings,
-            "mapped_": keras.ops.convert_to_numpy(head.prototypes.embeddings),
-        }
-        groups = find_duplicate_groups(head.text_embeddings[test.classes])
-        for prefix, rows in images.items():
-            gap = measure_modality_gap(rows, prototypes[prefix][test.classes], test.labels, groups)
+        mapped = MappedEmbeddings.from_head(fitted.model_, embeddings, test.labels, test.classes)
+        for prefix, gap in zip(("", "mapped_"), mapped.modality_gaps(), strict=True):
             measures[f"{prefix}own_cosine"] = gap.own_cosine
             # NaN, which JSON has not, where all classes share one text.
             if not math.isnan(gap.hardest_wrong_cosine):

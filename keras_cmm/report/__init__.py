@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from keras_cmm.evaluation import MappedEmbeddings
 from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.gallery_picture import GalleryPicture
-from keras_cmm.report.mapped_embeddings import MappedEmbeddings
+from keras_cmm.report.image_sheets import contact_sheet, mistakes_sheet
 from keras_cmm.report.report_content import ReportContent
 from keras_cmm.report.write_plots import write_plots
 from keras_cmm.report.write_report import write_report
@@ -14,6 +15,8 @@ __all__ = [
     "GalleryPicture",
     "MappedEmbeddings",
     "ReportContent",
+    "contact_sheet",
+    "mistakes_sheet",
     "write_plots",
     "write_report",
 ]

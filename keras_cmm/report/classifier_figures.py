@@ -11,7 +11,6 @@ from keras_cmm.report.classifier_result import ClassifierResult
 
 # More classes than these make no readable matrix; the most frequent confusions are listed anyway.
 MAX_CLASSES = 150
-_MAX_CONFUSIONS = 12
 _MAX_LABEL = 24
 # The card on a wide page, in pixels; and a letter's mean width, in font sizes, of a wide font.
 _MATRIX_WIDTH = 1066
@@ -29,15 +28,6 @@ class ClassScore(NamedTuple):
     def accuracy(self) -> float:
         """In percent."""
         return 100.0 * self.right / self.total
-
-
-class Confusion(NamedTuple):
-    """How often one class was taken for another."""
-
-    name: str
-    taken_for: str
-    times: int
-    total: int
 
 
 def overall_numbers(result: ClassifierResult) -> list[tuple[str, float]]:
@@ -62,20 +52,6 @@ def class_scores(result: ClassifierResult) -> list[ClassScore]:
         if matrix[i].any()
     ]
     return sorted(scores, key=lambda score: -score.accuracy)
-
-
-def frequent_confusions(result: ClassifierResult) -> list[Confusion]:
-    """Return the pairs of classes that are most often confused, most frequent first."""
-    matrix = count_confusions(result)
-    totals = matrix.sum(axis=1)
-    np.fill_diagonal(matrix, 0)
-    pairs = np.argwhere(matrix)
-    order = np.argsort(-matrix[tuple(pairs.T)], kind="stable")[:_MAX_CONFUSIONS]
-    names = result.class_names
-    return [
-        Confusion(names[row], names[column], int(matrix[row, column]), int(totals[row]))
-        for row, column in pairs[order]
-    ]
 
 
 def place_matrix(result: ClassifierResult) -> dict[str, Any] | None:

@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.evaluation import ModalityGap, measure_modality_gap
-from keras_cmm.models import find_duplicate_groups
-from keras_cmm.report.mapped_embeddings import MappedEmbeddings
+from keras_cmm.evaluation import MappedEmbeddings, ModalityGap
 from keras_cmm.utils.unit_rows import unit_rows
 
 Points = npt.NDArray[np.float32]
@@ -28,19 +26,6 @@ class Projection(NamedTuple):
     images: Points
     texts: Points
     means: Points
-
-
-def measure(embeddings: MappedEmbeddings) -> tuple[ModalityGap, ModalityGap]:
-    """Return the gap before and after the mapping."""
-    return (
-        measure_modality_gap(embeddings.images, embeddings.texts, embeddings.labels),
-        measure_modality_gap(
-            embeddings.mapped_images,
-            embeddings.class_prototypes,
-            embeddings.labels,
-            find_duplicate_groups(embeddings.texts),
-        ),
-    )
 
 
 def rows(gaps: tuple[ModalityGap, ModalityGap]) -> list[tuple[str, tuple[float, float]]]:

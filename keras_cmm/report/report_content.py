@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from keras_cmm.evaluation import MappedEmbeddings
 from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.gallery_picture import GalleryPicture
-from keras_cmm.report.mapped_embeddings import MappedEmbeddings
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_cmm.evaluation import MappedEmbeddings
 from keras_cmm.report import accuracy_figures, classifier_figures, gap_figures, palette
 from keras_cmm.report.classifier_result import ClassifierResult
-from keras_cmm.report.mapped_embeddings import MappedEmbeddings
 from keras_cmm.report.report_content import ReportContent
 from keras_cmm.utils.files import replacing
 
@@ -153,7 +153,7 @@ def _draw_confusions(result: ClassifierResult) -> Figure:
 
 
 def _draw_gap(embeddings: MappedEmbeddings) -> Figure:
-    gaps = gap_figures.measure(embeddings)
+    gaps = embeddings.modality_gaps()
     before, after, _ = gap_figures.project(embeddings)
     low, high = gap_figures.limits((before, after))
     height = 5.0 * float((high[1] - low[1]) / (high[0] - low[0]))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_cmm.evaluation import MappedEmbeddings, frequent_confusions
 from keras_cmm.report import accuracy_figures, classifier_figures, gap_figures, palette
 from keras_cmm.report.classifier_result import ClassifierResult
-from keras_cmm.report.mapped_embeddings import MappedEmbeddings
 from keras_cmm.report.report_content import ReportContent
 from keras_cmm.utils.files import replacing
 
@@ -106,12 +106,12 @@ def _classifier_variables(result: ClassifierResult) -> dict[str, Any]:
         "name_width": min(22, max(len(name) for name in result.class_names) + 1),
         "max_classes": classifier_figures.MAX_CLASSES,
         "matrix": classifier_figures.place_matrix(result),
-        "confusions": classifier_figures.frequent_confusions(result),
+        "confusions": frequent_confusions(result.predictions, result.labels, result.class_names),
     }
 
 
 def _gap_variables(embeddings: MappedEmbeddings) -> dict[str, Any]:
-    gaps = gap_figures.measure(embeddings)
+    gaps = embeddings.modality_gaps()
     before, after, variance = gap_figures.project(embeddings)
     charts = gap_figures.place((before, after))
     return {

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from made_up import make_embeddings, make_result
+from made_up import make_result
 from PIL import Image
 
 from keras_cmm.errors import InputError
@@ -87,21 +87,6 @@ def test_pictures_that_cannot_be_shown(tmp_path):
 def test_bad_results(changes, message):
     with pytest.raises(InputError, match=message):
         dataclasses.replace(make_result(3), **changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"texts": np.zeros(8)}, r"shape \(classes, dim\)"),
-        ({"images": np.zeros((18, 7))}, "`images` must have shape"),
-        ({"mapped_images": np.zeros((3, 8))}, "`mapped_images` must have shape"),
-        ({"prototypes": np.zeros((2, 8))}, "`prototypes` must have shape"),
-        ({"labels": np.full(18, 3)}, r"lie in \[0, 3\)"),
-    ],
-)
-def test_bad_embeddings(changes, message):
-    with pytest.raises(InputError, match=message):
-        dataclasses.replace(make_embeddings(3), **changes)
 
 
 def test_predictions():

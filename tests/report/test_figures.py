@@ -89,23 +89,9 @@ def test_shots_stand_on_a_logarithmic_axis():
     assert places[1] - places[0] == pytest.approx(places[2] - places[1])
 
 
-def test_confusions_are_counted_most_frequent_first():
-    result = make_result(5, rows_per_class=20)
-    confusions = classifier_figures.frequent_confusions(result)
-    for confusion in confusions:
-        row = result.class_names.index(confusion.name)
-        column = result.class_names.index(confusion.taken_for)
-        pairs = zip(result.labels, result.predictions, strict=True)
-        assert confusion.times == sum(pair == (row, column) for pair in pairs)
-        assert (confusion.total, row != column) == (20, True)
-    times = [confusion.times for confusion in confusions]
-    assert times == sorted(times, reverse=True)
-
-
-def test_a_perfect_classifier_confuses_nothing():
+def test_a_perfect_classifier_scores_100_in_every_class():
     result = make_result(3)
     result = dataclasses.replace(result, probabilities=np.eye(3)[result.labels])
-    assert classifier_figures.frequent_confusions(result) == []
     assert [score.accuracy for score in classifier_figures.class_scores(result)] == [100.0] * 3
 
 
