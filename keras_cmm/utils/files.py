@@ -1,17 +1,48 @@
-"""Files that appear whole or not at all."""
+"""Reading JSON files, and writing files that appear whole or not at all."""
 
 import contextlib
+import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from keras_cmm.errors import InputError
 
 TEMPORARY_FILES = ".keras-cmm-*.tmp"
 """Pattern of the names of files that are being written, or that a killed process left behind."""
+
+
+def read_json_object(
+    path: Path, mend: str = "the file is damaged", **options: Any
+) -> dict[str, Any]:
+    """Reads a JSON file that must hold an object.
+
+    Args:
+        path: The file.
+        mend: How the error ends if the file has another form: what to do about it.
+        **options: Arguments of `json.loads`.
+
+    Returns:
+        The object.
+
+    Raises:
+        InputError: If the file cannot be read or holds no JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"), **options)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except InputError as error:  # from a function in `options`
+        raise InputError(f"{path}: {error}") from None
+    # ValueError: no JSON or no UTF-8. RecursionError: brackets nested without end.
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: is not JSON; {mend}.") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is not a JSON object; {mend}.")
+    return content
 
 
 @contextmanager

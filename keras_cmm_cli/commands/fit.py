@@ -144,8 +144,8 @@ def fit(
     with terminal.status("loading Keras"):
         load_keras()
     from keras_cmm.data import FewShotSample
-    from keras_cmm.data.sources.class_names import listed
     from keras_cmm.evaluation import top_1
+    from keras_cmm.utils.listed import listed
 
     images = list_images(images_dir, table, class_names)
     prompts = read_prompts(templates, descriptions, images.class_names)

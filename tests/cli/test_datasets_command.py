@@ -209,7 +209,7 @@ def test_unreadable_split_file(miniature, problems):
     path = miniature("eurosat") / "split_zhou_EuroSAT.json"
     path.write_bytes(path.read_bytes()[:1000])
     (line,) = problems("eurosat")
-    assert f"{path}: is no JSON" in line
+    assert f"{path}: is not JSON" in line
     assert "download it again" in line
 
 

@@ -10,8 +10,7 @@ from keras_cmm.clip.backbones.vit import (
     assign_text,
     build_text_encoder,
 )
-from keras_cmm.clip.checkpoints.weight_assignment import WeightAssignment
-from keras_cmm.clip.checkpoints.weight_files import Weights
+from keras_cmm.clip.backbones.weight_assignment import WeightAssignment, Weights
 from keras_cmm.errors import InputError
 
 # Counts of training steps, which inference does not use.

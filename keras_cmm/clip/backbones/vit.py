@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from keras_cmm.clip.checkpoints.weight_assignment import WeightAssignment
-from keras_cmm.clip.checkpoints.weight_files import Weights
+from keras_cmm.clip.backbones.weight_assignment import WeightAssignment, Weights
 
 ACTIVATIONS = ("quick_gelu", "gelu")
 """What the dense layers of CLIP models use: OpenAI's the first, most of OpenCLIP's the second."""

@@ -12,10 +12,11 @@ from keras_cmm.clip.backbones.vit import (
     build_vit_backbone,
 )
 from keras_cmm.clip.checkpoints.image_settings import read_transformers_image_converter
-from keras_cmm.clip.checkpoints.weight_files import find_weights, read_json, read_weights
+from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs.bpe_tokenizer import read_tokenizer
 from keras_cmm.errors import InputError
+from keras_cmm.utils.files import read_json_object
 
 # What transformers takes where a config says nothing.
 _DEFAULTS = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "num_hidden_layers": 12}
@@ -46,7 +47,7 @@ def model_type(folder: Path) -> str | None:
         InputError: If its `config.json` is damaged.
     """
     path = folder / "config.json"
-    return read_json(path).get("model_type") if path.is_file() else None
+    return read_json_object(path).get("model_type") if path.is_file() else None
 
 
 def check_model_type(folder: Path) -> None:
@@ -81,7 +82,7 @@ def load_hugging_face(folder: Path, dtype: Any = None) -> CLIPModel:
         https://github.com/huggingface/transformers, models/clip.
     """
     path = folder / "config.json"
-    config = read_json(path)
+    config = read_json_object(path)
     settings, end_token_id = _settings(path, config)
     # First what is small and may be wrong.
     weights_file = find_weights(folder, ("model", "pytorch_model"))

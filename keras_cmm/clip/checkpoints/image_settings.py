@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.clip.checkpoints.weight_files import read_json
 from keras_cmm.clip.inputs.image_preprocessor import OPENAI_MEAN, OPENAI_STD
 from keras_cmm.errors import InputError
+from keras_cmm.utils.files import read_json_object
 
 # PIL's numbers of the filters, by the names that Keras has for them.
 _RESAMPLING = {0: "nearest", 1: "lanczos3", 2: "bilinear", 3: "bicubic"}
@@ -64,7 +64,7 @@ def read_transformers_image_converter(folder: Path, image_size: int) -> Any:
     for name in ("preprocessor_config.json", "processor_config.json"):
         path = folder / name
         if path.is_file():
-            content = read_json(path)
+            content = read_json_object(path)
             settings = content.get("image_processor", content)
             if isinstance(settings, dict):
                 return _from_transformers(path, settings, image_size)

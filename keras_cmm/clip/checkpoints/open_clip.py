@@ -8,15 +8,17 @@ from typing import Any
 
 from keras_cmm.clip.backbones.resnet import ResNetSettings, build_resnet_backbone
 from keras_cmm.clip.backbones.vit import TowerSettings, ViTSettings, build_vit_backbone
+from keras_cmm.clip.backbones.weight_assignment import Weights
 from keras_cmm.clip.checkpoints.image_settings import (
     make_image_converter,
     read_open_clip_image_converter,
 )
 from keras_cmm.clip.checkpoints.openai_names import has_resnet_tower, with_transformers_names
-from keras_cmm.clip.checkpoints.weight_files import Weights, find_weights, read_json, read_weights
+from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs.bpe_tokenizer import openai_tokenizer, read_tokenizer
 from keras_cmm.errors import InputError
+from keras_cmm.utils.files import read_json_object
 
 CONFIG_FILE = "open_clip_config.json"
 _HEAD_DIM = 64  # OpenAI's, in every tower.
@@ -93,7 +95,7 @@ def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
         https://github.com/mlfoundations/open_clip, src/open_clip/model.py.
     """
     path = folder / CONFIG_FILE
-    content = read_json(path)
+    content = read_json_object(path)
     config = content.get("model_cfg")
     if not isinstance(config, dict):
         raise InputError(f"{path}: has no model_cfg; the file is damaged.")

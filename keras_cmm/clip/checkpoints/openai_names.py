@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from keras_cmm.clip.checkpoints.weight_files import Weights
+from keras_cmm.clip.backbones.weight_assignment import Weights
 
 _WHOLE_NAMES = {
     "token_embedding.weight": "text_model.embeddings.token_embedding.weight",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_cmm.clip.backbones.weight_assignment import Weights
 from keras_cmm.errors import InputError
-
-Weights = Mapping[str, Any]
-"""Torch tensors on the CPU, by the names that the file has for them."""
+from keras_cmm.utils.files import read_json_object
 
 _TORCHSCRIPT_MEND = (
     "python -c \"import torch; torch.save(torch.jit.load('{path}', map_location='cpu')"
@@ -73,25 +70,8 @@ def find_weights(folder: Path, stems: tuple[str, ...]) -> Path:
     )
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Reads a JSON file that must hold an object.
-
-    Raises:
-        InputError: If it cannot be read or holds anything else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: is not JSON; the checkpoint is damaged.") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: is not a JSON object; the checkpoint is damaged.")
-    return content
-
-
 def _read_shards(index: Path) -> Weights:
-    files = read_json(index).get("weight_map")
+    files = read_json_object(index).get("weight_map")
     if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
         raise InputError(f"{index}: has no weight_map; the checkpoint is damaged.")
     weights: dict[str, Any] = {}

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.clip.checkpoints.weight_files import read_json
 from keras_cmm.errors import InputError
+from keras_cmm.utils.files import read_json_object
 
 _MERGES = Path(__file__).parent.parent.parent / "assets" / "clip_bpe" / "merges.txt.gz"
 _SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
@@ -28,7 +28,7 @@ def read_tokenizer(folder: Path) -> Any:
         InputError: If the files are missing, damaged or of another tokenizer.
     """
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-        vocabulary = read_json(folder / "vocab.json")
+        vocabulary = read_json_object(folder / "vocab.json")
         merges = _read_merges(folder / "merges.txt")
         return make_tokenizer(vocabulary, merges, folder / "vocab.json")
     path = folder / "tokenizer.json"
@@ -36,7 +36,7 @@ def read_tokenizer(folder: Path) -> Any:
         raise InputError(
             f"{folder}: has no tokenizer; expected vocab.json and merges.txt, or tokenizer.json."
         )
-    content = read_json(path)
+    content = read_json_object(path)
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
         raise InputError(f"{path}: holds no BPE vocabulary, as CLIP's tokenizer has one.")

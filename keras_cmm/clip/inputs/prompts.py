@@ -1,12 +1,13 @@
 """Prompts: from class names and templates to the texts that CLIP encodes."""
 
 import difflib
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_cmm.errors import InputError
+from keras_cmm.utils.files import read_json_object
+from keras_cmm.utils.listed import listed
 from keras_cmm.utils.same_names import same_names
 
 _PHOTO = ("a photo of a {}.",)
@@ -212,18 +213,8 @@ def read_descriptions(path: str | Path, class_names: Sequence[str]) -> dict[str,
         {'ant': ('An ant is small.',), 'bee': ('A bee is striped.',)}
     """
     path = Path(path)
-    try:
-        content = json.loads(
-            path.read_text(encoding="utf-8-sig"), object_pairs_hook=_without_repeats
-        )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: is not JSON; expected {{class: [sentences]}}.") from None
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{path}: is not a JSON object; expected {{class: [sentences]}}.")
+    mend = "expected {class: [sentences]}"
+    content = read_json_object(path, mend, object_pairs_hook=_without_repeats)
     for name, sentences in content.items():
         if not _are_sentences(sentences):
             raise InputError(
@@ -233,11 +224,11 @@ def read_descriptions(path: str | Path, class_names: Sequence[str]) -> dict[str,
     content = {same.get(name, name): sentences for name, sentences in content.items()}
     missing = [name for name in dict.fromkeys(class_names) if name not in content]
     if missing:
-        raise InputError(f"{path}: has no descriptions of {_listed(missing)}; add them.")
+        raise InputError(f"{path}: has no descriptions of {listed(missing)}; add them.")
     unknown = [name for name in content if name not in set(class_names)]
     if unknown:
         raise InputError(
-            f"{path}: describes classes that are not asked for, {_listed(unknown)}; remove them or "
+            f"{path}: describes classes that are not asked for, {listed(unknown)}; remove them or "
             f"use the names of the labels."
         )
     return {
@@ -280,7 +271,7 @@ def build_prompts(
     if descriptions is not None:
         missing = [name for name in class_names if not descriptions.get(name)]
         if missing:
-            raise InputError(f"`descriptions` has no sentence for {_listed(missing)}; add them.")
+            raise InputError(f"`descriptions` has no sentence for {listed(missing)}; add them.")
         for name in class_names:
             if not _are_sentences(descriptions[name]):
                 raise InputError(
@@ -317,9 +308,3 @@ def _are_sentences(value: object) -> bool:
         and len(value) > 0
         and all(isinstance(sentence, str) and sentence.strip() for sentence in value)
     )
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(repr(name) for name in names[:5]) + more

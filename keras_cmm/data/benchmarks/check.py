@@ -15,9 +15,9 @@ from keras_cmm.data.benchmarks.coop_layout import (
     read_aircraft,
     read_imagenet_names,
 )
-from keras_cmm.data.sources.class_names import listed
 from keras_cmm.data.sources.coop_split import read_coop_split, refuse_shared_images
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 
 if TYPE_CHECKING:
     from keras_cmm.data.benchmarks.benchmark import Benchmark

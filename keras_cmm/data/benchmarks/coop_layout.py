@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.data.sources.class_names import listed
 from keras_cmm.data.sources.folders import is_image_name
 from keras_cmm.data.sources.image_list import ImageList
 from keras_cmm.data.sources.image_source import ImageSource
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 
 if TYPE_CHECKING:
     from keras_cmm.data.benchmarks.benchmark import Benchmark

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data.benchmarks.coop_layout import DATASETS_MD, read_imagenet_names
-from keras_cmm.data.sources.class_names import listed
 from keras_cmm.data.sources.relabelled_source import RelabelledSource
 from keras_cmm.data.sources.tfds_source import TFDSSource, import_tfds, named_builder
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 
 if TYPE_CHECKING:
     from keras_cmm.data.benchmarks.benchmark import Benchmark

@@ -1,6 +1,5 @@
 """Few-shot draws that other projects ship."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from keras_cmm.data.few_shot.few_shot_sample import (
     short_classes,
 )
 from keras_cmm.errors import InputError
+from keras_cmm.utils.files import read_json_object
 
 
 def read_few_shot_indices(
@@ -93,12 +93,7 @@ def read_few_shot_indices(
 
 def _read_images(path: Path, part: str) -> list[tuple[str, int]]:
     """Returns path and class of each image of a part, at least one."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: is not JSON; download the file again.") from None
+    content = read_json_object(path, "download the file again")
     try:
         images = [(image["impath"], image["label"]) for image in content[part]["data"]]
     except (KeyError, TypeError):

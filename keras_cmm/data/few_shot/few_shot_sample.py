@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
-from keras_cmm.utils.files import replacing
+from keras_cmm.utils.files import read_json_object, replacing
 
 FORMAT = "keras-cmm-indices/1"
 
@@ -155,15 +155,8 @@ def short_classes(
 
 def _read_content(path: Path) -> dict[str, Any]:
     """Reads the JSON and checks the types of its values."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except (ValueError, RecursionError):
-        raise InputError(
-            f"{path}: is not JSON; expected a file of few-shot indices ({FORMAT})."
-        ) from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_json_object(path, f"expected a file of few-shot indices ({FORMAT})")
+    if content.get("format") != FORMAT:
         raise InputError(f"{path}: is not a file of few-shot indices ({FORMAT}).")
     indices = content.get("indices")
     valid = (

@@ -17,6 +17,7 @@ from keras_cmm.data.few_shot.few_shot_sample import (
     short_classes,
 )
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 
 
 def sample_few_shot(
@@ -86,11 +87,10 @@ def sample_few_shot(
     chosen = np.array(indices, dtype=np.int64)
     short = short_classes(rows, chosen, shots)
     if short:
-        listed = ", ".join(f"class {label} ({count})" for label, count in list(short.items())[:10])
-        more = f" and {len(short) - 10} more" if len(short) > 10 else ""
+        names = [f"class {label} ({count})" for label, count in short.items()]
         warnings.warn(
             f"{len(short)} of {len(set(classes))} classes have fewer than {shots} rows, so all of "
-            f"theirs are taken: {listed}{more}.",
+            f"theirs are taken: {listed(names, 10, str)}.",
             stacklevel=2,
         )
     return FewShotSample(

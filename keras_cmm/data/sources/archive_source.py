@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.data.sources.class_names import listed, number_classes, renumber_classes
+from keras_cmm.data.sources.class_names import number_classes, renumber_classes
 from keras_cmm.data.sources.folders import (
     is_image_name,
     is_other_image_name,
@@ -23,6 +23,7 @@ from keras_cmm.data.sources.folders import (
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.stored_images import StoredImages
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 
 _MAX_BYTES = 2**30
 _LABEL_KEYS = ("label", "cls", "class", "class_name")

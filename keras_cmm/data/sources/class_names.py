@@ -2,12 +2,13 @@
 
 import difflib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 from keras_cmm.utils.same_names import same_names
 
 
@@ -100,10 +101,3 @@ def renumber_classes(
     if class_names is None:
         return tuple(names), ids.astype(np.int32)
     return number_classes(source, [names[label] for label in ids.tolist()], class_names)
-
-
-def listed(names: Iterable[str]) -> str:
-    """Returns the first names, quoted, with commas between."""
-    names = list(names)
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(repr(name) for name in names[:5]) + more

@@ -1,12 +1,12 @@
 """Split files of CoOp."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.data.sources.class_names import listed
 from keras_cmm.errors import InputError
+from keras_cmm.utils.files import read_json_object
+from keras_cmm.utils.listed import listed
 
 _SPLITS = ("train", "val", "test")
 
@@ -37,16 +37,9 @@ def read_coop_split(
     References:
         https://github.com/KaiyangZhou/CoOp, DATASETS.md.
     """
-    try:
-        content = json.loads(Path(split_file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{split_file}: cannot be read ({error.strerror or error}).") from error
-    # ValueError: no JSON or no UTF-8. RecursionError: brackets nested without end.
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{split_file}: is no JSON ({error}); download it again as CoOp's DATASETS.md says."
-        ) from error
-    if not isinstance(content, dict) or not set(_SPLITS) <= set(content):
+    mend = "download it again as CoOp's DATASETS.md says"
+    content = read_json_object(Path(split_file), mend)
+    if not set(_SPLITS) <= set(content):
         raise InputError(
             f"{split_file}: is no split file; expected JSON with the keys train, val and test."
         )

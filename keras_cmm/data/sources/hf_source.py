@@ -8,10 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from keras_cmm.data.sources.class_names import listed, number_classes, renumber_classes
+from keras_cmm.data.sources.class_names import number_classes, renumber_classes
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.stored_images import StoredImages
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 
 
 @dataclass(frozen=True, eq=False)

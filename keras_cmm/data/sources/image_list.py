@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TextIO
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.data.sources.class_names import listed, number_classes, renumber_classes
+from keras_cmm.data.sources.class_names import number_classes, renumber_classes
 from keras_cmm.data.sources.coop_split import read_coop_split
 from keras_cmm.data.sources.folders import (
     image_files,
@@ -20,6 +20,7 @@ from keras_cmm.data.sources.folders import (
     warn_of_other_images,
 )
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 
 _COLUMNS = ("path", "label")
 

@@ -10,9 +10,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.data.sources.class_names import listed, renumber_classes
+from keras_cmm.data.sources.class_names import renumber_classes
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.errors import InputError
+from keras_cmm.utils.listed import listed
 
 
 class TFDSSource:

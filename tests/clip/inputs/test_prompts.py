@@ -194,7 +194,7 @@ def test_read_descriptions(tmp_path):
         ("[" * 200_000, "not JSON"),
         ("1" * 5000, "not JSON"),
         ("[]", "not a JSON object"),
-        ("{}", "not a JSON object"),
+        ("{}", "no descriptions of 'ant', 'bee'"),
         ('"bee"', "not a JSON object"),
         ('{"bee": "It flies."}', "the value of 'bee'"),
         ('{"bee": []}', "the value of 'bee'"),

@@ -50,7 +50,7 @@ def test_short_classes_are_named(tmp_path):
     ("content", "words"),
     [
         ("[", "not JSON"),
-        ("[]", "no list of images"),
+        ("[]", "is not a JSON object"),
         ('{"val": {"data": []}}', "no list of images"),
         ('{"train": {"data": [{"impath": "ant/image_0.jpg", "label": "0"}]}}', "no list of images"),
         ('{"train": {"data": [{"impath": "ant/image_9.jpg", "label": 0}]}}', "is not among the 18"),

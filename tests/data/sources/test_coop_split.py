@@ -43,9 +43,9 @@ def test_real_split_files(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("[]", "no split file"),
+        ("", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[]", "is not a JSON object"),
         ('{"train": [], "val": []}', "no split file"),
         ('{"train": {}, "val": [], "test": []}', "entry 0 of train"),
         ('{"train": [], "val": [], "test": [["a.jpg", "0", "cat"]]}', "entry 0 of test"),

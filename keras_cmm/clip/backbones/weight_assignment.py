@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keras_cmm.clip.checkpoints.weight_files import Weights
 from keras_cmm.errors import InputError
+
+Weights = Mapping[str, Any]
+"""Torch tensors on the CPU, by the names that the checkpoint has for them."""
 
 
 class WeightAssignment:

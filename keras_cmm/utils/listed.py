@@ -1,0 +1,15 @@
+"""Names in messages."""
+
+from collections.abc import Callable, Iterable
+
+
+def listed(names: Iterable[object], most: int = 5, show: Callable[[object], str] = repr) -> str:
+    """Returns the names, separated by commas, and the number of those after the first `most`.
+
+    Example:
+        >>> listed(["ant", "bee", "cat"], most=2)
+        "'ant', 'bee' and 1 more"
+    """
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(show, names[:most])) + more
