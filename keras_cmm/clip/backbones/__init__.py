@@ -1,5 +1,36 @@
-"""CLIP backbones: the towers, the interface they share, and how they are run."""
+"""CLIP's image and text towers in keras-hub: how they are built, and how they are run.
 
+`ResNetVisionEncoder` is imported from its own module, because it needs keras-hub at once.
+"""
+
+from keras_cmm.clip.backbones.building import build_backbone
+from keras_cmm.clip.backbones.digest import ModelDigest
+from keras_cmm.clip.backbones.encoders import TextEncoder, VisionEncoder
+from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode, runs_on_cpu
 from keras_cmm.clip.backbones.interface import logit_scale, prepare_backbone
+from keras_cmm.clip.backbones.settings import (
+    ACTIVATIONS,
+    CLIPSettings,
+    ResNetSettings,
+    TowerSettings,
+    ViTSettings,
+)
+from keras_cmm.clip.backbones.weight_assignment import Weights
 
-__all__ = ["logit_scale", "prepare_backbone"]
+__all__ = [
+    "ACTIVATIONS",
+    "CLIPSettings",
+    "ModelDigest",
+    "ResNetSettings",
+    "TextEncoder",
+    "TowerSettings",
+    "ViTSettings",
+    "VisionEncoder",
+    "Weights",
+    "as_unit_rows",
+    "build_backbone",
+    "inference_mode",
+    "logit_scale",
+    "prepare_backbone",
+    "runs_on_cpu",
+]

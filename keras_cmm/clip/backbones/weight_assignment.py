@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from keras_cmm.errors import InputError
 
 Weights = Mapping[str, Any]
-"""Torch tensors on the CPU, by the names that the checkpoint has for them."""
+"""Torch tensors on the CPU, by their names in the checkpoint."""
 
 
 class WeightAssignment:
-    """Gives Keras variables the tensors of a checkpoint, and knows which have been given.
+    """Assigns the tensors of a checkpoint to Keras variables, and remembers which it has assigned.
 
     Args:
         weights: the tensors by name.
+        source: the file or folder of the checkpoint, for messages.
 
     Example:
         >>> import keras, torch
         >>> layer = keras.layers.Dense(2)
         >>> layer.build((None, 3))
-        >>> assignment = WeightAssignment({"fc.weight": torch.ones(2, 3), "fc.bias": torch.ones(2)})
+        >>> tensors = {"fc.weight": torch.ones(2, 3), "fc.bias": torch.ones(2)}
+        >>> assignment = WeightAssignment(tensors, "model.safetensors")
         >>> assignment.dense(layer, "fc")
         >>> assignment.check_all_given()
     """
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, source: str | Path) -> None:
         self.weights = weights
+        self.source = source
         self._given: set[str] = set()
 
     def variable(
@@ -42,16 +46,16 @@ class WeightAssignment:
         Args:
             variable: the Keras variable.
             name: name of the tensor.
-            transpose: the tensor's axes in the order that the variable has them.
-            shape: shape of the transposed tensor, where the variable splits one of its axes.
+            transpose: the tensor's axes, in the order of the variable's axes.
+            shape: shape of the transposed tensor, if the variable splits one of its axes in two.
 
         Raises:
-            InputError: If there is no such tensor, or it is of another shape.
+            InputError: If there is no such tensor, or it has another shape.
         """
         if name not in self.weights:
             raise InputError(
-                f"the checkpoint has no tensor {name!r}; it is not of the model that its config "
-                "describes."
+                f"{self.source}: has no tensor {name!r}; its weights and its config do not belong "
+                "together."
             )
         value = self.weights[name].detach().float().numpy()
         if transpose is not None and value.ndim == len(transpose):
@@ -59,19 +63,24 @@ class WeightAssignment:
         shape = shape or tuple(variable.shape)
         if value.shape != shape:
             raise InputError(
-                f"the checkpoint's tensor {name!r} is of the shape {value.shape} where the model "
-                f"that its config describes has {shape}; weights and config do not belong together."
+                f"{self.source}: its tensor {name!r} has the shape {value.shape}, and its config "
+                f"asks for {shape}; its weights and its config do not belong together."
             )
         variable.assign(value.reshape(variable.shape))
         self._given.add(name)
 
+    def kernel(self, variable: Any, name: str, shape: tuple[int, ...] | None = None) -> None:
+        """Assigns a kernel: torch has the outputs on its first axis, Keras on the last."""
+        is_convolution = len(variable.shape) == 4
+        self.variable(variable, name, (2, 3, 1, 0) if is_convolution else (1, 0), shape)
+
     def dense(self, layer: Any, name: str) -> None:
         """Assigns kernel and bias of a `keras.layers.Dense`."""
-        self.variable(layer.kernel, f"{name}.weight", (1, 0))
+        self.kernel(layer.kernel, f"{name}.weight")
         self.variable(layer.bias, f"{name}.bias")
 
     def attention(self, layer: Any, name: str) -> None:
-        """Assigns a `keras.layers.MultiHeadAttention`, which keeps its heads on an axis."""
+        """Assigns a `keras.layers.MultiHeadAttention`, which has an axis for its heads."""
         for part, projection in (
             ("q_proj", layer.query_dense),
             ("k_proj", layer.key_dense),
@@ -79,30 +88,40 @@ class WeightAssignment:
         ):
             width, heads, head_dim = projection.kernel.shape
             shape = (width, heads * head_dim)
-            self.variable(projection.kernel, f"{name}.{part}.weight", (1, 0), shape)
+            self.kernel(projection.kernel, f"{name}.{part}.weight", shape)
             self.variable(projection.bias, f"{name}.{part}.bias", shape=shape[1:])
         heads, head_dim, width = layer.output_dense.kernel.shape
         shape = (heads * head_dim, width)
-        self.variable(layer.output_dense.kernel, f"{name}.out_proj.weight", (1, 0), shape)
+        self.kernel(layer.output_dense.kernel, f"{name}.out_proj.weight", shape)
         self.variable(layer.output_dense.bias, f"{name}.out_proj.bias")
 
     def layer_norm(self, layer: Any, name: str) -> None:
-        """Assigns scale and offset of a `keras.layers.LayerNormalization`."""
+        """Assigns scale and offset of a `LayerNormalization` or `BatchNormalization`."""
         self.variable(layer.gamma, f"{name}.weight")
         self.variable(layer.beta, f"{name}.bias")
 
+    def transformer(self, encoder: Any, tower: str) -> None:
+        """Assigns the blocks of a `CLIPVisionEncoder` or `CLIPTextEncoder`."""
+        for number, block in enumerate(encoder.encoder_layers):
+            name = f"{tower}.encoder.layers.{number}"
+            self.layer_norm(block.layer_norm_1, f"{name}.layer_norm1")
+            self.attention(block.attention, f"{name}.self_attn")
+            self.layer_norm(block.layer_norm_2, f"{name}.layer_norm2")
+            self.dense(block.dense_1, f"{name}.mlp.fc1")
+            self.dense(block.dense_2, f"{name}.mlp.fc2")
+
     def check_all_given(self, unused: Iterable[str] = ()) -> None:
-        """Checks that every tensor has its place.
+        """Checks that every tensor was assigned.
 
         Args:
-            unused: names of tensors that need none.
+            unused: names of tensors that the model does not need.
 
         Raises:
-            InputError: If one has not: the checkpoint is of some other model.
+            InputError: If one was not: the checkpoint belongs to another model.
         """
         rest = sorted(set(self.weights).difference(self._given, unused))
         if rest:
             raise InputError(
-                f"the checkpoint has {len(rest)} tensors that CLIP has not, such as {rest[0]!r}; "
-                "only plain CLIP models can be loaded."
+                f"{self.source}: has {len(rest)} tensors that CLIP does not have, such as "
+                f"{rest[0]!r}; only plain CLIP models can be loaded."
             )

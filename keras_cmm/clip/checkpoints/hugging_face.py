@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.clip.backbones.vit import (
+from keras_cmm.clip.backbones import (
     ACTIVATIONS,
+    CLIPSettings,
     TowerSettings,
     ViTSettings,
-    build_vit_backbone,
+    build_backbone,
 )
 from keras_cmm.clip.checkpoints.image_settings import read_transformers_image_converter
 from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.inputs.bpe_tokenizer import read_tokenizer
+from keras_cmm.clip.inputs import read_tokenizer
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
 
-# What transformers takes where a config says nothing.
+# What transformers takes for a setting that a config does not have.
 _DEFAULTS = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "num_hidden_layers": 12}
 _TEXT_DEFAULTS = _DEFAULTS | {
     "hidden_size": 512,
@@ -36,12 +38,12 @@ _VISION_DEFAULTS = _DEFAULTS | {
     "image_size": 224,
     "patch_size": 32,
 }
-# Older configs have this number whatever the vocabulary; transformers then takes the highest id.
+# The `eos_token_id` of older configs, for any vocabulary. transformers then takes the highest id.
 _HIGHEST_ID = 2
 
 
 def model_type(folder: Path) -> str | None:
-    """Returns what transformers calls the model in a folder, or `None` if it is not transformers'.
+    """Returns the `model_type` of a transformers model, or `None` for a folder of another kind.
 
     Raises:
         InputError: If its `config.json` is damaged.
@@ -51,15 +53,15 @@ def model_type(folder: Path) -> str | None:
 
 
 def check_model_type(folder: Path) -> None:
-    """Refuses a model of transformers that neither this package nor keras-hub can load as a CLIP.
+    """Raises an error for a transformers model that is neither a CLIP nor a MetaCLIP 2.
 
     Raises:
-        InputError: If it is one.
+        InputError: If the folder holds such a model.
     """
     kind = model_type(folder)
     if kind not in (None, "clip", "metaclip_2"):
         raise InputError(
-            f"{folder}: is a model of transformers of the type {kind!r}; expected 'clip' or "
+            f"{folder}: holds a transformers model of the type {kind!r}; expected 'clip' or "
             "'metaclip_2'."
         )
 
@@ -68,58 +70,60 @@ def load_hugging_face(folder: Path, dtype: Any = None) -> CLIPModel:
     """Loads a CLIP model that transformers' `CLIPModel.save_pretrained` wrote.
 
     Args:
-        folder: the folder, with `config.json`, weights in one file or in shards, tokenizer files
-            and `preprocessor_config.json`; without the last, OpenAI's settings are taken.
+        folder: the folder, with `config.json`, the weights in one file or in shards, the tokenizer
+            files and `preprocessor_config.json`. Without the last, OpenAI's image settings are
+            used.
         dtype: dtype or dtype policy of the backbone, or `None` for Keras's.
 
     Returns:
         Backbone, tokenizer and image converter.
 
     Raises:
-        InputError: If a file is missing, damaged, or describes what keras-hub's CLIP cannot be.
+        InputError: If a file is missing or damaged, or keras-hub's CLIP cannot be built like the
+            model.
 
     References:
         https://github.com/huggingface/transformers, models/clip.
     """
     path = folder / "config.json"
-    config = read_json_object(path)
-    settings, end_token_id = _settings(path, config)
-    # First what is small and may be wrong.
+    settings, end_token_id = _settings(path, read_json_object(path))
+    # The weights are large, so they are read last.
     weights_file = find_weights(folder, ("model", "pytorch_model"))
     tokenizer = read_tokenizer(folder)
     if tokenizer.vocabulary_size() > settings.vocabulary_size:
         raise InputError(
-            f"{folder}: its tokenizer has {tokenizer.vocabulary_size()} tokens, its model only "
+            f"{folder}: its tokenizer has {tokenizer.vocabulary_size()} tokens and its model only "
             f"{settings.vocabulary_size}; they do not belong together."
         )
     if end_token_id not in (_HIGHEST_ID, tokenizer.end_token_id):
         raise InputError(
-            f"{path}: has text_config.eos_token_id={end_token_id}, where its tokenizer ends texts "
+            f"{path}: has text_config.eos_token_id={end_token_id}, but its tokenizer ends texts "
             f"with {tokenizer.end_token_id}; they do not belong together."
         )
     converter = read_transformers_image_converter(folder, settings.image_size)
-    try:
-        backbone = build_vit_backbone(settings, read_weights(weights_file), dtype)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
+    backbone = build_backbone(settings, read_weights(weights_file), folder, dtype)
     return CLIPModel(backbone, tokenizer, converter)
 
 
-def _settings(path: Path, config: dict[str, Any]) -> tuple[ViTSettings, int]:
+def _settings(path: Path, config: dict[str, Any]) -> tuple[CLIPSettings, int]:
     vision = _section(path, config, "vision_config", _VISION_DEFAULTS)
     text = _section(path, config, "text_config", _TEXT_DEFAULTS)
     if vision["num_channels"] != 3:
         raise InputError(f"{path}: has images of {vision['num_channels']} channels; expected 3.")
-    projection_dim = config.get("projection_dim", 512)
-    sizes = [
-        *(vision[name] for name in ("image_size", "patch_size")),
-        *(text[name] for name in ("vocab_size", "max_position_embeddings")),
-        projection_dim,
-    ]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise InputError(f"{path}: has sizes that are no whole numbers >= 1: {sizes}.")
-    settings = ViTSettings(
-        _tower(path, "vision_config", vision), _tower(path, "text_config", text), *sizes
+    sizes = {
+        **{key: vision[key] for key in ("image_size", "patch_size")},
+        **{key: text[key] for key in ("vocab_size", "max_position_embeddings")},
+        "projection_dim": config.get("projection_dim", 512),
+    }
+    if not _are_sizes(sizes.values()):
+        raise InputError(f"{path}: the sizes must be ints >= 1. Received: {sizes}")
+    settings = CLIPSettings(
+        ViTSettings(_tower(path, "vision_config", vision), sizes["patch_size"]),
+        _tower(path, "text_config", text),
+        image_size=sizes["image_size"],
+        vocabulary_size=sizes["vocab_size"],
+        context_length=sizes["max_position_embeddings"],
+        projection_dim=sizes["projection_dim"],
     )
     return settings, text["eos_token_id"]
 
@@ -137,22 +141,23 @@ def _section(
 def _tower(path: Path, name: str, section: dict[str, Any]) -> TowerSettings:
     if section["hidden_act"] not in ACTIVATIONS:
         raise InputError(
-            f"{path}: has {name}.hidden_act={section['hidden_act']!r}; expected one of "
-            f"{ACTIVATIONS}."
+            f"{path}: `{name}.hidden_act` must be one of {ACTIVATIONS}. "
+            f"Received: hidden_act={section['hidden_act']!r}"
         )
     if section["layer_norm_eps"] != 1e-5:
         raise InputError(
-            f"{path}: has {name}.layer_norm_eps={section['layer_norm_eps']!r}; keras-hub's CLIP "
-            "has 1e-05."
+            f"{path}: `{name}.layer_norm_eps` must be 1e-05, as in keras-hub's CLIP. "
+            f"Received: layer_norm_eps={section['layer_norm_eps']!r}"
         )
-    width, layers, heads, dense_width = (
-        section[key]
-        for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    )
-    sizes = (width, layers, heads, dense_width)
-    if not all(isinstance(size, int) and size > 0 for size in sizes) or width % heads:
+    keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    sizes = {key: section[key] for key in keys}
+    if not _are_sizes(sizes.values()) or section["hidden_size"] % section["num_attention_heads"]:
         raise InputError(
-            f"{path}: {name} must have whole numbers >= 1 for width, layers, heads and dense "
-            f"width, the width a multiple of the heads. Received: {sizes}"
+            f"{path}: the sizes of {name} must be ints >= 1, and hidden_size a multiple of "
+            f"num_attention_heads. Received: {sizes}"
         )
-    return TowerSettings(width, layers, heads, dense_width, section["hidden_act"])
+    return TowerSettings(*(section[key] for key in (*keys, "hidden_act")))
+
+
+def _are_sizes(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int) and value > 0 for value in values)

@@ -6,9 +6,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.clip.backbones.resnet import ResNetSettings, build_resnet_backbone
-from keras_cmm.clip.backbones.vit import TowerSettings, ViTSettings, build_vit_backbone
-from keras_cmm.clip.backbones.weight_assignment import Weights
+from keras_cmm.clip.backbones import (
+    CLIPSettings,
+    ResNetSettings,
+    TowerSettings,
+    ViTSettings,
+    Weights,
+    build_backbone,
+)
 from keras_cmm.clip.checkpoints.image_settings import (
     make_image_converter,
     read_open_clip_image_converter,
@@ -16,15 +21,15 @@ from keras_cmm.clip.checkpoints.image_settings import (
 from keras_cmm.clip.checkpoints.openai_names import has_resnet_tower, with_transformers_names
 from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.inputs.bpe_tokenizer import openai_tokenizer, read_tokenizer
+from keras_cmm.clip.inputs import openai_tokenizer, read_tokenizer
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
 
 CONFIG_FILE = "open_clip_config.json"
-_HEAD_DIM = 64  # OpenAI's, in every tower.
-_RESNET_STRIDE = 32  # Pixels that one position of the last feature map stands for.
+_HEAD_DIM = 64  # of every tower in OpenAI's models
+_RESNET_STRIDE = 32  # pixels for each position of the last feature map
 
-# What OpenCLIP takes where a config says nothing.
+# What OpenCLIP takes for a setting that a config does not have.
 _VISION_DEFAULTS = {
     "width": 768,
     "layers": 12,
@@ -41,7 +46,7 @@ _TEXT_DEFAULTS = {
     "context_length": 77,
     "vocab_size": 49408,
 }
-# Settings that change nothing here: of training, of other towers, or of the tokenizer of one.
+# Settings of training, of other kinds of towers and of their tokenizers: none changes a plain CLIP.
 _IDLE = {
     "attn_pooler_heads",
     "attn_pooler_queries",
@@ -63,7 +68,7 @@ _IDLE = {
     "timm_proj",
     "timm_proj_bias",
 }
-# Any other setting makes the model something else, unless it is off or has one of these values.
+# Any other setting makes another model, unless it is off or has one of these values.
 _PLAIN = {
     "block_type": ("default",),
     "pool_type": ("tok", "argmax"),
@@ -75,21 +80,23 @@ _PLAIN = {
 def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
     """Loads a CLIP model that OpenCLIP saved.
 
+    Images are cropped as transformers crops them, for checkpoints of every kind. If the number of
+    pixels to cut off is odd, transformers rounds half of it down, and OpenCLIP and OpenAI's code
+    round it to the even number. Their crop therefore lies one pixel further where 3, 7, 11 and so
+    on pixels are cut off. All else agrees to the bit.
+
     Args:
-        folder: the folder, with `open_clip_config.json` and the weights as OpenCLIP's
-            `save_for_hf` or `push_to_hf_hub` name them. Tokenizer files beside them count;
-            without, the tokenizer is OpenAI's.
+        folder: the folder, with `open_clip_config.json` and the weights, under the names that
+            OpenCLIP's `save_for_hf` and `push_to_hf_hub` give them. If it has tokenizer files, they
+            are used; otherwise the tokenizer is OpenAI's.
         dtype: dtype or dtype policy of the backbone, or `None` for Keras's.
 
     Returns:
-        Backbone, tokenizer and image converter. Images are cropped as transformers does it, for
-        every kind of checkpoint: where it rounds half of what is cut off down, torchvision in
-        OpenCLIP and OpenAI's code rounds to the even number, which cuts one pixel later where 3, 7,
-        11... pixels are cut off. All else is the same to the bit.
+        Backbone, tokenizer and image converter.
 
     Raises:
-        InputError: If a file is missing or damaged, or the model is not a plain CLIP: with towers
-            of timm or transformers, CoCa, SigLIP and others.
+        InputError: If a file is missing or damaged, or the model is not a plain CLIP: it has towers
+            of timm or transformers, or is a CoCa or a SigLIP, for instance.
 
     References:
         https://github.com/mlfoundations/open_clip, src/open_clip/model.py.
@@ -102,9 +109,7 @@ def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
     _refuse_settings(
         path, "model_cfg", set(config) - {"embed_dim", "vision_cfg", "text_cfg"}, config
     )
-    vision = _section(path, config, "vision_cfg", _VISION_DEFAULTS)
-    text = _section(path, config, "text_cfg", _TEXT_DEFAULTS)
-    settings = _settings_of_config(path, config, vision, text)
+    settings = _settings_of_config(path, config)
     weights_file = find_weights(folder, ("open_clip_model", "open_clip_pytorch_model", "model"))
     converter = read_open_clip_image_converter(
         path, content.get("preprocess_cfg"), settings.image_size
@@ -113,23 +118,19 @@ def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
     tokenizer = read_tokenizer(folder) if has_tokenizer else openai_tokenizer()
     if tokenizer.vocabulary_size() > settings.vocabulary_size:
         raise InputError(
-            f"{folder}: its tokenizer has {tokenizer.vocabulary_size()} tokens, its model only "
-            f"{settings.vocabulary_size}; give the folder the tokenizer of the model."
+            f"{folder}: its tokenizer has {tokenizer.vocabulary_size()} tokens and its model only "
+            f"{settings.vocabulary_size}; add the tokenizer files of the model to the folder."
         )
-    weights = read_weights(weights_file)
-    try:
-        backbone = _build_backbone(settings, weights, dtype)
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from error
-    return CLIPModel(backbone, tokenizer, converter)
+    weights = with_transformers_names(read_weights(weights_file))
+    return CLIPModel(build_backbone(settings, weights, folder, dtype), tokenizer, converter)
 
 
 def load_state_dict(path: Path, dtype: Any = None) -> CLIPModel:
     """Loads the state dict of one of OpenAI's CLIP models.
 
-    Sizes follow from the shapes of the tensors, as in OpenAI's code; the activation is OpenAI's
-    quick GELU, tokenizer and image settings are OpenAI's. A file of OpenCLIP beside its
-    `open_clip_config.json` is loaded by that instead.
+    The sizes follow from the shapes of the tensors, as in OpenAI's code. Activation, tokenizer and
+    image settings are OpenAI's. If the file lies beside an `open_clip_config.json`, it is loaded as
+    OpenCLIP's, by that config.
 
     Args:
         path: a `.safetensors` file or a pickled state dict.
@@ -139,7 +140,7 @@ def load_state_dict(path: Path, dtype: Any = None) -> CLIPModel:
         Backbone, tokenizer and image converter.
 
     Raises:
-        InputError: If it cannot be read or is not of such a model.
+        InputError: If the file cannot be read or belongs to another model.
 
     References:
         https://github.com/openai/CLIP, clip/model.py, `build_model`.
@@ -149,19 +150,67 @@ def load_state_dict(path: Path, dtype: Any = None) -> CLIPModel:
     weights = read_weights(path)
     try:
         settings = _settings_of_shapes(weights)
-        backbone = _build_backbone(settings, weights, dtype)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    backbone = build_backbone(settings, with_transformers_names(weights), path, dtype)
     return CLIPModel(backbone, openai_tokenizer(), make_image_converter(settings.image_size))
 
 
-def _build_backbone(
-    settings: ViTSettings | ResNetSettings, weights: Weights, dtype: Any = None
-) -> Any:
-    renamed = with_transformers_names(weights)
-    if isinstance(settings, ResNetSettings):
-        return build_resnet_backbone(settings, renamed, dtype)
-    return build_vit_backbone(settings, renamed, dtype)
+def _settings_of_config(path: Path, config: dict[str, Any]) -> CLIPSettings:
+    vision = _section(path, config, "vision_cfg", _VISION_DEFAULTS)
+    text = _section(path, config, "text_cfg", _TEXT_DEFAULTS)
+    image_size = vision["image_size"]
+    if isinstance(image_size, list) and len(set(image_size)) == 1:
+        image_size = image_size[0]
+    # A ResNet has a list: the number of blocks of each stage.
+    is_resnet = isinstance(vision["layers"], list)
+    vision_keys = ["width", "head_width", *([] if is_resnet else ["layers", "patch_size"])]
+    text_keys = ["width", "layers", "heads", "context_length", "vocab_size"]
+    sizes = {
+        "embed_dim": config.get("embed_dim"),
+        "vision_cfg.image_size": image_size,
+        **{f"vision_cfg.{key}": vision[key] for key in vision_keys},
+        **{f"text_cfg.{key}": text[key] for key in text_keys},
+    }
+    if is_resnet:
+        sizes |= {f"vision_cfg.layers[{stage}]": n for stage, n in enumerate(vision["layers"])}
+    for key, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise InputError(f"{path}: `{key}` must be an int >= 1. Received: {key}={size!r}")
+    for name, section in (("vision_cfg", vision), ("text_cfg", text)):
+        ratio = section["mlp_ratio"]
+        if not isinstance(ratio, int | float) or ratio <= 0:
+            raise InputError(
+                f"{path}: `{name}.mlp_ratio` must be a number > 0. Received: mlp_ratio={ratio!r}"
+            )
+    # The heads of a ResNet share more features than its `width`, and its encoder checks them.
+    vision_fits = is_resnet or vision["width"] % vision["head_width"] == 0
+    if not vision_fits or text["width"] % text["heads"]:
+        raise InputError(
+            f"{path}: the width must be a multiple of the head width and of the heads. Received: "
+            f"{vision['width']} and {vision['head_width']}, {text['width']} and {text['heads']}"
+        )
+    activation = "quick_gelu" if config.get("quick_gelu") else "gelu"
+
+    def tower(section: dict[str, Any], num_heads: int) -> TowerSettings:
+        width = section["width"]
+        dense_width = int(width * section["mlp_ratio"])
+        return TowerSettings(width, section["layers"], num_heads, dense_width, activation)
+
+    image_tower: ViTSettings | ResNetSettings
+    if is_resnet:
+        image_tower = ResNetSettings(tuple(vision["layers"]), vision["width"], vision["head_width"])
+    else:
+        num_heads = vision["width"] // vision["head_width"]
+        image_tower = ViTSettings(tower(vision, num_heads), vision["patch_size"])
+    return CLIPSettings(
+        image_tower,
+        tower(text, text["heads"]),
+        image_size,
+        text["vocab_size"],
+        text["context_length"],
+        config["embed_dim"],
+    )
 
 
 def _section(
@@ -180,108 +229,47 @@ def _section(
 
 
 def _refuse_settings(path: Path, name: str, keys: set[str], section: dict[str, Any]) -> None:
-    """Refuses settings that make a model something other than a plain CLIP."""
+    """Refuses the settings of a model that is not a plain CLIP."""
     for key in sorted(keys.difference(_IDLE, {"quick_gelu"})):
         value = section[key]
         if value and value not in _PLAIN.get(key, ()):
             raise InputError(f"{path}: has {name}.{key}={value!r}; only plain CLIP can be loaded.")
 
 
-def _settings_of_config(
-    path: Path, config: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]
-) -> ViTSettings | ResNetSettings:
-    image_size = vision["image_size"]
-    if isinstance(image_size, list) and len(set(image_size)) == 1:
-        image_size = image_size[0]
-    sizes = {
-        "embed_dim": config.get("embed_dim"),
-        "vision_cfg.image_size": image_size,
-        **{f"vision_cfg.{key}": vision[key] for key in ("width", "head_width")},
-        **{f"text_cfg.{key}": text[key] for key in ("width", "layers", "heads")},
-        **{f"text_cfg.{key}": text[key] for key in ("context_length", "vocab_size")},
-    }
-    # The blocks of each stage, by which OpenCLIP too tells a ResNet.
-    is_resnet = isinstance(vision["layers"], list)
-    if is_resnet:
-        sizes |= {f"vision_cfg.layers[{stage}]": n for stage, n in enumerate(vision["layers"])}
-    else:
-        sizes |= {f"vision_cfg.{key}": vision[key] for key in ("layers", "patch_size")}
-    for key, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise InputError(f"{path}: has {key}={size!r}; expected a whole number >= 1.")
-    for name, section in (("vision_cfg", vision), ("text_cfg", text)):
-        ratio = section["mlp_ratio"]
-        if not isinstance(ratio, int | float) or ratio <= 0:
-            raise InputError(f"{path}: has {name}.mlp_ratio={ratio!r}; expected a number > 0.")
-    # Of a ResNet the heads share more features than its `width`; the encoder checks them.
-    vision_fits = is_resnet or vision["width"] % vision["head_width"] == 0
-    if not vision_fits or text["width"] % text["heads"]:
-        raise InputError(
-            f"{path}: a width must be a multiple of the head width or the heads. Received: "
-            f"{vision['width']} and {vision['head_width']}, {text['width']} and {text['heads']}"
-        )
-    activation = "quick_gelu" if config.get("quick_gelu") else "gelu"
-    common: dict[str, Any] = {
-        "text": TowerSettings(
-            text["width"],
-            text["layers"],
-            text["heads"],
-            int(text["width"] * text["mlp_ratio"]),
-            activation,
-        ),
-        "image_size": image_size,
-        "vocabulary_size": text["vocab_size"],
-        "context_length": text["context_length"],
-        "projection_dim": config["embed_dim"],
-    }
-    width = vision["width"]
-    if is_resnet:
-        return ResNetSettings(tuple(vision["layers"]), width, vision["head_width"], **common)
-    tower = TowerSettings(
-        width,
-        vision["layers"],
-        width // vision["head_width"],
-        int(width * vision["mlp_ratio"]),
-        activation,
-    )
-    return ViTSettings(tower, patch_size=vision["patch_size"], **common)
-
-
-def _settings_of_shapes(weights: Weights) -> ViTSettings | ResNetSettings:
+def _settings_of_shapes(weights: Weights) -> CLIPSettings:
     if any(name.startswith("vision_model.") for name in weights):
-        raise InputError("is of transformers; give its folder, with config and tokenizer.")
-    context_length, text_width = _shape(weights, "positional_embedding", 2)
-    common: dict[str, Any] = {
-        "text": _tower_of_shapes(weights, "transformer", text_width),
-        "vocabulary_size": _shape(weights, "token_embedding.weight", 2)[0],
-        "context_length": context_length,
-        "projection_dim": _shape(weights, "text_projection", 2)[1],
-    }
-    if has_resnet_tower(weights):
-        width = _shape(weights, "visual.layer1.0.conv1.weight", 4)[0]
-        positions, _ = _shape(weights, "visual.attnpool.positional_embedding", 2)
-        return ResNetSettings(
-            tuple(_count(weights, f"visual.layer{stage}") for stage in (1, 2, 3, 4)),
-            width,
-            _HEAD_DIM,
-            image_size=_RESNET_STRIDE * math.isqrt(positions - 1),
-            **common,
+        raise InputError(
+            "has the tensors of transformers; give its folder, which has config and tokenizer too."
         )
-    patches = _shape(weights, "visual.conv1.weight", 4)
-    positions, _ = _shape(weights, "visual.positional_embedding", 2)
-    return ViTSettings(
-        _tower_of_shapes(weights, "visual.transformer", patches[0]),
-        image_size=patches[2] * math.isqrt(positions - 1),
-        patch_size=patches[2],
-        **common,
+    context_length, text_width = _shape(weights, "positional_embedding", 2)
+    if has_resnet_tower(weights):
+        positions, _ = _shape(weights, "visual.attnpool.positional_embedding", 2)
+        patch_size = _RESNET_STRIDE
+        vision: ViTSettings | ResNetSettings = ResNetSettings(
+            tuple(_count(weights, f"visual.layer{stage}") for stage in (1, 2, 3, 4)),
+            _shape(weights, "visual.layer1.0.conv1.weight", 4)[0],
+            _HEAD_DIM,
+        )
+    else:
+        positions, _ = _shape(weights, "visual.positional_embedding", 2)
+        width, _, patch_size, _ = _shape(weights, "visual.conv1.weight", 4)
+        vision = ViTSettings(_tower_of_shapes(weights, "visual.transformer", width), patch_size)
+    return CLIPSettings(
+        vision,
+        _tower_of_shapes(weights, "transformer", text_width),
+        # One of the positions belongs to the class token, or to the mean that a ResNet pools by.
+        image_size=patch_size * math.isqrt(positions - 1),
+        vocabulary_size=_shape(weights, "token_embedding.weight", 2)[0],
+        context_length=context_length,
+        projection_dim=_shape(weights, "text_projection", 2)[1],
     )
 
 
 def _tower_of_shapes(weights: Weights, name: str, width: int) -> TowerSettings:
     if width % _HEAD_DIM:
         raise InputError(
-            f"has a tower {width} wide, which is no multiple of the {_HEAD_DIM} of OpenAI's heads; "
-            f"put the model's {CONFIG_FILE} beside it."
+            f"has a tower of width {width}, which OpenAI's heads of {_HEAD_DIM} do not divide; put "
+            f"the model's {CONFIG_FILE} beside it."
         )
     dense_width, _ = _shape(weights, f"{name}.resblocks.0.mlp.c_fc.weight", 2)
     blocks = _count(weights, f"{name}.resblocks")
@@ -299,6 +287,6 @@ def _shape(weights: Weights, name: str, rank: int) -> tuple[int, ...]:
     shape = tuple(weights[name].shape) if name in weights else ()
     if len(shape) != rank:
         raise InputError(
-            f"is no state dict of a CLIP model: it has no tensor {name!r} of {rank} axes."
+            f"is not the state dict of a CLIP model: it has no tensor {name!r} of {rank} axes."
         )
     return shape

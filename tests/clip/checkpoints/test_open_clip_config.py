@@ -48,7 +48,7 @@ def test_refused_with_the_setting_that_is_why(tmp_path, model, vision, text, mes
 @pytest.mark.parametrize("content", ["{}", "{", '{"model_cfg": 3}'])
 def test_damaged_config(tmp_path, content):
     (tmp_path / "open_clip_config.json").write_text(content)
-    with pytest.raises(InputError, match=r"the file is damaged|the checkpoint is damaged"):
+    with pytest.raises(InputError, match="the file is damaged"):
         clip.load(tmp_path)
 
 

@@ -131,11 +131,11 @@ def test_open_clip_folder_of_the_same_tensors(model, state, tmp_path):
         (lambda state: state.clear(), "no tensor 'visual.conv1.weight'|holds no state dict"),
         (lambda state: state.pop("visual.proj"), r"no tensor 'visual_projection\.weight'"),
         (lambda state: state.pop("text_projection"), "no tensor 'text_projection'"),
-        (lambda state: state.update(extra=torch.ones(2)), "tensors that CLIP has not"),
+        (lambda state: state.update(extra=torch.ones(2)), "tensors that CLIP does not have"),
         (lambda state: state.update(positional_embedding=torch.ones(3)), "of 2 axes"),
         (
             lambda state: state.update({"positional_embedding": torch.ones(77, 100)}),
-            "100 wide.*open_clip_config",
+            "width 100.*open_clip_config",
         ),
         (
             lambda state: state.update({"visual.proj": torch.ones(128, 7)}),
@@ -157,5 +157,5 @@ def test_file_of_transformers(model, tmp_path):
         {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
         tmp_path / "model.safetensors",
     )
-    with pytest.raises(InputError, match="is of transformers; give its folder"):
+    with pytest.raises(InputError, match="has the tensors of transformers; give its folder"):
         clip.load(tmp_path / "model.safetensors")
