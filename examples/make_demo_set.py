@@ -1,25 +1,25 @@
-"""Make the demo's pictures from Microsoft's Fluent emoji, which the bundled CLIP never saw.
+"""Makes the demo's pictures from Microsoft's Fluent emoji, which the bundled CLIP never saw.
 
-Every choice follows from the data alone; no model takes part:
+All choices follow from the pictures and their names. No model takes part:
 
-- Classes are the roles, fantasy roles, activities, sports, resting poses and gestures of people (by
-  Unicode's subgroups) that are drawn completely: 3 people (man, woman, person) x 6 skin tones x 2
-  styles (flat, modern). The names are Unicode's. Mirrored pictures ("facing right") are left out.
-- Skin tones of one drawing are nearly the same picture, so they stay on one side: in each class
-  one of the three people is the test set, in both styles and all tones, and the other two are the
-  support pool. Which one is decided by a hash, among those least like the others.
-- A test picture that is nearly one of the support pool even so (under a helmet or a fur cap) is
-  left out, and with it a class that keeps fewer than 8.
+- The classes are gestures, roles, fantasy roles, activities, sports and resting poses of people, by
+  Unicode's subgroups. A class is kept if all its pictures exist: 3 people (man, woman, person), 6
+  skin tones and 2 styles (flat, modern). The names are Unicode's. Mirrored pictures ("facing
+  right") are left out.
+- The skin tones of one drawing look nearly the same, so they stay together. In each class one of
+  the three people is the test set, in both styles and all tones. The other two are the support
+  pool. The test person is one that looks least like the others. Where several do, a hash decides.
+- Some test pictures still look nearly like one of the support pool, for example under a helmet.
+  They are left out. A class with fewer than 8 test pictures is left out too.
 
-Needs the packages and, for ``check``, the pictures that ``pretrain_emoji_clip.py`` keeps under
-``--dir``::
+The commands need the files that ``pretrain_emoji_clip`` keeps under ``--dir``::
 
-    python pretrain_emoji_clip.py download
-    python make_demo_set.py make                      # writes keras_cmm/assets/demo
-    python make_demo_set.py contact --output sheet.png
-    python make_demo_set.py baseline
-    python pretrain_emoji_clip.py render
-    python make_demo_set.py check
+    python examples/pretrain_emoji_clip download
+    python examples/make_demo_set.py make             # writes keras_cmm/assets/demo
+    python examples/make_demo_set.py contact --output sheet.png
+    python examples/make_demo_set.py baseline
+    python examples/pretrain_emoji_clip render        # for check
+    python examples/make_demo_set.py check
 """
 
 from __future__ import annotations
@@ -34,17 +34,9 @@ from pathlib import Path
 import click
 import numpy as np
 from PIL import Image, ImageDraw
-from pretrain_emoji_clip import (
-    DEFAULT_DIR,
-    HELD_OUT,
-    NAMES,
-    SIZE,
-    clean,
-    package_dir,
-    render_svg,
-    slug,
-    unify,
-)
+from pretrain_emoji_clip.names import clean, slug
+from pretrain_emoji_clip.rendering import SIZE, render_svg, unify
+from pretrain_emoji_clip.sources import DEFAULT_DIR, HELD_OUT, NAMES, package_dir
 
 from keras_cmm.data import DemoSet, sample_few_shot
 
@@ -55,16 +47,16 @@ PEOPLE = ("man", "person", "woman")
 TONES = ("dark", "default", "light", "medium-dark", "medium-light", "medium")
 COLUMNS = len(TONES)
 DRAWING = re.compile(rf"(?:({'|'.join(PEOPLE)})-)?(.+?)-({'|'.join(TONES)})")
-SUBGROUPS = range(24, 30)  # emojibase: gesture, role, fantasy, activity, sport, resting
-OTHER_NAMES = {"deaf": "deaf person", "merpeople": "merperson"}  # the package's own words
-NEARLY_THE_SAME = 0.025  # root mean square between thumbnails, as for the training pictures
+SUBGROUPS = range(24, 30)  # In emojibase: gesture, role, fantasy, activity, sport, resting.
+OTHER_NAMES = {"deaf": "deaf person", "merpeople": "merperson"}  # The package has names of its own.
+NEARLY_THE_SAME = 0.025  # Root mean square between thumbnails, as for the training pictures.
 LEAST_TEST = 8
 
-Drawing = tuple[str, str, str]  # style, person, tone
+Drawing = tuple[str, str, str]  # Style, person, tone.
 
 
 def find_drawings(root: Path) -> dict[str, dict[Drawing, Path]]:
-    """Class name -> its SVG files, for the classes that have all of them."""
+    """Returns the SVG files of each class that has all of them, by class name."""
     entries = json.loads((package_dir(root, NAMES) / "en" / "data.json").read_text("utf-8"))
     labels = {slug(e["label"]): e["label"] for e in entries if e.get("subgroup") in SUBGROUPS}
     found: dict[str, dict[Drawing, Path]] = defaultdict(dict)
@@ -86,7 +78,7 @@ def thumbnails(pictures: list[Image.Image]) -> np.ndarray:
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """`(a, b)` root mean squares of the differences."""
+    """Returns the root mean squares of the differences, shape `(len(a), len(b))`."""
     squared = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
     return np.sqrt(np.maximum(squared, 0) / a.shape[1])
 
@@ -94,7 +86,7 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def split(
     name: str, pictures: dict[Drawing, Image.Image]
 ) -> tuple[list[Drawing], list[Drawing], list[Drawing]]:
-    """The support pool, the test set, and what is left out of the test set."""
+    """Returns the support pool, the test set, and what is left out of the test set."""
     drawings = sorted(pictures)
     thumbs = dict(zip(drawings, thumbnails([pictures[d] for d in drawings]), strict=True))
 
@@ -121,14 +113,15 @@ def draw(file: Path) -> Image.Image:
 
 
 def sheet(pictures: list[Image.Image]) -> Image.Image:
-    """All pictures in rows of `COLUMNS`."""
+    """Returns one picture of all pictures, in rows of `COLUMNS`."""
     canvas = Image.new("RGB", (COLUMNS * SIZE, -(-len(pictures) // COLUMNS) * SIZE), "white")
     for i, picture in enumerate(pictures):
         canvas.paste(picture, (i % COLUMNS * SIZE, i // COLUMNS * SIZE))
     return canvas
 
 
-@click.group(help=__doc__)
+# "\b" tells click to leave the lines of the commands as they are.
+@click.group(help=__doc__.replace("::\n", "::\n\n\b"))
 @click.option("--dir", "root", type=click.Path(path_type=Path), default=DEFAULT_DIR)
 @click.pass_context
 def main(context: click.Context, root: Path) -> None:
@@ -155,7 +148,7 @@ def make(root: Path, output: Path) -> None:
         people[test[0][1]] += 1
         parts = {}
         for part, drawings in (("train", train), ("test", test)):
-            # The order of the exported files, in which '-' comes before '.'.
+            # The order of the exported files. There '-' comes before '.'.
             parts[part] = sorted(("-".join(d) for d in drawings), key=lambda key: f"{key}.png")
         classes[name] = parts
         by_key = {"-".join(drawing): picture for drawing, picture in pictures.items()}
@@ -163,7 +156,7 @@ def make(root: Path, output: Path) -> None:
         sheet([by_key[key] for key in parts["train"] + parts["test"]]).save(
             file, lossless=True, quality=100, method=6
         )
-    # One line a class.
+    # One line for each class.
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(p)}" for name, p in classes.items())
     index = f'{{"size": {SIZE}, "classes": {{\n{lines}\n}}}}\n'
     (output / "index.json").write_text(index, "utf-8")
@@ -175,7 +168,7 @@ def make(root: Path, output: Path) -> None:
     )
 
 
-@main.command(help="Look for the demo's pictures among the training pictures.")
+@main.command(help="Look for pictures of the demo among the training pictures.")
 @click.pass_obj
 def check(root: Path) -> None:
     demo = DemoSet.load()
@@ -205,7 +198,9 @@ def check(root: Path) -> None:
     )
 
 
-@main.command(help="How far the raw pixels get: what a model must be compared with.")
+@main.command(
+    help="Measure nearest neighbours on raw pixels, which a model should be compared with."
+)
 def baseline() -> None:
     demo = DemoSet.load()
     images = np.concatenate([demo.train_images, demo.test_images])
@@ -231,9 +226,9 @@ def baseline() -> None:
             click.echo(f"{np.mean(scores):.1%} +- {np.std(scores, ddof=1):.1%}")
 
 
-@main.command(help="Draw some pictures of every class on one sheet.")
+@main.command(help="Draw some pictures of each class on one sheet.")
 @click.option("--output", type=click.Path(path_type=Path), required=True)
-@click.option("--test", is_flag=True, help="The test set, not the support pool.")
+@click.option("--test", is_flag=True, help="Take the test set instead of the support pool.")
 def contact(output: Path, test: bool) -> None:
     demo = DemoSet.load()
     images, labels = (

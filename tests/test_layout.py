@@ -27,7 +27,6 @@ KNOWN_CYCLES = [
     },
 ]
 KNOWN_LONG_FILES = {
-    "examples/pretrain_emoji_clip.py",
     "keras_cmm/models/cmm_classifier.py",
     "keras_cmm/models/cmm_image_classifier.py",
     "tests/models/test_cmm_classifier.py",
