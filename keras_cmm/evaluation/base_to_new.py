@@ -231,7 +231,7 @@ def _new_logits(
     whole = CMMClassifier.from_text_embeddings(
         np.concatenate([task.text_embeddings, text_embeddings]), logit_scale=task.logit_scale
     )
-    fitted.recipe_.start(whole, task.embeddings, task.labels)
+    fitted.recipe_.prepare(whole, task.embeddings, task.labels.astype("int64"))
     new = CMMClassifier.from_text_embeddings(
         text_embeddings,
         mapping=fitted.model_.mapping,

@@ -15,7 +15,7 @@ from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
 from keras_cmm.models import CMMClassifier
-from keras_cmm.recipes import AutoRecipe, TrainingRecipe, calibrated_temperature
+from keras_cmm.recipes import AutoRecipe, TrainingRecipe
 
 # Bounds the memory of a (batch, classes) matrix of logits, and is large enough to be fast.
 _PREDICTION_BATCH = 4096
@@ -34,12 +34,13 @@ class CMM(FewShotMethod):
         recipe: `"auto"` for `AutoRecipe()`, `"plain"` for `TrainingRecipe()`, or a recipe with
             values of your own.
         margin: Margin of the triplet loss, in cosine distance.
-        triplet_weight: Weight of the triplet loss in the objective. `None` leaves it to the recipe;
-            the plain one takes 1.
-        alpha: Weight of the mapped images' logits in the fused logits. `None` leaves it to the
-            recipe; the plain one takes 1.
+        triplet_weight: Weight of the triplet loss in the objective.
+        alpha: Weight of the mapped images' logits in the fused logits, for the plain recipe; 1
+            where it is `None`. `AutoRecipe` sets it itself.
         text: "trained" to train the prototypes with the mapping, as version 3 of the paper does, or
             "frozen" to keep them where they start, as versions 1 and 2 do.
+        calibrate: Fit the temperature, which changes no prediction and takes as long as training
+            does where there are no validation rows.
 
     Raises:
         InputError: If `recipe` or `text` is none of these.
@@ -61,9 +62,10 @@ class CMM(FewShotMethod):
         self,
         recipe: TrainingRecipe | Literal["auto", "plain"] = "auto",
         margin: float = 0.1,
-        triplet_weight: float | None = None,
+        triplet_weight: float = 1.0,
         alpha: float | None = None,
         text: Literal["trained", "frozen"] = "trained",
+        calibrate: bool = True,
     ) -> None:
         if text not in ("trained", "frozen"):
             raise InputError(f'`text` must be "trained" or "frozen". Received: {text!r}')
@@ -71,11 +73,18 @@ class CMM(FewShotMethod):
             raise InputError(
                 f'`recipe` must be "auto", "plain" or a `TrainingRecipe`. Received: {recipe!r}'
             )
+        is_auto = recipe == "auto" or isinstance(recipe, AutoRecipe)
+        if is_auto and alpha is not None:
+            raise InputError(
+                '`alpha` must be None with the recipe "auto", which sets it by the recipe\'s '
+                f"`shot_scale`. Received: alpha={alpha!r}"
+            )
         self.recipe = recipe
         self.margin = margin
         self.triplet_weight = triplet_weight
         self.alpha = alpha
         self.text = text
+        self.calibrate = calibrate
 
     def fit(self, task: FewShotTask) -> Self:
         """Train the mapping and the prototypes.
@@ -96,55 +105,48 @@ class CMM(FewShotMethod):
             )
         recipe = self.recipe if isinstance(self.recipe, TrainingRecipe) else _RECIPES[self.recipe]()
         self.recipe_ = recipe
-        self.model_, epochs, learning_rate = self._trained(task, recipe)
-        self.model_.temperature, source = self._temperature(task, recipe)
+        self.model_ = self._new_head(task)
+        tuning, source = tuning_task(task)
+        has_validation = tuning is task
+        history = recipe.fit(
+            self.model_,
+            task.embeddings,
+            task.labels,
+            validation_data=(task.val_embeddings, task.val_labels) if has_validation else None,
+            seed=task.seed,
+            calibrate=self.calibrate,
+            compile_arguments={"metrics": None},
+            # Validation rows fit the temperature. Their loss after each epoch is of no use here.
+            validation_freq=[],
+            verbose=0,
+        )
         self.temperature_ = self.model_.temperature
         self.hyperparameters_ = {
             "recipe": "auto" if isinstance(recipe, AutoRecipe) else "plain",
             **asdict(recipe),
-            "learning_rate": learning_rate,
-            "epochs": epochs,
+            "learning_rate": history.params["learning_rate"],
+            "epochs": history.params["epochs"],
             "margin": self.margin,
             "triplet_weight": float(self.model_.triplet_weight),
-            "contrastive_weight": float(self.model_.contrastive_weight),
             "alpha": float(self.model_.alpha),
             "text": self.text,
             "logit_scale": float(self.model_.logit_scale),
             "clip_weight": float(self.model_.clip_weight),
-            "train_temperature": float(self.model_.train_temperature),
             "temperature": self.temperature_,
             "temperature_from": source,
             "selection": "fixed",
         }
         return self
 
-    def _trained(
-        self, task: FewShotTask, recipe: TrainingRecipe
-    ) -> tuple[CMMClassifier, int, float]:
-        head = CMMClassifier.from_text_embeddings(
+    def _new_head(self, task: FewShotTask) -> CMMClassifier:
+        return CMMClassifier.from_text_embeddings(
             task.text_embeddings,
             triplet_loss=CrossModalTripletLoss(margin=self.margin),
             logit_scale=task.logit_scale,
             train_prototypes=self.text == "trained",
+            triplet_weight=self.triplet_weight,
+            alpha=1.0 if self.alpha is None else self.alpha,
         )
-        embeddings, labels, learning_rate = recipe.start(head, task.embeddings, task.labels)
-        if self.alpha is not None:
-            head.alpha = self.alpha
-        if self.triplet_weight is not None:
-            head.triplet_weight = self.triplet_weight
-        epochs = recipe.train(head, embeddings, labels, learning_rate, task.seed)
-        return head, epochs, learning_rate
-
-    def _temperature(self, task: FewShotTask, recipe: TrainingRecipe) -> tuple[float, str]:
-        """Fits the temperature on validation rows; it changes no top-1."""
-        tuning, source = tuning_task(task)
-        if tuning is None or tuning.val_embeddings is None or tuning.val_labels is None:
-            return 1.0, source
-        head = self.model_ if tuning is task else self._trained(tuning, recipe)[0]
-        temperature = calibrated_temperature(
-            head, tuning.val_embeddings, tuning.val_labels, task.seed
-        )
-        return temperature, source
 
     def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Score every class.

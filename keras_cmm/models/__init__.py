@@ -8,11 +8,12 @@ import keras
 
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
+from keras_cmm.models.saved_class_names import saved_class_names
 
 if TYPE_CHECKING:
     from keras_cmm.models.cmm_image_classifier import CMMImageClassifier
 
-__all__ = ["CMMClassifier", "CMMImageClassifier", "find_duplicate_groups"]
+__all__ = ["CMMClassifier", "CMMImageClassifier", "find_duplicate_groups", "saved_class_names"]
 
 
 class _AtFirstUse:

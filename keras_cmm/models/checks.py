@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence, Set
 from numbers import Real
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from keras import ops
 
 from keras_cmm.errors import InputError
+from keras_cmm.recipes import checked_sample_weight
 from keras_cmm.utils.same_names import same_names
 
 
@@ -122,30 +124,80 @@ def class_weight_by_id(
     return weights
 
 
-def checked_sample_weight(sample_weight: Any, samples: int) -> npt.NDArray[Any] | None:
-    """Returns the weights of samples as an array of shape `(samples,)`, or `None` for none.
+def checked_embeddings(
+    embeddings: Any, ids: npt.NDArray[np.int64], dim: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Returns embeddings and their class ids.
 
     Args:
-        sample_weight: array-like or tensor of shape `(samples,)`, or `None`.
-        samples: how many there must be.
+        embeddings: array-like or tensor of shape `(images, dim)`.
+        ids: `(images,)` class ids.
+        dim: int. Width of the embeddings.
 
     Raises:
-        InputError: if they are not one finite number >= 0 for each sample, or are all 0.
+        InputError: if the embeddings have another shape or number, or are not finite.
     """
-    if sample_weight is None:
-        return None
-    weights = np.asarray(ops.convert_to_numpy(sample_weight))
-    if weights.shape != (samples,) or not weights.any():
+    rows = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
+    if rows.ndim != 2 or rows.shape[1] != dim:
         raise InputError(
-            f"`sample_weight` must be one weight for each of the {samples} samples, not all 0. "
-            f"Received: shape {weights.shape}, {np.count_nonzero(weights)} not 0"
+            f"embeddings must have shape (images, {dim}), as `embed` returns them. "
+            f"Received: an array of shape {rows.shape}"
         )
-    if not (np.isfinite(weights) & (weights >= 0)).all():
+    if not np.isfinite(rows).all():
+        raise InputError("embeddings must be finite numbers. Received: some are not")
+    if len(rows) != len(ids):
         raise InputError(
-            "`sample_weight` must hold finite numbers >= 0. "
-            f"Received: from {weights.min()} to {weights.max()}"
+            "there must be one label for each embedding. "
+            f"Received: {len(rows)} embeddings and {len(ids)} labels"
         )
-    return weights
+    return rows, ids
+
+
+def check_fit_arguments(
+    arguments: dict[str, Any],
+    class_names: Sequence[str],
+    seed: int,
+    samples: int | None,
+    has_default_optimizer: bool,
+) -> None:
+    """Checks the arguments of `fit`, takes out `shuffle` and brings `class_weight` to class ids.
+
+    Args:
+        arguments: those of `keras.Model.fit`, which are changed.
+        class_names: the classes.
+        seed: the seed of `fit`.
+        samples: int or `None`. The number of samples, `None` where it is not known yet.
+        has_default_optimizer: bool. Whether the recipe's optimizer is used.
+
+    Raises:
+        InputError: if a weight cannot be used.
+        TypeError: if `keras.Model.fit` has no such argument.
+        ValueError: if another argument cannot be used.
+    """
+    inspect.signature(keras.Model.fit).bind_partial(None, **arguments)
+    if not arguments.pop("shuffle", True):
+        raise ValueError("samples are always shuffled, by `seed`. Received: shuffle=False")
+    if has_default_optimizer:
+        refuse_rate_callbacks(arguments.get("callbacks"))
+    sample_weight = arguments.get("sample_weight")
+    arguments["class_weight"] = class_weight_by_id(
+        arguments.get("class_weight"), class_names, sample_weight
+    )
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(f"`seed` must be an int >= 0. Received: {seed=}")
+    split = arguments.get("validation_split", 0.0)
+    if not 0 <= split < 1:
+        raise ValueError(f"`validation_split` must be a float >= 0 and < 1. Received: {split}")
+    if samples is None:
+        return
+    weights = checked_sample_weight(sample_weight, samples)
+    if weights is not None:
+        samples = int(np.count_nonzero(weights))
+    if split and not int(samples * split):
+        raise ValueError(
+            "`validation_split` must hold out one sample or more, or be 0. "
+            f"Received: {split}, with {samples} samples"
+        )
 
 
 def validation_pair(validation_data: Any) -> tuple[Any, Any]:
@@ -204,4 +256,29 @@ def refuse_one_hot(argument: str, given: Any) -> None:
             raise ValueError(
                 f"`{argument}` must take class ids and logits, as Keras' sparse ones do: labels of "
                 f"all kinds are brought to class ids. Received: {each!r}"
+            )
+
+
+def refuse_probabilities(argument: str, given: Any) -> None:
+    """Raises a ValueError for what takes logits for probabilities: it would learn, but badly.
+
+    Args:
+        argument: its name, `"loss"`, `"metrics"` or `"weighted_metrics"`.
+        given: losses or metrics of Keras, or nested lists or dicts of them.
+    """
+    for each in keras.tree.flatten(given):
+        try:
+            function = keras.losses.get(each)
+        except ValueError:  # A metric, or an unknown name: for Keras to say.
+            continue
+        from_logits = getattr(function, "from_logits", None)
+        if inspect.isfunction(function):
+            parameter = inspect.signature(function).parameters.get("from_logits")
+            from_logits = parameter.default if parameter else None
+        if from_logits is False:
+            kind = "losses" if argument == "loss" else "metrics"
+            raise ValueError(
+                f"`{argument}` must be of logits, such as "
+                f"`keras.{kind}.SparseCategoricalCrossentropy(from_logits=True)`. "
+                f"Received: {each!r}, which is of probabilities"
             )

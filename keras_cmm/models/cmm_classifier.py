@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,43 +12,12 @@ from keras import ops
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.layers.unit_length import unit_length
 from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
+from keras_cmm.models.checks import refuse_probabilities
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
-from keras_cmm.recipes.training_recipe import TrainingRecipe
+from keras_cmm.models.loss_parts import LossParts
+from keras_cmm.models.scalar_weight import ScalarWeight
+from keras_cmm.recipes import TrainingRecipe
 from keras_cmm.utils.unit_rows import unit_rows
-
-# What the loss is the weighted sum of, as the history names it.
-_PARTS = ("cross_entropy", "triplet", "contrastive")
-
-
-class _Number:
-    """A number that fitting may set: a weight, so that it is saved and traced as one."""
-
-    def __init__(self, zero: bool = False) -> None:
-        self._zero = zero
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, model: Any, owner: type | None = None) -> Any:
-        if model is None:
-            return self
-        # The digits of float32: 0.1 stays 0.1.
-        return float(str(np.float32(ops.convert_to_numpy(self.weight(model)))))
-
-    def __set__(self, model: Any, value: Any) -> None:
-        is_number = isinstance(value, int | float | np.number)
-        if not is_number or not (value > 0 or (self._zero and value == 0)):
-            least = "a float >= 0" if self._zero else "a float > 0"
-            raise ValueError(f"`{self._name}` must be {least}. Received: {self._name}={value!r}")
-        if not hasattr(model, f"_{self._name}"):
-            weight = model.add_weight(
-                shape=(), name=self._name, trainable=False, dtype="float32", autocast=False
-            )
-            setattr(model, f"_{self._name}", weight)
-        self.weight(model).assign(value)
-
-    def weight(self, model: Any) -> Any:
-        return getattr(model, f"_{self._name}")
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
@@ -120,13 +87,13 @@ class CMMClassifier(keras.Model):
           The defaults of `alpha`, `triplet_weight` and the margin are this project's.
     """
 
-    alpha = _Number(zero=True)
-    logit_scale = _Number()
-    clip_weight = _Number(zero=True)
-    triplet_weight = _Number(zero=True)
-    contrastive_weight = _Number(zero=True)
-    temperature = _Number()
-    train_temperature = _Number()
+    alpha = ScalarWeight(zero=True)
+    logit_scale = ScalarWeight()
+    clip_weight = ScalarWeight(zero=True)
+    triplet_weight = ScalarWeight(zero=True)
+    contrastive_weight = ScalarWeight(zero=True)
+    temperature = ScalarWeight()
+    train_temperature = ScalarWeight()
 
     def __init__(
         self,
@@ -188,7 +155,9 @@ class CMMClassifier(keras.Model):
             self.triplet_loss = self.triplet_loss.from_config(self.triplet_loss.get_config())
         # The embeddings it is given are scaled, so that their products are logits.
         self.contrastive_loss = SupervisedContrastiveLoss(temperature=1.0)
-        self._loss_parts = _LossParts()
+        # Whether a `fit` or `train_on_batch` ended: a recipe then goes on from there.
+        self.is_trained = False
+        self._loss_parts = LossParts()
 
     @classmethod
     def from_text_embeddings(
@@ -254,6 +223,7 @@ class CMMClassifier(keras.Model):
             )
         if not self.built:
             self.build((None, dim))
+        self.is_trained = False
         self.text_prototypes.embeddings.assign(unit_rows(text_embeddings))
         self.prototypes.embeddings.assign(text_embeddings)
         if self._finds_duplicate_groups:
@@ -471,9 +441,28 @@ class CMMClassifier(keras.Model):
         )
         return config
 
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """Trains the classifier as `keras.Model.fit` does; see `AutoRecipe.fit` for a recipe."""
+        history = super().fit(*args, **kwargs)
+        self.is_trained = True
+        return history
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains the classifier by one step, as `keras.Model.train_on_batch` does."""
+        result = super().train_on_batch(*args, **kwargs)
+        self.is_trained = True
+        return result
+
+    def copy_untrained(self) -> CMMClassifier:
+        """Returns a new classifier of the same settings and texts, which knows no image."""
+        copy = type(self).from_config(self.get_config())
+        copy.assign_text_embeddings(self.text_embeddings)
+        return copy
+
     def save_own_variables(self, store: Any) -> None:
-        """Saves, beside the weights, which classes share one text."""
+        """Saves, beside the weights, which classes share one text and whether it was trained."""
         super().save_own_variables(store)
+        store["is_trained"] = np.asarray(self.is_trained)
         if self._finds_duplicate_groups:
             group_of = np.arange(self.num_classes)
             for group in self.triplet_loss.duplicate_groups or []:
@@ -483,6 +472,7 @@ class CMMClassifier(keras.Model):
     def load_own_variables(self, store: Any) -> None:
         """Restores what `save_own_variables` saved."""
         weights = {name: store[name] for name in store.keys()}  # noqa: SIM118, a store of Keras
+        self.is_trained = bool(np.asarray(weights.pop("is_trained")))
         group_of = weights.pop("duplicate_group_of_class", None)
         if self._finds_duplicate_groups and group_of is not None:
             group_of = np.asarray(group_of)
@@ -502,31 +492,6 @@ class CMMClassifier(keras.Model):
         return cls(**config)
 
 
-def refuse_probabilities(argument: str, given: Any) -> None:
-    """Raises a ValueError for what takes logits for probabilities: it would learn, but badly.
-
-    Args:
-        argument: its name, `"loss"`, `"metrics"` or `"weighted_metrics"`.
-        given: losses or metrics of Keras, or nested lists or dicts of them.
-    """
-    for each in keras.tree.flatten(given):
-        try:
-            function = keras.losses.get(each)
-        except ValueError:  # A metric, or an unknown name: for Keras to say.
-            continue
-        from_logits = getattr(function, "from_logits", None)
-        if inspect.isfunction(function):
-            parameter = inspect.signature(function).parameters.get("from_logits")
-            from_logits = parameter.default if parameter else None
-        if from_logits is False:
-            kind = "losses" if argument == "loss" else "metrics"
-            raise ValueError(
-                f"`{argument}` must be of logits, such as "
-                f"`keras.{kind}.SparseCategoricalCrossentropy(from_logits=True)`. "
-                f"Received: {each!r}, which is of probabilities"
-            )
-
-
 def _as_text_embeddings(text_embeddings: Any) -> Any:
     text_embeddings = np.asarray(ops.convert_to_numpy(text_embeddings), dtype="float32")
     if text_embeddings.ndim != 2:
@@ -542,21 +507,3 @@ def _as_text_embeddings(text_embeddings: Any) -> Any:
             f"Received: row {unusable[0]} is not so"
         )
     return text_embeddings
-
-
-class _LossParts(keras.metrics.Metric):
-    """The running means of the parts of the loss: one metric, a third of the cost of three."""
-
-    def __init__(self) -> None:
-        super().__init__(name="loss_parts", dtype="float32")
-        self.total = self.add_variable(shape=(len(_PARTS),), initializer="zeros", name="total")
-        self.count = self.add_variable(shape=(), initializer="zeros", name="count")
-
-    def update_state(self, parts: Sequence[Any], batch_size: Any) -> None:
-        batch_size = ops.cast(batch_size, "float32")
-        self.total.assign_add(ops.stack([ops.cast(part, "float32") for part in parts]) * batch_size)
-        self.count.assign_add(batch_size)
-
-    def result(self) -> dict[str, Any]:
-        means = ops.unstack(ops.divide_no_nan(self.total, self.count))
-        return dict(zip(_PARTS, means, strict=True))

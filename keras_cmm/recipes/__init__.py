@@ -2,14 +2,24 @@
 
 from keras_cmm.recipes.auto_recipe import AutoRecipe
 from keras_cmm.recipes.calibration import calibrated_temperature, fit_temperature, held_out_rows
+from keras_cmm.recipes.closed_form_start import ClosedFormStart, closed_form_start
+from keras_cmm.recipes.logit_adjustment import logit_adjustment
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
-from keras_cmm.recipes.training_recipe import TrainingRecipe
+from keras_cmm.recipes.support_set import checked_sample_weight
+from keras_cmm.recipes.text_prior import text_trust
+from keras_cmm.recipes.training_recipe import TrainingRecipe, TrainingSet
 
 __all__ = [
     "AutoRecipe",
+    "ClosedFormStart",
     "ShuffledBatches",
     "TrainingRecipe",
+    "TrainingSet",
     "calibrated_temperature",
+    "checked_sample_weight",
+    "closed_form_start",
     "fit_temperature",
     "held_out_rows",
+    "logit_adjustment",
+    "text_trust",
 ]

@@ -1,30 +1,35 @@
-"""The recipe that decides everything from the support set."""
+"""The default recipe: a closed-form start, then few and small steps."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 
 from keras_cmm.layers import CrossModalMapping
-from keras_cmm.recipes.closed_form_start import SupportStart, rows_of_all_classes, support_start
-from keras_cmm.recipes.logit_adjustment import count_offsets
-from keras_cmm.recipes.training_recipe import TrainingRecipe
+from keras_cmm.recipes.closed_form_start import (
+    ClosedFormStart,
+    closed_form_start,
+    rows_of_all_classes,
+)
+from keras_cmm.recipes.head import Head
+from keras_cmm.recipes.logit_adjustment import logit_adjustment
+from keras_cmm.recipes.text_prior import share_text_logits, text_trust
+from keras_cmm.recipes.training_recipe import TrainingRecipe, TrainingSet, row_weights
 from keras_cmm.utils.unit_rows import unit_rows
 
-if TYPE_CHECKING:
-    from keras_cmm.models.cmm_classifier import CMMClassifier
-
-
-# What `learning_rate` is for: a width of the embeddings, CLIP ViT-B's, and a number of images.
+# `learning_rate` is the one for this width of embeddings, CLIP ViT-B's, and number of images.
 _RATED_DIM = 512
 _RATED_IMAGES = 100
 
-# One number needs no more, and 84,000 rows of 21,000 classes would take gigabytes.
+# Bounds time and memory: one number needs no more rows, and 84,000 rows of 21,000 classes would
+# take gigabytes.
 _MAX_RATED_ROWS = 1000
 
 
@@ -32,275 +37,229 @@ _MAX_RATED_ROWS = 1000
 class AutoRecipe(TrainingRecipe):
     """The default CMM recipe: a closed-form start, then few and small steps.
 
-    The mapping and the prototypes start where `support_start` puts them, and the texts, moved to
-    the images' mean, are trained on beside the images. The mapped images' logits count more the
-    more shots there are: their scale is `shot_scale * shots**shot_exponent`, whatever CLIP's. To
-    these come `text_share / shots` of CLIP's own logits: the prototypes take them over, and
-    `clip_weight` falls by as much. So mapped images find their class's prototype without CLIP's
-    help, and the fused logits stay nearly what they were. The logits are softened in training, so
-    that a sample that is fitted goes on shaping the map; less so where there are so many classes
-    that it would be pushed from all of them alike. Those of classes with more images are raised, so
-    that what is learnt favours no class for their number. The more shots there are, the less CLIP's
-    own logits count, and the more the mapped images of a class are pulled together.
-    Small support sets, and those that the start tells apart already, are trained less: they would
-    soon be learnt by heart. So are those of few of the classes, which would be learnt at the
-    others' expense. A start that leaves very much of a loss mostly tells of wrong labels, which are
-    not worth learning: the rate grows no further.
+    One set of constants serves every data set and number of shots. The shots are the images per
+    class, averaged over all classes, and at least 1. `prepare` starts a head in five steps:
 
-    All this trusts the texts. Where the support set is likeliest by less than half of CLIP's
-    logits, as for folders whose names are numbers, the texts' logits count for less, down to
-    nothing, and their rows to train on move to the mean image. What a text tells of where its
-    class's images are is a regression's to say.
+    1. Text trust. The support set tells how far CLIP's own logits can be trusted, see `text_trust`.
+       Class names that tell nothing, such as numbers, count for less or nothing.
+    2. Closed form. Map and prototypes start at `closed_form_start`, a linear discriminant with the
+       texts as prior. Training can only move away from it where the support set asks for it.
+    3. Scales. The mapped images' logits are scaled by `shot_scale * shots**shot_exponent`. The
+       prototypes take over `text_share / shots` of CLIP's own logits, and `clip_weight` falls by as
+       much. So mapped images find their class's prototype without CLIP's help, and the fused logits
+       stay nearly the same.
+    4. Rows. The texts, moved to the mean image, are trained on beside the images. In training the
+       logits are divided by `train_temperature`, so that a sample that is fitted goes on shaping
+       the map, and adjusted to the number of rows per class (`logit_adjustment`).
+    5. Learning rate. It is in proportion to the cross-entropy at the start: a start that leaves
+       little to learn is trained little. It grows with the number of images, because few images
+       are soon learnt by heart.
 
-    Shots are the images a class, on average over all classes, and at least 1.
+    A trained head is not started again. It is trained further, at a rate that is lower by the part
+    of the start's cross-entropy that it has learnt.
 
-    One set of constants serves every data set and number of shots. `examples/study_recipe.py`
-    measures what each ingredient does, and what other values would give.
+    `examples/study_recipe.py` measures what each rule does, and what other values give.
 
     Args:
-        learning_rate: float > 0. The peak learning rate for 100 images of 512 dimensions on which
-            training starts at a cross-entropy of 1.
-        rate_exponent: float. How the learning rate grows with the number of images.
-        loss_exponent: float. How it grows with that cross-entropy.
-        max_loss: float > 0. The cross-entropy from which on it grows no more.
-        full_rate_share: float in [0, 1]. The part of the classes that must have images for that
-            rate; where fewer have, it falls with the root of their number.
-        full_trust: float in [0, 1]. The texts count in full where the support set is likeliest by
-            this part of CLIP's logits or more; else by the cube of the proportion. 0 trusts them
-            always.
-        weight_decay: float >= 0. As in `TrainingRecipe`; decay would pull the map from its start.
+        learning_rate: float >= 0. The peak learning rate for 100 images of 512 dimensions and a
+            cross-entropy of 1 at the start.
+        weight_decay: float >= 0. As in `TrainingRecipe`. Decay would pull the map from its start.
         epochs: int >= 1. As in `TrainingRecipe`.
-        min_steps: int. As in `TrainingRecipe`.
+        min_steps: int >= 0. As in `TrainingRecipe`.
         batch_size: int >= 1. As in `TrainingRecipe`.
-        max_steps: int or `None`. As in `TrainingRecipe`; so a step's cost, which grows with the
-            classes, is not multiplied by a number of steps that grows with them too.
+        max_steps: int >= 1 or `None`. As in `TrainingRecipe`. It bounds the cost of many classes.
+        rate_exponent: float. The learning rate grows with this power of the number of images.
+        full_trust: float in [0, 1]. The texts count in full where the labels are most probable at
+            this part of CLIP's logits or more, and in proportion to that part below. 0 trusts them
+            always.
         shot_scale: float > 0. Scale of the mapped images' logits at one shot.
-        shot_exponent: float. How that scale grows with the shots.
+        shot_exponent: float. That scale grows with this power of the shots.
         text_share: float in [0, 1). The part of CLIP's logits that the prototypes take over at one
             shot.
-        clip_shots: float > 0 or `None`. After so many shots beyond the first, CLIP's own logits
-            count for half as much; `None` keeps them.
-        prior_shots: float >= 0. How many images a class's text counts for at the start.
-        shrinkage_factor: float > 0. How much the images' covariance is shrunk, in units of what is
-            likeliest; see `keras_cmm.recipes.closed_form_start`.
-        triplet_weight: float >= 0. Weight of the triplet loss; the start has done most of its work.
-        contrastive_weight: float >= 0. Weight of the contrastive loss at many shots; at one, where
-            an image has none of its class beside it but the text, there is no such loss.
-        train_temperature: float > 0. Training divides the logits by it, or by less.
-        max_rivals: float >= 1. Over so many wrong classes may an image's error spread: where it
-            would over more, the logits are divided by less, down to 1.
-        logit_adjustment: float >= 0. Training adds this many times the logarithm of the rows of a
-            class to its logit, so that classes with few images or none are not passed over; see
-            `keras_cmm.recipes.logit_adjustment`.
+        prior_shots: float >= 0. The number of images that the text of a class counts for at the
+            start.
+        shrinkage_factor: float > 0. Shrinkage of the images' covariance, in units of the most
+            likely one.
         text_rows: bool. Train on the texts beside the images.
+        train_temperature: float > 0. Training divides the logits by it.
+        logit_adjustment: float >= 0. Strength of the logit adjustment, see `logit_adjustment`.
 
     Example:
         >>> import numpy as np
         >>> from keras_cmm import AutoRecipe, CMMClassifier
-        >>> head = CMMClassifier.from_text_embeddings(np.eye(3, 8), logit_scale=100.0)
-        >>> images, labels, rate = AutoRecipe().start(head, np.eye(3, 8), np.arange(3))
-        >>> images.shape, labels.tolist(), head.clip_weight
-        ((6, 8), [0, 1, 2, 0, 1, 2], 0.5)
+        >>> head = CMMClassifier.from_text_embeddings(np.eye(3, 8))
+        >>> history = AutoRecipe().fit(head, np.eye(3, 8), [0, 1, 2], verbose=0)
+        >>> head.predict(np.eye(3, 8), verbose=0).argmax(axis=1)
+        array([0, 1, 2])
     """
 
     learning_rate: float = 1.6e-4
-    rate_exponent: float = 0.25
-    loss_exponent: float = 1.0
-    max_loss: float = 1.5
-    full_rate_share: float = 0.25
-    full_trust: float = 0.5
     weight_decay: float = 0.0
     epochs: int = 1
     min_steps: int = 150
     max_steps: int | None = 150
+    rate_exponent: float = 0.25
+    full_trust: float = 0.5
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
     text_share: float = 0.5
-    clip_shots: float | None = 32.0
     prior_shots: float = 2.0
     shrinkage_factor: float = 4.0
-    triplet_weight: float = 1.0
-    contrastive_weight: float = 0.25
-    train_temperature: float = 2.0
-    max_rivals: float = 30.0
-    logit_adjustment: float = 1.5
     text_rows: bool = True
+    train_temperature: float = 2.0
+    logit_adjustment: float = 1.5
 
     def __post_init__(self) -> None:
-        """Refuses what no head could be started with."""
+        """Refuses values that no head can be started with."""
         super().__post_init__()
-        for name in (
-            "max_loss",
-            "shot_scale",
-            "clip_shots",
-            "shrinkage_factor",
-            "train_temperature",
-        ):
+        for name in ("shot_scale", "shrinkage_factor", "train_temperature"):
             value = getattr(self, name)
-            if not (name == "clip_shots" and value is None) and not value > 0:
+            if not value > 0:
                 raise ValueError(f"`{name}` must be a float > 0. Received: {name}={value!r}")
-        for name in ("prior_shots", "triplet_weight", "contrastive_weight", "logit_adjustment"):
+        for name in ("prior_shots", "logit_adjustment"):
             value = getattr(self, name)
             if not value >= 0:
                 raise ValueError(f"`{name}` must be a float >= 0. Received: {name}={value!r}")
-        if not self.max_rivals >= 1:
-            raise ValueError(
-                f"`max_rivals` must be a float >= 1. Received: max_rivals={self.max_rivals!r}"
-            )
         if not 0 <= self.text_share < 1:
             raise ValueError(
                 f"`text_share` must be a float in [0, 1). Received: text_share={self.text_share!r}"
             )
-        for name in ("full_rate_share", "full_trust"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"`{name}` must be a float in [0, 1]. Received: {name}={value!r}")
+        if not 0 <= self.full_trust <= 1:
+            raise ValueError(
+                f"`full_trust` must be a float in [0, 1]. Received: full_trust={self.full_trust!r}"
+            )
 
-    def support_start(
+    def closed_form(
         self,
-        embeddings: npt.NDArray[np.floating[Any]],
-        labels: npt.NDArray[Any],
-        text_embeddings: npt.NDArray[np.floating[Any]],
-    ) -> SupportStart:
-        """Returns the closed-form start, see `keras_cmm.recipes.closed_form_start`."""
-        return support_start(
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        text_embeddings: npt.NDArray[np.float32],
+    ) -> ClosedFormStart:
+        """Returns the closed-form start, see `closed_form_start`."""
+        return closed_form_start(
             embeddings, labels, text_embeddings, self.prior_shots, self.shrinkage_factor
         )
 
-    def start(
+    def prepare(
         self,
-        head: CMMClassifier,
-        embeddings: npt.NDArray[np.floating[Any]],
-        labels: npt.NDArray[Any],
-    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[Any], float]:
-        """Puts a head at its start, and returns what to train it on.
-
-        It may have been trained before: all that is left of that are its class texts.
+        head: Head,
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        sample_weight: npt.NDArray[Any] | None = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> TrainingSet:
+        """Starts a head from a support set; a trained head stays where it is.
 
         Args:
-            head: a built classifier whose mapping is a `CrossModalMapping` as it is by default:
+            head: a built classifier whose mapping is a `CrossModalMapping` of the default settings:
                 residual, of full rank and without bias.
-            embeddings: support set, array-like of shape `(images, dim)`.
-            labels: array-like of shape `(images,)`, class ids.
+            embeddings: `(images, dim)`, the support set.
+            labels: `(images,)` class ids.
+            sample_weight: `(images,)` or `None`. It does not move the start.
+            class_weight: weights by class id, or `None`. It does not move the start.
 
         Returns:
-            The rows to train on and their class ids, the support set and the texts after it; and
-            the peak learning rate.
+            The rows to train on, with the texts after the images, and the peak learning rate.
 
         Raises:
-            ValueError: if the mapping cannot start in closed form, or embeddings and labels do not
-                fit the head.
+            ValueError: if the mapping cannot start in closed form.
         """
         _check_mapping(head.mapping)
-        embeddings, labels = _checked_support(head, embeddings, labels)
-        embeddings = unit_rows(embeddings)
-        text_weight = self._text_weight(head, embeddings, labels)
-        start = self.support_start(embeddings, labels, head.text_embeddings)
+        if head.is_trained:
+            return self._resume(head, embeddings, labels, sample_weight, class_weight)
+        images, texts = unit_rows(embeddings), head.text_embeddings
         shots = max(1.0, len(labels) / head.num_classes)
-        num_images = len(labels)
-        seen_share = len(np.unique(labels)) / head.num_classes
-        share = text_weight * self.text_share / shots
-        prototypes, scale = _with_text_logits(
-            start,
-            embeddings,
-            head.text_embeddings,
+
+        # 1. Text trust.
+        some = rows_of_all_classes(labels, _MAX_RATED_ROWS)
+        trust = text_trust(head.logit_scale * images[some] @ texts.T, labels[some], self.full_trust)
+
+        # 2. Closed form.
+        start = self.closed_form(images, labels, texts)
+
+        # 3. Scales.
+        share = trust * self.text_share / shots
+        prototypes, scale = share_text_logits(
+            start.prototypes,
+            start.transform,
+            images,
+            texts,
             scale=self.shot_scale * shots**self.shot_exponent,
             text_scale=share * head.logit_scale,
         )
         head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
         head.prototypes.embeddings.assign(prototypes)
-        clip_weight = text_weight - share
-        if self.clip_shots is not None:
-            clip_weight /= 1 + (shots - 1) / self.clip_shots
-        head.clip_weight = clip_weight
+        head.clip_weight = trust - share
         head.alpha = scale / head.logit_scale
-        head.triplet_weight = self.triplet_weight
-        head.contrastive_weight = self.contrastive_weight * (1 - 1 / shots)
+
+        # 4. Rows.
+        rows: npt.NDArray[np.float32] = images
+        row_labels = labels
         if self.text_rows:
-            rows = start.text_rows
-            if text_weight < 1:
-                mean = unit_rows(embeddings.mean(axis=0))
-                rows = unit_rows(text_weight * rows + (1 - text_weight) * mean)
-            embeddings = np.concatenate([embeddings, rows])
-            labels = np.concatenate([labels, np.arange(head.num_classes, dtype=labels.dtype)])
-        head.train_offsets = count_offsets(labels, head.num_classes, self.logit_adjustment)
-        head.train_temperature, cross_entropy = self._softening(
-            head, embeddings, labels, num_images
+            mean = unit_rows(images.mean(axis=0))
+            # Texts that are not trusted tell no more of their class than the mean image does.
+            text_rows = unit_rows(trust * start.text_rows + (1 - trust) * mean)
+            rows = np.concatenate([images, text_rows])
+            row_labels = np.concatenate([labels, np.arange(head.num_classes, dtype="int64")])
+        weights = row_weights(row_labels, sample_weight, class_weight)
+        head.train_temperature = self.train_temperature
+        head.train_offsets = logit_adjustment(
+            row_labels, head.num_classes, self.logit_adjustment, weights
         )
-        learning_rate = self._learning_rate(
-            num_images, seen_share, embeddings.shape[1], cross_entropy
-        )
-        # The prototypes' logits weigh more with the share, and so does every step.
-        return embeddings, labels, (1 - share) * learning_rate
 
-    def _text_weight(
-        self,
-        head: CMMClassifier,
-        embeddings: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.int64],
-    ) -> float:
-        """Returns what the texts count for, from 0 to 1."""
-        from scipy.optimize import brentq
-        from scipy.special import softmax
-
-        if not self.full_trust:
-            return 1.0
-        rows = rows_of_all_classes(labels, _MAX_RATED_ROWS)
-        logits = head.logit_scale * embeddings[rows] @ head.text_embeddings.T
-        own = logits[np.arange(len(logits)), labels[rows]].mean()
-
-        def slope(part: float) -> float:
-            """Returns how the cross-entropy of a part of CLIP's logits grows with the part."""
-            return float((softmax(part * logits, axis=1) * logits).sum(axis=1).mean() - own)
-
-        # The cross-entropy is convex: while it falls, its least is at a larger part.
-        if slope(self.full_trust) <= 0:
-            return 1.0
-        if slope(0.0) >= 0:
-            return 0.0
-        # Where texts tell little, what they tell wrong does more harm than the rest does good.
-        return (float(brentq(slope, 0.0, self.full_trust)) / self.full_trust) ** 3
-
-    def _softening(
-        self,
-        head: CMMClassifier,
-        embeddings: npt.NDArray[np.float32],
-        labels: npt.NDArray[np.int64],
-        num_images: int,
-    ) -> tuple[float, float]:
-        """Returns what training divides the logits by, and the cross-entropy that it starts at.
-
-        The more classes there are, the more of them share the error of softened logits. Training
-        would push an image from all of them alike, rather than from those that it is taken for.
-        """
-        # Every so many, so that no class is left out; the texts after the images are in order.
-        images = np.argsort(labels[:num_images], kind="stable")
-        order = np.append(images, np.arange(num_images, len(labels)))
-        rows = order[:: math.ceil(len(labels) / _MAX_RATED_ROWS)]
-        logits = ops.convert_to_numpy(head(ops.convert_to_tensor(embeddings[rows])))
-        least = min(1.0, self.train_temperature)
-        for temperature in np.linspace(self.train_temperature, least, 11):
-            softened = logits.astype("float32") / temperature + head.train_offsets
-            cross_entropy, rivals = _cross_entropy_and_rivals(softened, labels[rows])
-            if rivals <= self.max_rivals:
-                break
-        return float(temperature), cross_entropy
+        # 5. Learning rate. The prototypes' logits weigh more with the share, and so does each step.
+        learning_rate = (1 - share) * self._learning_rate(head, rows, row_labels, len(labels))
+        return TrainingSet(rows, row_labels, weights, learning_rate)
 
     def _learning_rate(
-        self, num_images: int, seen_share: float, dim: int, cross_entropy: float
+        self,
+        head: Head,
+        rows: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        num_images: int,
     ) -> float:
         """Returns the peak learning rate.
 
-        A step of Adam moves every weight by about as much, however little there is to learn: so
-        the rate is lower where the start leaves less of a loss, and where few images would be
-        learnt by heart, or few classes at the others' expense. A logit is a sum over all
-        dimensions: with their root the rate falls, so that all backbones learn about as fast.
-        A loss beyond that of sets with the right labels is mostly that of wrong ones.
+        A step of Adam moves every weight by about the learning rate, however little there is to
+        learn. A logit sums over all dimensions, so the rate falls with the root of their number.
         """
-        growth = (num_images / _RATED_IMAGES) ** self.rate_exponent * (_RATED_DIM / dim) ** 0.5
-        if seen_share < self.full_rate_share:
-            growth *= (seen_share / self.full_rate_share) ** 0.5
-        return self.learning_rate * growth * min(cross_entropy, self.max_loss) ** self.loss_exponent
+        # Every so many rows of sorted classes, so that no class is left out.
+        images = np.argsort(labels[:num_images], kind="stable")
+        order = np.append(images, np.arange(num_images, len(labels)))
+        some = order[:: math.ceil(len(labels) / _MAX_RATED_ROWS)]
+        growth = (num_images / _RATED_IMAGES) ** self.rate_exponent
+        narrowness = (_RATED_DIM / rows.shape[1]) ** 0.5
+        loss = self.training_loss(head, rows[some], labels[some])
+        return self.learning_rate * growth * narrowness * loss
+
+    def training_loss(
+        self, head: Head, embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+    ) -> float:
+        """Returns the mean cross-entropy of rows, of the logits that training sees."""
+        logits = np.asarray(head.predict(embeddings, batch_size=256, verbose=0))
+        logits = logits / head.train_temperature + head.train_offsets
+        losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+        return max(float(ops.mean(losses)), 1e-12)
+
+    def _resume(
+        self,
+        head: Head,
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        sample_weight: npt.NDArray[Any] | None,
+        class_weight: Mapping[int, float] | None,
+    ) -> TrainingSet:
+        """Returns what to train a trained head on, at the rate of what is left to learn."""
+        new = head.copy_untrained()
+        rows = self.prepare(new, embeddings, labels, sample_weight, class_weight)
+        head.train_offsets = new.train_offsets
+        some = np.random.default_rng(0).permutation(len(rows.labels))[:_MAX_RATED_ROWS]
+        loss, start_loss = (
+            self.training_loss(each, rows.embeddings[some], rows.labels[some])
+            for each in (head, new)
+        )
+        left = min(1.0, loss / start_loss)
+        return rows._replace(learning_rate=left * rows.learning_rate)
 
 
 def _check_mapping(mapping: Any) -> None:
@@ -314,80 +273,3 @@ def _check_mapping(mapping: Any) -> None:
         "`mapping` must be a `CrossModalMapping` with rank=None, residual=True and use_bias=False "
         f"for `AutoRecipe`; train another one by `TrainingRecipe`. Received: {received}"
     )
-
-
-def _checked_support(
-    head: CMMClassifier, embeddings: Any, labels: Any
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    if not head.built:
-        raise ValueError(
-            "`head` must have class texts: use `CMMClassifier.from_text_embeddings` or "
-            "`assign_text_embeddings`. Received: an unbuilt head"
-        )
-    embeddings = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
-    ids = np.asarray(ops.convert_to_numpy(labels))
-    dim = head.text_prototypes.embeddings.shape[1]
-    if embeddings.ndim != 2 or embeddings.shape[1] != dim or not len(embeddings):
-        raise ValueError(
-            f"`embeddings` must have shape (images, {dim}), with one image or more. "
-            f"Received: an array of shape {embeddings.shape}"
-        )
-    if not np.isfinite(embeddings).all():
-        row = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0]
-        raise ValueError(f"`embeddings` must be finite numbers. Received: row {row} is not")
-    if ids.shape != (len(embeddings),) or ids.dtype.kind not in "iu":
-        raise ValueError(
-            f"`labels` must be class ids of shape ({len(embeddings)},), integers. "
-            f"Received: {ids.dtype} of shape {ids.shape}"
-        )
-    if ids.min() < 0 or ids.max() >= head.num_classes:
-        raise ValueError(
-            f"`labels` must lie from 0 to {head.num_classes - 1}. "
-            f"Received: from {ids.min()} to {ids.max()}"
-        )
-    return embeddings, ids.astype("int64")
-
-
-def _cross_entropy_and_rivals(
-    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
-) -> tuple[float, float]:
-    """Returns the mean cross-entropy, and how many wrong classes share the error of a row.
-
-    That number is the exponential of the wrong classes' entropy, averaged over the error.
-    """
-    from scipy.special import entr, log_softmax
-
-    own = np.arange(len(logits)), labels
-    logarithms = log_softmax(logits, axis=1)
-    cross_entropy = -float(logarithms[own].mean())
-    logarithms[own] = -np.inf
-    wrong = np.exp(logarithms, out=logarithms)
-    errors = wrong.sum(axis=1)
-    entropy = (entr(wrong).sum() - entr(errors).sum()) / max(errors.sum(), 1e-30)
-    return cross_entropy, float(np.exp(entropy))
-
-
-def _with_text_logits(
-    start: SupportStart,
-    images: npt.NDArray[np.floating[Any]],
-    texts: npt.NDArray[np.float32],
-    scale: float,
-    text_scale: float,
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Returns prototypes whose logits are those of the start plus CLIP's, and their scale.
-
-    `x @ text` is `(x @ map) @ (inverse map @ text)`, so the sum is linear in mapped images. To
-    bring its rows to unit length would favour the short ones: instead, their part along the mean
-    image, which all images see alike, is kept, and the part across it makes up the length.
-    """
-    mapped = images @ start.transform
-    lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
-    text_part = np.linalg.solve(start.transform, texts.T).T  # The map is symmetric.
-    rows = scale * start.prototypes + (text_scale * lengths.mean()) * text_part
-    new_scale = float(np.linalg.norm(rows, axis=1).mean())
-    centre = unit_rows(unit_rows(mapped).mean(axis=0))
-    along = (rows @ centre)[:, None]
-    across = rows - along * centre
-    cosine = np.clip(along / new_scale, -1.0, 1.0)
-    prototypes = cosine * centre + np.sqrt(1 - cosine**2) * unit_rows(across)
-    return prototypes.astype("float32"), new_scale

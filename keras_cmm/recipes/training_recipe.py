@@ -1,41 +1,70 @@
-"""How long and how fast a CMM head is trained."""
+"""The plain recipe, and the one trainer of CMM heads."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
+from keras_cmm.recipes.calibration import calibrated_temperature, held_out_rows
+from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
+from keras_cmm.recipes.support_set import checked_sample_weight, checked_support
 
-if TYPE_CHECKING:
-    from keras_cmm.models.cmm_classifier import CMMClassifier
+
+class TrainingSet(NamedTuple):
+    """What a head is trained on.
+
+    Args:
+        embeddings: `(rows, dim)`: the images, and after them the texts that a recipe adds.
+        labels: `(rows,)` class ids.
+        sample_weight: `(rows,)` or `None`.
+        learning_rate: float. The peak learning rate.
+    """
+
+    embeddings: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    sample_weight: npt.NDArray[Any] | None
+    learning_rate: float
+
+    def without_texts(self, num_images: int) -> TrainingSet:
+        """Returns the set of the first `num_images` rows."""
+        weights = None if self.sample_weight is None else self.sample_weight[:num_images]
+        return self._replace(
+            embeddings=self.embeddings[:num_images],
+            labels=self.labels[:num_images],
+            sample_weight=weights,
+        )
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
     """The plain CMM recipe: AdamW with a cosine schedule over a number of epochs.
 
-    The paper publishes none of these values; they are this project's own.
+    The paper publishes none of these values. They are this project's own.
 
     Args:
-        learning_rate: float > 0. The peak learning rate, which falls to 0 along a cosine.
+        learning_rate: float >= 0. The peak learning rate, which falls to 0 along a cosine.
         weight_decay: float >= 0. AdamW's decoupled weight decay.
         epochs: int >= 1. Passes over the support set.
-        min_steps: int. A support set so small that `epochs` passes make fewer steps gets more
-            epochs, until it has this many.
+        min_steps: int >= 0. A small support set gets more epochs, until it has this many steps.
         batch_size: int >= 1. Samples per step.
-        max_steps: int or `None`. An epoch ends after this many steps; the next one draws anew.
+        max_steps: int >= 1 or `None`. An epoch ends after this many steps. The next epoch draws a
+            new order.
 
     Example:
-        >>> from keras_cmm import TrainingRecipe
-        >>> TrainingRecipe().epochs_for(47), TrainingRecipe().epochs_for(4000)
-        (100, 30)
+        >>> import numpy as np
+        >>> from keras_cmm import CMMClassifier, TrainingRecipe
+        >>> head = CMMClassifier.from_text_embeddings(np.eye(3, 8))
+        >>> history = TrainingRecipe(epochs=2, min_steps=1).fit(head, np.eye(3, 8, 1), [0, 1, 2],
+        ...                                                     verbose=0)
+        >>> len(history.history["loss"])
+        2
     """
 
     learning_rate: float = 1e-3
@@ -58,7 +87,7 @@ class TrainingRecipe:
                 raise ValueError(f"`{name}` must be a float >= 0. Received: {name}={value!r}")
 
     def epochs_for(self, num_samples: int) -> int:
-        """Returns the number of epochs for a support set of `num_samples` rows."""
+        """Returns the number of epochs for `num_samples` rows."""
         return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(num_samples)))
 
     def steps_per_epoch(self, num_samples: int) -> int:
@@ -70,7 +99,7 @@ class TrainingRecipe:
         """Returns AdamW with a cosine that ends with the last of `epochs` epochs.
 
         Args:
-            num_samples: int. Rows of the support set.
+            num_samples: int. Rows to train on.
             epochs: int or `None`. `None` takes `epochs_for(num_samples)`.
         """
         epochs = epochs or self.epochs_for(num_samples)
@@ -79,50 +108,173 @@ class TrainingRecipe:
         )
         return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
 
-    def start(
+    def fit(
         self,
-        head: CMMClassifier,
-        embeddings: npt.NDArray[np.floating[Any]],
-        labels: npt.NDArray[Any],
-    ) -> tuple[npt.NDArray[np.floating[Any]], npt.NDArray[Any], float]:
-        """Prepares a head for training; the plain recipe leaves it at its text embeddings.
+        head: Head,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        validation_data: tuple[Any, Any] | None = None,
+        callbacks: Any = None,
+        seed: int = 0,
+        *,
+        class_weight: Mapping[int, float] | None = None,
+        compile_arguments: Mapping[str, Any] | None = None,
+        make_batches: Callable[..., keras.utils.PyDataset] | None = None,
+        calibrate: bool = True,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Starts, trains and calibrates a head.
+
+        The first call starts the head and fits its temperature: on `validation_data`, or without it
+        on rows that a second head is trained without. A class needs two images to give such a row.
+        Later calls go on from there, and change the temperature only with `validation_data`.
+
+        Args:
+            head: a `CMMClassifier` with class texts.
+            x: image embeddings, array-like of shape `(images, dim)`.
+            y: class ids, array-like of shape `(images,)`.
+            sample_weight: `(images,)` or `None`. An image of weight 0 is left out.
+            validation_data: `(embeddings, class ids)` or `None`.
+            callbacks: Keras callbacks, or `None`.
+            seed: int. The seed of the order of the rows and of the rows that are held out.
+            class_weight: weights by class id, or `None`.
+            compile_arguments: arguments of `head.compile`, or `None` for its defaults. Its
+                optimizer `"auto"` is the recipe's: AdamW whose learning rate falls along a cosine.
+            make_batches: a function of `(labels, sample_weight)` that returns batches to train on
+                instead of `x`, such as newly augmented images, or `None`.
+            calibrate: bool. Fit the temperature. It changes no prediction, only probabilities.
+            **kwargs: other arguments of `keras.Model.fit`, such as `verbose`.
+
+        Returns:
+            Keras's `History`. Its `params["learning_rate"]` is the peak learning rate.
+
+        Raises:
+            InputError: if `x`, `y` or a weight cannot be used.
+        """
+        x, y = checked_support(head, x, y)
+        sample_weight = checked_sample_weight(sample_weight, len(y))
+        if sample_weight is not None:
+            used = sample_weight != 0
+            x, y, sample_weight = x[used], y[used], sample_weight[used]
+        arguments = {} if compile_arguments is None else dict(compile_arguments)
+        has_own_rows = validation_data is None and make_batches is None
+        if calibrate and has_own_rows and not head.is_trained:
+            # Before training, so that callbacks save the temperature with the head.
+            head.temperature = self._held_out_temperature(
+                head, x, y, sample_weight, class_weight, seed, arguments
+            )
+        rows = self.prepare(head, x, y, sample_weight, class_weight)
+        batches = None
+        if make_batches is not None:
+            rows = rows.without_texts(len(y))
+            batches = make_batches(rows.labels, rows.sample_weight)
+        kwargs.update(validation_data=validation_data, callbacks=callbacks)
+        history = self._train(head, rows, seed, arguments, batches, **kwargs)
+        if calibrate and validation_data is not None:
+            head.temperature = calibrated_temperature(head, *validation_data, seed)
+        return history
+
+    def prepare(
+        self,
+        head: Head,
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        sample_weight: npt.NDArray[Any] | None = None,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> TrainingSet:
+        """Puts a head where training starts; the plain recipe leaves it as it is.
 
         Args:
             head: a built classifier.
-            embeddings: support set, array-like of shape `(images, dim)`.
-            labels: array-like of shape `(images,)`, class ids.
+            embeddings: `(images, dim)`, the support set.
+            labels: `(images,)` class ids.
+            sample_weight: `(images,)` or `None`.
+            class_weight: weights by class id, or `None`.
 
         Returns:
-            The rows to train on, their class ids and the peak learning rate.
+            What to train the head on.
         """
-        rows = np.asarray(ops.convert_to_numpy(embeddings))
-        return rows, np.asarray(ops.convert_to_numpy(labels)), self.learning_rate
+        weights = row_weights(labels, sample_weight, class_weight)
+        return TrainingSet(embeddings, labels, weights, self.learning_rate)
 
-    def train(
+    def _train(
         self,
-        head: CMMClassifier,
-        embeddings: npt.NDArray[np.floating[Any]],
-        labels: npt.NDArray[Any],
-        learning_rate: float,
+        head: Head,
+        rows: TrainingSet,
         seed: int,
-    ) -> int:
-        """Compiles a head that `start` has prepared, and trains it on what that returned.
+        compile_arguments: dict[str, Any],
+        batches: keras.utils.PyDataset | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        count = len(rows.labels)
+        epochs = self.epochs_for(count)
+        if compile_arguments.get("optimizer", "auto") == "auto":
+            # The learning rate falls along the epochs that are run.
+            epochs_left = max(1, epochs - kwargs.get("initial_epoch", 0))
+            recipe = replace(self, learning_rate=rows.learning_rate)
+            optimizer = recipe.optimizer_for(count, epochs_left)
+            compile_arguments = {**compile_arguments, "optimizer": optimizer}
+        head.compile(**compile_arguments)
+        if batches is None:
+            batches = ShuffledBatches(
+                rows.embeddings,
+                rows.labels,
+                self.batch_size,
+                seed,
+                rows.sample_weight,
+                self.max_steps,
+            )
+        history = head.fit(batches, epochs=epochs, shuffle=False, **kwargs)
+        history.params["learning_rate"] = rows.learning_rate
+        return history
 
-        Args:
-            head: a built classifier.
-            embeddings: `(rows, dim)`.
-            labels: `(rows,)` class ids.
-            learning_rate: float >= 0. The peak learning rate.
-            seed: int. Seed of the order of the rows.
+    def _held_out_temperature(
+        self,
+        head: Head,
+        embeddings: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+        sample_weight: npt.NDArray[Any] | None,
+        class_weight: Mapping[int, float] | None,
+        seed: int,
+        compile_arguments: dict[str, Any],
+    ) -> float:
+        """Returns the temperature of a second head, fitted on rows that it is trained without."""
+        held_out = held_out_rows(labels, seed)
+        if not held_out.any():
+            return 1.0
+        used = ~held_out
+        weights = None if sample_weight is None else sample_weight[used]
+        second = head.copy_untrained()
+        second.set_weights(head.get_weights())
+        rows = self.prepare(second, embeddings[used], labels[used], weights, class_weight)
+        arguments = {**compile_arguments, "metrics": None, "weighted_metrics": None}
+        optimizer = arguments.get("optimizer", "auto")
+        if not isinstance(optimizer, str):
+            # An optimizer is bound to the head that it trains.
+            optimizer = keras.optimizers.get(optimizer)
+            arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+        self._train(second, rows, seed, arguments, verbose=0)
+        return calibrated_temperature(second, embeddings[held_out], labels[held_out], seed)
 
-        Returns:
-            The number of epochs.
-        """
-        epochs = self.epochs_for(len(labels))
-        used = replace(self, learning_rate=learning_rate)
-        head.compile(optimizer=used.optimizer_for(len(labels), epochs), metrics=None)
-        batches = ShuffledBatches(
-            embeddings, labels, self.batch_size, seed, max_steps=self.max_steps
-        )
-        head.fit(batches, epochs=epochs, shuffle=False, verbose=0)
-        return epochs
+
+def row_weights(
+    labels: npt.NDArray[np.int64],
+    sample_weight: npt.NDArray[Any] | None,
+    class_weight: Mapping[int, float] | None,
+) -> npt.NDArray[Any] | None:
+    """Returns the weight of each row, or `None` where all weigh 1.
+
+    Args:
+        labels: `(rows,)` class ids: the images, and texts after them.
+        sample_weight: `(images,)` or `None`. A text weighs 1.
+        class_weight: weights by class id, or `None`. They multiply those of images and texts.
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = np.ones(len(labels))
+    if sample_weight is not None:
+        weights[: len(sample_weight)] = sample_weight
+    if class_weight is not None:
+        weights *= [class_weight.get(int(label), 1.0) for label in labels]
+    return weights

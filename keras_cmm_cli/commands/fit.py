@@ -156,7 +156,7 @@ def fit(
 
     from keras_cmm import CMMImageClassifier
     from keras_cmm.clip import preset_path
-    from keras_cmm.models.cmm_image_classifier import saved_class_names
+    from keras_cmm.models import saved_class_names
 
     with_images = set(images.labels.tolist())
     terminal.note(

@@ -59,7 +59,7 @@ def test_cmm_maps_new_classes_as_base_ones_and_starts_their_prototypes(data, mon
     images /= np.linalg.norm(images, axis=1, keepdims=True)
 
     whole = CMMClassifier.from_text_embeddings(task.text_embeddings, logit_scale=task.logit_scale)
-    method.recipe_.start(whole, base.embeddings, base.labels)
+    method.recipe_.prepare(whole, base.embeddings, base.labels.astype("int64"))
     prototypes = keras.ops.convert_to_numpy(whole.prototypes.embeddings)[10:]
     kernel = keras.ops.convert_to_numpy(method.model_.mapping.kernel)
     mapped = images @ (np.eye(len(kernel)) + kernel)

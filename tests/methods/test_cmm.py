@@ -8,8 +8,7 @@ import pytest
 
 from keras_cmm.errors import InputError
 from keras_cmm.methods import CMM, FewShotTask, PlainCMM
-from keras_cmm.recipes import AutoRecipe, TrainingRecipe
-from keras_cmm.recipes.closed_form_start import support_start
+from keras_cmm.recipes import AutoRecipe, TrainingRecipe, closed_form_start
 
 pytestmark = pytest.mark.backend_neutral
 
@@ -126,21 +125,12 @@ def test_the_record_names_every_value():
         "batch_size": 256,
         "margin": 0.3,
         "triplet_weight": 0.5,
-        "contrastive_weight": 0.0,
         "alpha": 2.0,
         "text": "frozen",
         "logit_scale": SCALE,
         "clip_weight": 1.0,
-        "train_temperature": 1.0,
         "selection": "fixed",
     }
-
-
-def test_the_record_says_how_far_logits_were_softened_for_these_classes():
-    task = make_task()
-    assert CMM().fit(task).hyperparameters_["train_temperature"] == 2.0
-    method = CMM(AutoRecipe(max_rivals=1.0, min_steps=1)).fit(task)
-    assert method.hyperparameters_["train_temperature"] == 1.0
 
 
 def test_only_the_seed_decides_the_order():
@@ -188,10 +178,25 @@ def test_bad_recipe():
         CMM(recipe="best")
 
 
+def test_the_default_recipe_sets_alpha_itself():
+    for recipe in ("auto", AutoRecipe()):
+        with pytest.raises(InputError, match="`alpha` must be None with the recipe"):
+            CMM(recipe, alpha=2.0)
+
+
+def test_without_calibration_the_logits_are_the_same():
+    task = make_task()
+    method = CMM(calibrate=False).fit(task)
+    assert method.temperature_ == 1.0
+    np.testing.assert_array_equal(
+        method.predict_logits(QUERIES), CMM().fit(task).predict_logits(QUERIES)
+    )
+
+
 def test_the_default_recipe_starts_in_closed_form_and_the_plain_one_at_the_texts():
     task = make_task()
     auto = CMM(AutoRecipe(min_steps=1, learning_rate=1e-9)).fit(task)
-    start = support_start(task.embeddings, task.labels, task.text_embeddings)
+    start = closed_form_start(task.embeddings, task.labels, task.text_embeddings)
     kernel = np.asarray(auto.model_.mapping.kernel.numpy()) + np.eye(DIM)
     np.testing.assert_allclose(kernel, start.transform, atol=1e-5)
     assert CMM().fit(task).hyperparameters_["recipe"] == "auto"

@@ -94,18 +94,3 @@ def test_texts_of_other_classes_do_no_harm(shots):
     )
     assert found > expected
     assert found > trusting + 0.02
-
-
-def test_a_constant_that_all_embeddings_have_in_common_does_little_harm():
-    """As features of fewer dimensions, with a bias, have it: nothing varies along it."""
-    data = shared_set("stanford_cars")
-
-    def with_constant(rows):
-        return np.pad(unit(rows.astype("float32")), ((0, 0), (0, 64)), constant_values=0.2)
-
-    names = ("train_embeddings", "test_embeddings", "text_embeddings")
-    shifted = replace(data, **{name: with_constant(getattr(data, name)) for name in names})
-    found, expected = (
-        hits(CMM(), make_task(each, 12, seed=1), each).mean() for each in (shifted, data)
-    )
-    assert found > expected - 0.03

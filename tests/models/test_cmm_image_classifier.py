@@ -18,8 +18,7 @@ from keras_cmm import (
     TrainingRecipe,
 )
 from keras_cmm.clip import EmbeddingStore, TextEmbedder, load, logit_scale
-from keras_cmm.recipes import fit_temperature
-from keras_cmm.recipes.logit_adjustment import count_offsets
+from keras_cmm.recipes import fit_temperature, logit_adjustment
 
 NAMES = ["ant", "bee", "cat"]
 
@@ -482,7 +481,7 @@ def test_the_first_fit_starts_in_closed_form_and_later_ones_go_on(model):
     expected = CMMClassifier.from_text_embeddings(
         model.text_embeddings, logit_scale=model.head.logit_scale
     )
-    AutoRecipe().start(expected, model.embed(images), labels)
+    AutoRecipe().prepare(expected, model.embed(images), labels)
     assert model.head.alpha == pytest.approx(expected.alpha, rel=1e-3)
     assert model.head.clip_weight == pytest.approx(expected.clip_weight, abs=1e-3)
     assert expected.alpha != 1.0
@@ -530,15 +529,6 @@ def test_later_fits_train_by_what_is_left_to_learn(tiny_preset, tmp_path, option
     assert model.recipe_.learning_rate == pytest.approx(new.recipe_.learning_rate)
 
 
-def test_a_classifier_of_an_older_version_still_loads(model):
-    config = model.get_config()
-    assert not CMMImageClassifier.from_config({**config})._head_was_given
-    del config["head_was_given"]
-    for starts in (True, False):
-        config["starts_from_support"] = starts
-        assert CMMImageClassifier.from_config({**config})._head_was_given is not starts
-
-
 def test_the_temperature_is_fitted_on_rows_that_were_not_trained_on(tiny_preset):
     images, labels = make_images()
     wrong = (labels + 1) % 3
@@ -562,9 +552,9 @@ def test_every_fit_adjusts_the_logits_to_its_own_images(tiny_preset):
         return model.head.train_offsets
 
     # A fit trains on a text row a class, too.
-    first = count_offsets(np.array([0, 0, 0, 1, 1, 2]), 3, 1.5)
+    first = logit_adjustment(np.array([0, 0, 0, 1, 1, 2]), 3, 1.5)
     np.testing.assert_allclose(offsets([0, 1, 4]), first, rtol=1e-6)
-    second = count_offsets(np.array([0, 0, 1, 1, 1, 1, 2, 2]), 3, 1.5)
+    second = logit_adjustment(np.array([0, 0, 1, 1, 1, 1, 2, 2]), 3, 1.5)
     np.testing.assert_allclose(offsets([0, 4, 5, 6, 8]), second, rtol=1e-6)
     np.testing.assert_array_equal(offsets(range(len(labels))), np.zeros(3))
     # Weights that balance the classes leave nothing to adjust.

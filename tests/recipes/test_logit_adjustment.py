@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_cmm.recipes.logit_adjustment import count_offsets
+from keras_cmm.recipes import logit_adjustment
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ from keras_cmm.recipes.logit_adjustment import count_offsets
 def test_formula(labels, weights, counts):
     weights = None if weights is None else np.array(weights)
     expected = 1.5 * np.log(np.array(counts) / np.mean(counts))
-    np.testing.assert_allclose(count_offsets(np.array(labels), 3, 1.5, weights), expected)
+    np.testing.assert_allclose(logit_adjustment(np.array(labels), 3, 1.5, weights), expected)
