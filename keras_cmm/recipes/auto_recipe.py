@@ -51,18 +51,19 @@ class AutoRecipe(TrainingRecipe):
     4. Rows. The texts, moved to the mean image, are trained on beside the images. In training the
        logits are divided by `train_temperature`, so that a sample that is fitted goes on shaping
        the map, and adjusted to the number of rows per class (`logit_adjustment`).
-    5. Learning rate. It is in proportion to the cross-entropy at the start: a start that leaves
-       little to learn is trained little. It grows with the number of images, because few images
-       are soon learnt by heart.
+    5. Learning rate. It is in proportion to the error at the start, which is 1 less the geometric
+       mean of the right classes' probabilities. A start that leaves little to learn is trained
+       little, and a large error, as of wrong labels, is not learnt much faster than a middling one.
+       The rate grows with the number of images, because few images are soon learnt by heart.
 
     A trained head is not started again. It is trained further, at a rate that is lower by the part
-    of the start's cross-entropy that it has learnt.
+    of the start's error that it has learnt.
 
     `examples/study_recipe.py` measures what each rule does, and what other values give.
 
     Args:
-        learning_rate: float >= 0. The peak learning rate for 100 images of 512 dimensions and a
-            cross-entropy of 1 at the start.
+        learning_rate: float >= 0. The peak learning rate for 100 images of 512 dimensions and an
+            error of 1 at the start.
         weight_decay: float >= 0. As in `TrainingRecipe`. Decay would pull the map from its start.
         epochs: int >= 1. As in `TrainingRecipe`.
         min_steps: int >= 0. As in `TrainingRecipe`.
@@ -93,7 +94,7 @@ class AutoRecipe(TrainingRecipe):
         array([0, 1, 2])
     """
 
-    learning_rate: float = 1.6e-4
+    learning_rate: float = 2.5e-4
     weight_decay: float = 0.0
     epochs: int = 1
     min_steps: int = 150
@@ -229,17 +230,17 @@ class AutoRecipe(TrainingRecipe):
         some = order[:: math.ceil(len(labels) / _MAX_RATED_ROWS)]
         growth = (num_images / _RATED_IMAGES) ** self.rate_exponent
         narrowness = (_RATED_DIM / rows.shape[1]) ** 0.5
-        loss = self.training_loss(head, rows[some], labels[some])
-        return self.learning_rate * growth * narrowness * loss
+        error = self.training_error(head, rows[some], labels[some])
+        return self.learning_rate * growth * narrowness * error
 
-    def training_loss(
+    def training_error(
         self, head: Head, embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
     ) -> float:
-        """Returns the mean cross-entropy of rows, of the logits that training sees."""
+        """Returns 1 less the geometric mean of the right classes' probabilities in training."""
         logits = np.asarray(head.predict(embeddings, batch_size=256, verbose=0))
         logits = logits / head.train_temperature + head.train_offsets
         losses = keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
-        return max(float(ops.mean(losses)), 1e-12)
+        return max(-math.expm1(-float(ops.mean(losses))), 1e-12)
 
     def _resume(
         self,
@@ -254,11 +255,11 @@ class AutoRecipe(TrainingRecipe):
         rows = self.prepare(new, embeddings, labels, sample_weight, class_weight)
         head.train_offsets = new.train_offsets
         some = np.random.default_rng(0).permutation(len(rows.labels))[:_MAX_RATED_ROWS]
-        loss, start_loss = (
-            self.training_loss(each, rows.embeddings[some], rows.labels[some])
+        error, start_error = (
+            self.training_error(each, rows.embeddings[some], rows.labels[some])
             for each in (head, new)
         )
-        left = min(1.0, loss / start_loss)
+        left = min(1.0, error / start_error)
         return rows._replace(learning_rate=left * rows.learning_rate)
 
 

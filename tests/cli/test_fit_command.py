@@ -158,11 +158,11 @@ def test_the_default_is_the_recipe(shared_photos, model_dir):
     settings = read_run(model_dir)["hyperparameters"]
     assert settings["epochs"] == recipe.epochs_for(6)
     assert settings["batch_size"] == recipe.batch_size
-    # Two shots of three classes, 16 dimensions; the rest is the cross-entropy training starts at.
+    # Two shots of three classes, 16 dimensions; the rest is the error that training starts at.
     # The texts of a CLIP of random weights tell nothing, so the prototypes take over no share.
     growth = (6 / 100) ** recipe.rate_exponent * (512 / 16) ** 0.5
-    cross_entropy = settings["learning_rate"] / recipe.learning_rate / growth
-    assert 0 < cross_entropy < np.log(3)
+    error = settings["learning_rate"] / recipe.learning_rate / growth
+    assert 0 < error < 1 - 1 / 3
     assert settings["train_temperature"] == recipe.train_temperature
 
 

@@ -156,11 +156,11 @@ def test_without_text_rows():
 
 def test_a_trained_head_is_trained_further_by_what_is_left_to_learn():
     # At a high scale there is nothing left to learn here.
-    head, recipe = make_head(5.0), AutoRecipe(shot_scale=1.0, learning_rate=1e-3)
+    head, recipe = make_head(5.0), AutoRecipe(shot_scale=1.0, learning_rate=1e-2)
     first = recipe.fit(head, IMAGES, LABELS, verbose=0).params["learning_rate"]
     temperature, before = head.temperature, head.predict(IMAGES, verbose=0)
     second = recipe.fit(head, IMAGES, LABELS, verbose=0).params["learning_rate"]
-    assert 0 < second < 0.5 * first
+    assert 0 < second < 0.7 * first
     assert head.temperature == temperature
     after = head.predict(IMAGES, verbose=0)
     assert 0 < np.abs(after - before).max() < 0.3 * np.abs(before).max()
@@ -232,13 +232,13 @@ def test_training_keeps_what_is_right_and_changes_the_head():
 
 
 def started(texts, images, labels, **options):
-    """Returns a started head, its learning rate, and the cross-entropy that training starts at."""
+    """Returns a started head, its learning rate, and the error that training starts at."""
     head = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
     rows, labels, rate = prepare(AutoRecipe(learning_rate=1e-3, **options), head, images, labels)
     logits = ops.convert_to_numpy(head(rows)) / head.train_temperature + head.train_offsets
     logits -= logits.max(axis=1, keepdims=True)
     own = logits[np.arange(len(labels)), labels]
-    return head, rate, (np.log(np.exp(logits).sum(axis=1)) - own).mean()
+    return head, rate, -np.expm1((own - np.log(np.exp(logits).sum(axis=1))).mean())
 
 
 def test_texts_that_tell_something_count_in_full():
@@ -311,36 +311,36 @@ def test_the_learning_rate_falls_as_the_embeddings_widen():
         wide = np.pad(images, ((0, 0), (0, dim - 4)))
         texts = np.ones((4, dim))
         for share in (0.0, 0.9):
-            _, rate, cross_entropy = started(texts, wide, np.arange(100) % 4, text_share=share)
+            _, rate, error = started(texts, wide, np.arange(100) % 4, text_share=share)
             # At 25 shots.
             fall = 1 - share / 25
-            assert rate == pytest.approx(fall * expected * cross_entropy, rel=1e-3)
+            assert rate == pytest.approx(fall * expected * error, rel=1e-3)
 
 
 def test_the_learning_rate_grows_with_the_images():
     for number in (4, 16):
         every = 16 // number
         options = {"rate_exponent": 0.5, "text_share": 0.0}
-        _, rate, cross_entropy = started(TEXTS, IMAGES[::every], LABELS[::every], **options)
+        _, rate, error = started(TEXTS, IMAGES[::every], LABELS[::every], **options)
         growth = (number / 100) ** 0.5 * (512 / 8) ** 0.5
-        assert rate == pytest.approx(1e-3 * growth * cross_entropy, rel=1e-3)
+        assert rate == pytest.approx(1e-3 * growth * error, rel=1e-3)
 
 
 def test_the_learning_rate_falls_where_the_start_leaves_little_to_learn():
-    entropies = []
+    errors = []
     for noise in (0.1, 1.0):
         generator = np.random.default_rng(3)
         images = unit(TEXTS[LABELS] + noise * generator.normal(size=(16, 8))).astype("float32")
         options = {"rate_exponent": 0.0, "text_share": 0.0}
-        _, rate, cross_entropy = started(TEXTS, images, LABELS, **options)
-        assert rate == pytest.approx(1e-3 * (512 / 8) ** 0.5 * cross_entropy, rel=1e-3)
-        entropies.append(cross_entropy)
-    assert entropies[0] < entropies[1] / 2
+        _, rate, error = started(TEXTS, images, LABELS, **options)
+        assert rate == pytest.approx(1e-3 * (512 / 8) ** 0.5 * error, rel=1e-3)
+        errors.append(error)
+    assert errors[0] < errors[1] / 2
 
 
-def test_the_cross_entropy_of_many_rows_is_that_of_some_of_every_class():
+def test_the_error_of_many_rows_is_that_of_some_of_every_class():
     labels = np.arange(4).repeat(1000)  # Sorted: the first thousand are of one class.
     images = unit(TEXTS[labels] + 0.5 * GENERATOR.normal(size=(4000, 8))).astype("float32")
     options = {"rate_exponent": 0.0, "text_share": 0.0}
-    _, rate, cross_entropy = started(TEXTS, images, labels, **options)
-    assert rate == pytest.approx(1e-3 * (512 / 8) ** 0.5 * cross_entropy, rel=0.1)
+    _, rate, error = started(TEXTS, images, labels, **options)
+    assert rate == pytest.approx(1e-3 * (512 / 8) ** 0.5 * error, rel=0.1)
