@@ -1,100 +1,91 @@
-"""What `keras-cmm benchmark` runs on: embeddings files, and data sets whose images it embeds."""
+"""What `keras-cmm benchmark` runs on: embeddings files, and data sets whose images it embeds.
+
+Imported by the command alone, after Keras.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
+from keras_cmm.clip import (
+    CLIPModel,
+    ImageEmbedder,
+    TextEmbedder,
+    build_prompts,
+    load,
+    logit_scale,
+)
+from keras_cmm.clip.backbones.digest import ModelDigest
+from keras_cmm.data import Benchmark, EmbeddingSet, FewShotDraws, ImageSource
+from keras_cmm.evaluation import BenchmarkData, Run, ShiftedTestSet, make_task
+from keras_cmm.methods import FewShotTask
 from keras_cmm_cli.images import embed_images
+from keras_cmm_cli.runs_folder import Record
 from keras_cmm_cli.store import open_store
 from keras_cmm_cli.terminal import Terminal, counted
 
-if TYPE_CHECKING:
-    from keras_cmm.clip import CLIPModel, ImageEmbedder
-    from keras_cmm.data import EmbeddingSet, ImageSource
-    from keras_cmm.data.benchmarks.benchmark import Benchmark
-    from keras_cmm.evaluation import ShiftedTestSet
-    from keras_cmm.methods import FewShotTask
 
-Draw = tuple[int, int]  # shots, seed
+class BenchmarkInput(BenchmarkData):
+    """A data set with what tells its records from those of other data.
 
+    Attributes:
+        name: Data set, protocol and backbone, as records have them.
+        shift_names: Names of `shifts`.
+        digests: A digest of the data, for the data set and for each shift by name.
+        has_given_draws: Whether files decide the draws, instead of seeds.
+    """
 
-class BenchmarkInput(Protocol):
-    """A data set to run methods on."""
-
-    label: str
-    """What to call it in messages."""
     name: tuple[str, str, str]
-    """Data set, protocol and backbone, as records have them."""
-    largest_class: int
-    """Number of train images of the class that has most."""
-    shift_names: tuple[str, ...]
-    """Names of `shifts`."""
-    embedding_set: EmbeddingSet
-    shifts: tuple[ShiftedTestSet, ...]
+    shift_names: tuple[str, ...] = ()
     digests: dict[str, str]
-    """For the data set and each shift by name, what tells it from other data of its name."""
+    has_given_draws: bool = False
+
+    def identities(self, run: Run, base_to_new: bool) -> list[Record]:
+        """Returns the identity of each record of a run, one for each test set."""
+        marks = {"base_to_new": True} if base_to_new else {}
+        if self.has_given_draws and run.shots:  # A zero-shot run draws nothing.
+            marks["indices"] = True
+        dataset, protocol, backbone = self.name
+        where = {"protocol": protocol, "backbone": backbone}
+        return [
+            {"dataset": name, **where, **run._asdict(), **marks}
+            for name in (dataset, *self.shift_names)
+        ]
+
+    def marks(self, record: Record) -> Record:
+        """Returns what a record says of its data and, if the draw was given, of its draw."""
+        draw = self.draw_digest(record["shots"], record["seed"])
+        marks = {"data": self.digests[record["dataset"]]}
+        return marks if draw is None else marks | {"indices": True, "draw": draw}
 
     def draw_digest(self, shots: int, seed: int) -> str | None:
-        """Returns what tells a given draw from others, or `None` where the seed decides it.
+        """Returns a digest of a given draw, or `None` if the seed decides the draw.
 
         Raises:
             InputError: If the draw cannot be used.
         """
-
-    def prepare(self, draws: Iterable[Draw]) -> None:
-        """Makes `embedding_set` and `shifts` ready for tasks of these shots and seeds."""
-
-    def task(self, shots: int, seed: int) -> FewShotTask:
-        """Returns the few-shot task."""
-
-
-class FileInput:
-    """An embeddings file."""
-
-    shift_names: tuple[str, ...] = ()
-    shifts: tuple[ShiftedTestSet, ...] = ()
-
-    def __init__(self, path: str) -> None:
-        import numpy as np
-
-        from keras_cmm.data import EmbeddingSet
-
-        self.label = path
-        self.embedding_set = data = EmbeddingSet.read(path)
-        self.name = (data.dataset, data.protocol, data.backbone)
-        self.digests = {data.dataset: data.digest()}
-        self.largest_class = int(np.bincount(data.train_labels).max())
-        # All methods are run on a draw before the next: it is drawn, and warned of, once.
-        self.task = functools.lru_cache(maxsize=1)(self._draw)
-
-    def draw_digest(self, shots: int, seed: int) -> str | None:
-        """Returns nothing: the seed decides every draw."""
         return None
 
-    def prepare(self, draws: Iterable[Draw]) -> None:
-        """Does nothing: the file has all."""
 
-    def _draw(self, shots: int, seed: int) -> FewShotTask:
-        from keras_cmm.evaluation import make_task
+class FileInput(BenchmarkInput):
+    """An embeddings file."""
 
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            task = make_task(self.embedding_set, shots, seed)
-        for warning in caught:
-            warnings.warn(f"{self.label}: {warning.message}", warning.category, stacklevel=2)
-        return task
+    def __init__(self, path: str) -> None:
+        data = EmbeddingSet.read(path)
+        super().__init__(data, label=path)
+        self.name = (data.dataset, data.protocol, data.backbone)
+        self.digests = {data.dataset: data.digest()}
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """How the images of all data sets are embedded; CLIP is loaded when it is first needed."""
+    """How the images of all data sets are embedded. CLIP is loaded when it is first needed."""
 
     terminal: Terminal
     preset: str
@@ -110,40 +101,32 @@ class Embedding:
     @functools.cached_property
     def model(self) -> CLIPModel:
         """The model."""
-        from keras_cmm.clip import load
-
         with self.terminal.status("loading CLIP"):
             return load(self.preset)
 
     @functools.cached_property
     def embedder(self) -> ImageEmbedder:
         """The embedder, with the store."""
-        from keras_cmm.clip import ImageEmbedder
-
         return ImageEmbedder(self.model, self.batch_size, store=open_store(self.store))
 
     @functools.cached_property
     def description(self) -> dict[str, Any]:
-        """All that an embedding depends on besides the image, but for precision and backend."""
-        from keras_cmm.clip.backbones.digest import ModelDigest
-
+        """All that an embedding depends on besides the image, the precision and the backend."""
         preprocessing = vars(self.embedder.preprocessor)
         return {"preprocessing": preprocessing, **ModelDigest(self.model.backbone)()}
 
     def images(self, source: ImageSource) -> Any:
-        """Returns embeddings, shape `(images, dim)`; an image that cannot be read is refused."""
+        """Returns embeddings, shape `(images, dim)`, and refuses an image that cannot be read."""
         # A test set without some of its images is another test set.
         return embed_images(self.terminal, self.embedder, source.images, strict=True).embeddings
 
     def texts(self, prompts: list[list[str]]) -> Any:
         """Returns the class prototypes, shape `(classes, dim)`."""
-        from keras_cmm.clip import TextEmbedder
-
         return TextEmbedder(self.model).class_prototypes(prompts)
 
 
-class DatasetInput:
-    """A benchmark data set, of which only what is drawn, and the test images, are embedded.
+class DatasetInput(BenchmarkInput):
+    """A benchmark data set. Only its test images and the images that are drawn are embedded.
 
     Args:
         benchmark: The data set.
@@ -151,7 +134,7 @@ class DatasetInput:
         protocol: "coop" or "tfds".
         data_dir: Where the images are.
         embedding: How they are embedded.
-        indices: A folder of other people's draws with a folder a data set, or `None`.
+        indices: A folder of given draws, with a folder for each data set, or `None`.
     """
 
     def __init__(
@@ -163,59 +146,52 @@ class DatasetInput:
         embedding: Embedding,
         indices: Path | None = None,
     ) -> None:
-        from keras_cmm.clip import build_prompts
-        from keras_cmm.data import FewShotDraws
-
         self.label = benchmark.name
         self.name = (benchmark.name, protocol, embedding.backbone)
         self.shift_names = tuple(shift.name for shift in shifts)
         self._embedding = embedding
-        # Before anything is embedded: hours later is no time to learn that a file is missing.
+        # Everything is listed before anything is embedded: a missing file must not show up hours
+        # later.
+        where: dict[str, Any] = {"protocol": protocol, "data_dir": data_dir}
         splits: tuple[Any, ...] = benchmark.splits
         self._sources: dict[str, ImageSource] = {
-            split: benchmark.load(split, protocol=protocol, data_dir=data_dir) for split in splits
+            split: benchmark.load(split, **where) for split in splits
         }
-        self._shift_sources = [
-            shift.load("test", protocol=protocol, data_dir=data_dir) for shift in shifts
-        ]
-        self._classes = [
-            shift.imagenet_classes(protocol=protocol, data_dir=data_dir) for shift in shifts
+        self._shifts = [
+            (shift.name, shift.load("test", **where), shift.imagenet_classes(**where))
+            for shift in shifts
         ]
         self._draws = FewShotDraws(
             self._sources["train"],
             self._sources.get("val"),
             None if indices is None else indices / benchmark.name,
         )
+        self.has_given_draws = indices is not None
         self.largest_class = self._draws.largest_class
         class_names = self._sources["train"].class_names
         self._prompts = build_prompts(class_names, benchmark.prompt_template)
         images = {split: _listed(source) for split, source in self._sources.items()}
         own = _digest([embedding.description, class_names, self._prompts, images])
-        self.digests = {benchmark.name: own}
-        for name, source, classes in zip(
-            self.shift_names, self._shift_sources, self._classes, strict=True
-        ):
-            self.digests[name] = _digest([own, _listed(source), classes.tolist()])
+        self.digests = {benchmark.name: own} | {
+            name: _digest([own, _listed(source), classes.tolist()])
+            for name, source, classes in self._shifts
+        }
 
     def draw_digest(self, shots: int, seed: int) -> str | None:
-        """Returns what tells a draw of `indices` from others, or `None` where there are none."""
-        if self._draws.indices is None or shots == 0:
+        """Returns a digest of a draw of `indices`, or `None` if the seed decides the draw."""
+        if not self.has_given_draws or shots == 0:
             return None
         draws = self._draws.support(shots, seed), self._draws.validation(shots, seed)
         return _digest([draw.indices.tolist() for draw in draws])
 
-    def prepare(self, draws: Iterable[Draw]) -> None:
-        """Embeds what these draws and the test need; what the store has is taken from it."""
-        from keras_cmm.clip import logit_scale
-        from keras_cmm.data import EmbeddingSet
-        from keras_cmm.evaluation import ShiftedTestSet
-
-        # An embedding set needs a train row, also if all that is missing is a zero-shot run.
-        rows, val_rows = self._draws.rows(list(draws) or [(1, 1)])
+    def prepare(self, draws: Iterable[tuple[int, int]]) -> None:
+        """Embeds the test images and the images of these draws, or takes them from the store."""
+        # An embedding set needs a train row, even if only a zero-shot run is missing.
+        self._rows = self._draws.rows(list(draws) or [(1, 1)])
         sources, embedding = self._sources, self._embedding
-        parts = {"train": sources["train"].take(rows), "test": sources["test"]}
-        if len(val_rows):
-            parts["val"] = sources["val"].take(val_rows)
+        parts = {"train": sources["train"].take(self._rows[0]), "test": sources["test"]}
+        if len(self._rows[1]):
+            parts["val"] = sources["val"].take(self._rows[1])
         tensors: dict[str, Any] = {}
         for split, source in parts.items():
             embedding.terminal.note(
@@ -234,27 +210,13 @@ class DatasetInput:
         )
         self.shifts = tuple(
             ShiftedTestSet(name, embedding.images(source), source.labels, classes)
-            for name, source, classes in zip(
-                self.shift_names, self._shift_sources, self._classes, strict=True
-            )
+            for name, source, classes in self._shifts
         )
-        self._rows, self._val_rows = rows, val_rows
 
     def task(self, shots: int, seed: int) -> FewShotTask:
         """Returns the few-shot task of a draw that was prepared."""
-        from keras_cmm.data.few_shot.few_shot_draws import within
-        from keras_cmm.evaluation import make_task
-
-        if shots == 0:
-            return make_task(self.embedding_set, 0, seed)
-        pool = self._val_rows if "val" in self._sources else self._rows
-        return make_task(
-            self.embedding_set,
-            shots,
-            seed,
-            within(self._draws.support(shots, seed), self._rows),
-            within(self._draws.validation(shots, seed), pool),
-        )
+        samples = self._draws.among(shots, seed, *self._rows) if shots else ()
+        return make_task(self.embedding_set, shots, seed, *samples)
 
 
 def _listed(source: ImageSource) -> list[Any]:

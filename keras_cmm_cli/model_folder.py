@@ -25,7 +25,7 @@ def describe_run(
     dtype: str | None = None,
 ) -> dict[str, Any]:
     """Returns the content of the run file: all that is needed to train the classifier again."""
-    from keras_cmm.evaluation.benchmark import versions
+    from keras_cmm.evaluation import versions
 
     head, recipe = classifier.head, classifier.recipe_
     template = classifier.template

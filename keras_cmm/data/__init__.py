@@ -13,6 +13,7 @@ from keras_cmm.data.few_shot import (
     read_few_shot_indices,
     row_keys,
     sample_few_shot,
+    sample_validation,
 )
 from keras_cmm.data.sources import (
     ArchiveSource,
@@ -41,4 +42,5 @@ __all__ = [
     "read_few_shot_indices",
     "row_keys",
     "sample_few_shot",
+    "sample_validation",
 ]

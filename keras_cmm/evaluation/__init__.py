@@ -6,7 +6,7 @@ from keras_cmm.evaluation.base_to_new import (
     run_base_to_new,
     summarize_base_to_new,
 )
-from keras_cmm.evaluation.benchmark import make_task, run_benchmark, run_task
+from keras_cmm.evaluation.benchmark_data import BenchmarkData
 from keras_cmm.evaluation.confusion import Confusion, frequent_confusions
 from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
 from keras_cmm.evaluation.metrics import (
@@ -18,16 +18,28 @@ from keras_cmm.evaluation.metrics import (
     top_k,
 )
 from keras_cmm.evaluation.modality_gap import ModalityGap, measure_modality_gap
+from keras_cmm.evaluation.protocol import Run, make_task, plan_runs
 from keras_cmm.evaluation.published_result import PUBLISHED_RESULTS, PublishedResult
+from keras_cmm.evaluation.record import versions
+from keras_cmm.evaluation.runner import Outcome, run_benchmark, run_plan
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
-from keras_cmm.evaluation.summary import average_over_datasets, summarize
+from keras_cmm.evaluation.single_run import run_task
+from keras_cmm.evaluation.summary import (
+    average_over_datasets,
+    own_and_shifted,
+    short_draws,
+    summarize,
+)
 
 __all__ = [
     "PUBLISHED_RESULTS",
+    "BenchmarkData",
     "Confusion",
     "MappedEmbeddings",
     "ModalityGap",
+    "Outcome",
     "PublishedResult",
+    "Run",
     "ShiftedTestSet",
     "average_over_datasets",
     "calibration_error",
@@ -38,12 +50,17 @@ __all__ = [
     "macro_f1",
     "make_task",
     "measure_modality_gap",
+    "own_and_shifted",
     "per_class_accuracy",
+    "plan_runs",
     "run_base_to_new",
     "run_benchmark",
+    "run_plan",
     "run_task",
+    "short_draws",
     "summarize",
     "summarize_base_to_new",
     "top_1",
     "top_k",
+    "versions",
 ]

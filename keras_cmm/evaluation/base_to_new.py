@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,25 +14,27 @@ import numpy.typing as npt
 
 from keras_cmm.data import EmbeddingSet
 from keras_cmm.errors import InputError
-from keras_cmm.evaluation.benchmark import fit_method, versions
 from keras_cmm.evaluation.metrics import top_1
-from keras_cmm.evaluation.summary import GROUP, Record, grouped
+from keras_cmm.evaluation.record import Record, make_record
+from keras_cmm.evaluation.single_run import fit_method
+from keras_cmm.evaluation.summary import GROUP, grouped
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import CMMClassifier
 from keras_cmm.utils.unit_rows import unit_rows
 
 
 def can_classify_new(method: str) -> bool:
-    """Return whether a method can score classes that it has seen no image of.
+    """Returns whether a method can score classes that it was trained without.
 
-    Class means, linear probes, caches of images and what is trained for each class by itself have
-    nothing for such a class. Nor has a method of your own that predicts in a way of its own.
+    Class means, linear probes, caches of images and weights that are trained for each class have
+    nothing to score a new class by.
 
     Args:
         method: A key of `keras_cmm.methods.METHODS`.
 
     Returns:
-        Whether the method scores a class by its text.
+        Whether the method scores a class by its text. It is false for a subclass of such a method
+        that overrides `predict_logits`.
 
     Example:
         >>> can_classify_new("cmm"), can_classify_new("linear_probe")
@@ -45,15 +47,15 @@ def can_classify_new(method: str) -> bool:
     )
 
 
-def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str) -> dict[str, Any]:
-    """Fit one method on the base classes, and test it on them and on the new ones.
+def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str) -> Record:
+    """Fits one method on the base classes, and tests it on the base and on the new classes.
 
-    The first half of the classes, rounded up, are the base classes. Training sees the images and
-    texts of these alone. Base images are scored among the base classes, new ones among the new.
+    The first half of the classes, rounded up, are the base classes. Training sees their images and
+    texts alone. Base images are scored among the base classes, new images among the new classes.
 
-    For CMM a new class's prototype is put where the recipe puts one without images, and images are
-    mapped by the map that the base classes trained. CLIP-Adapter keeps its adapter and takes the
-    new texts.
+    CMM keeps the mapping that the base classes trained, and starts the prototype of a new class as
+    its recipe starts that of a class without images. CLIP-Adapter keeps its adapter and takes the
+    texts of the new classes.
 
     Args:
         embedding_set: The data set that the task was drawn from.
@@ -61,21 +63,20 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
         method: A key of `keras_cmm.methods.METHODS`.
 
     Returns:
-        A record as of `run_benchmark`, with `base_top1` and `new_top1` in percent in place of
-        `top1`, and `base_to_new` set. Its `num_classes` and `support_rows` are those of training.
+        A record as of `run_benchmark`, with `base_to_new`, `base_top1` and `new_top1` (percent) in
+        place of `top1`. Its `num_classes` and `support_rows` are those of training.
 
     Raises:
-        InputError: If the method cannot score new classes or refuses the task, or a half has no
-            test image or less than two classes.
+        InputError: If the method cannot score new classes or refuses the task, or a half of the
+            classes has no test image or less than two classes.
 
     Example:
         >>> import numpy as np
         >>> from keras_cmm.evaluation import make_task
-        >>> eye = np.eye(4, dtype="float32")
+        >>> eye, ids = np.eye(4, dtype="float32"), np.arange(4)
         >>> data = EmbeddingSet(
-        ...     train_embeddings=eye, train_labels=np.arange(4), test_embeddings=eye,
-        ...     test_labels=np.arange(4), text_embeddings=eye, dataset="insects", backbone="CLIP",
-        ...     class_names=["ant", "bee", "cricket", "dragonfly"],
+        ...     train_embeddings=eye, train_labels=ids, test_embeddings=eye, test_labels=ids,
+        ...     text_embeddings=eye, class_names=list("abcd"), dataset="bugs", backbone="CLIP",
         ... )
         >>> record = run_base_to_new(data, make_task(data, 0, seed=0), "zero_shot")
         >>> record["base_top1"], record["new_top1"]
@@ -86,16 +87,16 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
     """
     if not can_classify_new(method):
         raise InputError(
-            f"`{method}` cannot score classes that it has seen no image of; methods that can: "
-            f"{', '.join(filter(can_classify_new, METHODS))}."
+            f"`method` must be able to score classes without images: "
+            f"{', '.join(filter(can_classify_new, METHODS))}. Received: {method}"
         )
     num_base = (embedding_set.num_classes + 1) // 2
     is_base = embedding_set.test_labels < num_base
     if embedding_set.num_classes < 4 or is_base.all() or not is_base.any():
         raise InputError(
             f"{embedding_set.dataset}: base-to-new needs four classes or more, and test images of "
-            f"both halves. Received: {embedding_set.num_classes} classes, {is_base.sum()} and "
-            f"{(~is_base).sum()} test images"
+            f"both halves. Received: {embedding_set.num_classes} classes, with {is_base.sum()} "
+            f"test images in the first half and {(~is_base).sum()} in the second"
         )
     base = base_task(task, num_base)
     fitted, fit_seconds = fit_method(method, base)
@@ -103,34 +104,20 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
     images = unit_rows(embedding_set.test_embeddings)
     labels = embedding_set.test_labels
     new_logits = _new_logits(fitted, base, task.text_embeddings[num_base:], images[~is_base])
-    return {
-        "dataset": embedding_set.dataset,
-        "protocol": embedding_set.protocol,
-        "backbone": embedding_set.backbone,
-        "method": method,
-        "shots": task.shots,
-        "seed": task.seed,
-        "num_classes": base.num_classes,
-        "support_rows": len(base.labels),
-        "base_to_new": True,
-        "base_top1": top_1(fitted.predict_logits(images[is_base]), labels[is_base]),
-        "new_top1": top_1(new_logits, labels[~is_base] - num_base),
-        "fit_seconds": fit_seconds,
-        "hyperparameters": fitted.hyperparameters_,
-        "versions": versions(),
-    }
+    return make_record(
+        embedding_set,
+        base,
+        method,
+        fitted,
+        base_to_new=True,
+        base_top1=top_1(fitted.predict_logits(images[is_base]), labels[is_base]),
+        new_top1=top_1(new_logits, labels[~is_base] - num_base),
+        fit_seconds=fit_seconds,
+    )
 
 
 def base_task(task: FewShotTask, num_base: int) -> FewShotTask:
-    """Return what is left of a task of all classes on the first ones.
-
-    Args:
-        task: The task.
-        num_base: How many classes to keep.
-
-    Returns:
-        The task with the support rows, validation rows and texts of these classes alone.
-    """
+    """Returns a task with the rows and texts of its first `num_base` classes alone."""
     support = task.labels < num_base
     kept: dict[str, Any] = {}
     if task.val_embeddings is not None and task.val_labels is not None:
@@ -146,14 +133,14 @@ def base_task(task: FewShotTask, num_base: int) -> FewShotTask:
 
 
 def harmonic_mean(base: float, new: float) -> float:
-    """Return the harmonic mean of two accuracies.
+    """Returns the harmonic mean of two accuracies.
 
     Args:
         base: Top-1 accuracy on the base classes in percent.
         new: Top-1 accuracy on the new classes in percent.
 
     Returns:
-        The harmonic mean in percent, 0.0 where one of them is.
+        The harmonic mean in percent; 0.0 if one of the two is 0.
 
     Example:
         >>> round(harmonic_mean(80.0, 60.0), 2)
@@ -166,20 +153,20 @@ def harmonic_mean(base: float, new: float) -> float:
     return statistics.harmonic_mean([base, new])
 
 
-def summarize_base_to_new(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Aggregate records of `run_base_to_new` over seeds, and over data sets.
+def summarize_base_to_new(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Aggregates records of `run_base_to_new` over seeds, and over data sets.
 
-    The harmonic mean is that of the averaged accuracies, as CoCoOp's tables have it, not the
-    average of harmonic means.
+    As in the tables of CoCoOp, accuracies are averaged first, and the harmonic mean is that of the
+    averages.
 
     Args:
         records: The records, of one protocol and backbone.
 
     Returns:
-        One row for each (dataset, protocol, backbone, method, shots) with `base`, `new` and
-        `harmonic_mean` in percent and `seeds`, their number. Where there are several data sets,
-        the rows of data set "average" follow: one for each method and number of shots that all
-        data sets have.
+        One row for each (dataset, protocol, backbone, method, shots), with `base`, `new` and
+        `harmonic_mean` in percent and the number of `seeds`. If there are several data sets, rows
+        of the data set "average" follow, one for each method and number of shots that all data
+        sets have.
 
     Example:
         >>> record = {"dataset": "dtd", "protocol": "coop", "backbone": "ViT-B/16",
@@ -220,14 +207,14 @@ def _new_logits(
     text_embeddings: npt.NDArray[np.float32],
     images: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
-    """Return the logits of other classes than the method was fitted on."""
+    """Returns the logits of classes that the method was not fitted on."""
     if isinstance(fitted, CLIPAdapter):
-        other = copy.copy(fitted)  # the adapter of the images, with other texts
+        other = copy.copy(fitted)  # It keeps the adapter of the images, and gets other texts.
         other.text_weights_ = np.float32(task.logit_scale) * text_embeddings
         return other.predict_logits(images)
     if not isinstance(fitted, CMM):
         return images @ text_embeddings.T
-    # Where the recipe starts all classes, of which the new ones have no image.
+    # The recipe starts all classes, and the new ones have no image.
     whole = CMMClassifier.from_text_embeddings(
         np.concatenate([task.text_embeddings, text_embeddings]), logit_scale=task.logit_scale
     )

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 
 def top_1(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """Return top-1 accuracy in percent.
+    """Returns top-1 accuracy in percent.
 
     Args:
         logits: Scores, shape `(batch, classes)`. Of equal scores the lower class id comes first.
@@ -25,7 +25,7 @@ def top_1(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> 
 
 
 def top_k(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], k: int) -> float:
-    """Return top-k accuracy in percent.
+    """Returns top-k accuracy in percent.
 
     Args:
         logits: Scores, shape `(batch, classes)`. Of equal scores the lower class id comes first.
@@ -50,7 +50,7 @@ def top_k(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], k: 
 def confusion_matrix(
     predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], num_classes: int
 ) -> npt.NDArray[np.int64]:
-    """Count how often each true class was predicted as each class.
+    """Counts how often each true class was predicted as each class.
 
     Args:
         predictions: Predicted class ids, shape `(batch,)`.
@@ -77,15 +77,15 @@ def confusion_matrix(
 def per_class_accuracy(
     predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.integer], num_classes: int
 ) -> npt.NDArray[np.float64]:
-    """Return the accuracy on the rows of each class (its recall), in percent.
+    """Returns the accuracy on the rows of each class (its recall), in percent.
 
     Args:
         predictions: Predicted class ids, shape `(batch,)`.
         labels: True class ids, shape `(batch,)`.
-        num_classes: Number of classes.
+        num_classes: Number of classes. A class without a row gets NaN.
 
     Returns:
-        Percentages, shape `(classes,)`; NaN for a class without a row.
+        Percentages, shape `(classes,)`.
 
     Example:
         >>> import numpy as np
@@ -101,7 +101,7 @@ def per_class_accuracy(
 
 
 def macro_f1(predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.integer]) -> float:
-    """Return the mean of the classes' F1 scores, in percent.
+    """Returns the mean of the classes' F1 scores, in percent.
 
     Args:
         predictions: Predicted class ids, shape `(batch,)`.
@@ -123,7 +123,7 @@ def macro_f1(predictions: npt.NDArray[np.integer], labels: npt.NDArray[np.intege
 def calibration_error(
     probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], bins: int = 15
 ) -> float:
-    """Return the expected calibration error (ECE), from 0 to 1.
+    """Returns the expected calibration error (ECE), from 0 to 1.
 
     Args:
         probabilities: Class probabilities, shape `(batch, classes)`.
@@ -146,5 +146,5 @@ def calibration_error(
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     total_confidence = np.bincount(bin_of, confidence, minlength=bins)
     total_right = np.bincount(bin_of, is_right, minlength=bins)
-    # A bin weighs as many rows as it has, so the sums need no division by its size.
+    # Each bin is weighted by its rows, so the sums need no division by its size.
     return float(np.abs(total_confidence - total_right).sum() / len(labels))

@@ -37,19 +37,19 @@ def measure_modality_gap(
     labels: npt.NDArray[np.integer],
     duplicate_groups: Sequence[Sequence[int]] | None = None,
 ) -> ModalityGap:
-    """Measure the gap between images and the texts of their classes.
+    """Measures the gap between images and the texts of their classes.
 
-    Classes that share a text are never each other's wrong text.
+    A text that another class shares is not a wrong text for that class.
 
     Args:
         image_embeddings: Image embeddings of any length, shape `(images, dim)`.
         text_embeddings: One embedding a class, of any length, shape `(classes, dim)`.
         labels: Class of each image, shape `(images,)`.
-        duplicate_groups: The classes that share a text, for prototypes that training has driven
-            apart; `None` takes those with the same embedding.
+        duplicate_groups: Groups of classes that share a text. `None` groups the classes with equal
+            embeddings; trained prototypes need the groups, because training drives them apart.
 
     Returns:
-        The three numbers; `hardest_wrong_cosine` is NaN where there is no wrong text.
+        The three numbers; `hardest_wrong_cosine` is NaN if there is no wrong text.
 
     Example:
         >>> import numpy as np

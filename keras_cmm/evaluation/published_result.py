@@ -1,4 +1,4 @@
-"""What others have published, to stand beside one's own table."""
+"""Results that others have published."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PublishedResult(NamedTuple):
         rn50: Percent with CLIP's RN50, or `None` if it is not known.
         vit_b16: Percent with CLIP's ViT-B/16, or `None` if it is not known.
         source: Who describes the method.
-        protocol: How it differs from few-shot validation, where that is known.
+        protocol: How the authors split and tuned, as far as it is known.
 
     Example:
         >>> PUBLISHED_RESULTS[0].method, PUBLISHED_RESULTS[0].vit_b16
@@ -52,4 +52,4 @@ PUBLISHED_RESULTS = (
     PublishedResult("CLIP-LoRA", None, 82.9, _LOGS, _ENCODERS),
     PublishedResult("MPS-Tuning", None, 86.9, _LOGS, _ENCODERS),
 )
-"""The published results that are known here, all of 16 shots on the average of 11 data sets."""
+"""Published results at 16 shots, on the average of 11 data sets."""

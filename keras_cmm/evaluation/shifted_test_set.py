@@ -1,4 +1,4 @@
-"""A test set of other images than the training's."""
+"""A test set whose images differ from those of training."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from keras_cmm.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class ShiftedTestSet:
-    """Test images whose classes are those of another data set, or some of them.
+    """Test images for classifiers that were trained on another data set.
 
     Args:
         dataset: Name of the test set, such as "imagenet_a".
         embeddings: Image embeddings, shape `(images, dim)`.
-        labels: For each image the position of its class in `classes`, shape `(images,)`.
-        classes: The classes that are scored, as ids of the data set that methods are trained on,
-            ascending, shape `(classes,)`: 200 of 1,000 for ImageNet-A and -R.
+        labels: Position of each image's class in `classes`, shape `(images,)`.
+        classes: Ids of the classes that are scored, in the data set of training, ascending, shape
+            `(classes,)`. ImageNet-A and -R have 200 of the 1,000 classes.
 
     Raises:
-        InputError: If there is no image, or labels and classes are not as above.
+        InputError: If there is no image, or `labels` or `classes` are not as described.
 
     Example:
         >>> import numpy as np

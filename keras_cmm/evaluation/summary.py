@@ -1,4 +1,4 @@
-"""From records to mean and standard deviation over seeds. Pure functions; nothing is printed."""
+"""Mean and standard deviation of records over seeds."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-Record = Mapping[str, Any]
+Row = Mapping[str, Any]
 
 GROUP = ("dataset", "protocol", "backbone", "method", "shots")
 _ACROSS_DATASETS = ("protocol", "backbone", "method", "shots")
 
 
-def summarize(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Aggregate records over seeds.
+def summarize(records: Iterable[Row]) -> list[dict[str, Any]]:
+    """Aggregates records over seeds.
 
     Args:
         records: Records of `run_benchmark`.
 
     Returns:
-        One row for each (dataset, protocol, backbone, method, shots), in order of appearance, with
-        `mean` and `std` of top-1 in percent (sample standard deviation, 0.0 for one seed) and
-        `seeds`, their number.
+        One row for each (dataset, protocol, backbone, method, shots), in order of appearance: the
+        `mean` and `std` of top-1 in percent, and the number of `seeds`. `std` is the sample
+        standard deviation, 0.0 for one seed.
 
     Example:
         >>> group = {"dataset": "dtd", "protocol": "embeddings", "backbone": "ViT-B/32",
@@ -37,18 +37,18 @@ def summarize(records: Iterable[Record]) -> list[dict[str, Any]]:
     ]
 
 
-def average_over_datasets(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Average top-1 over data sets of the same protocol and backbone.
+def average_over_datasets(records: Iterable[Row]) -> list[dict[str, Any]]:
+    """Averages top-1 over data sets of the same protocol and backbone.
 
-    A method's average at some number of shots is given only where every data set has a value, so
-    that averages of different methods are comparable.
+    A method has an average at a number of shots only if every data set has a value there, so that
+    averages of different methods can be compared.
 
     Args:
         records: Records of `run_benchmark`.
 
     Returns:
-        Rows as of `summarize` with `dataset` "average": `mean` is the mean of the data sets' means;
-        `std` is that of the seeds' averages, over the seeds that every data set has.
+        Rows as of `summarize` with `dataset` "average". `mean` is the mean of the data sets'
+        means. `std` is taken over the seeds that every data set has: each gives one average.
 
     Example:
         >>> group = {"protocol": "embeddings", "backbone": "ViT-B/32", "method": "cmm",
@@ -86,14 +86,14 @@ def average_over_datasets(records: Iterable[Record]) -> list[dict[str, Any]]:
     return rows
 
 
-def short_draws(records: Iterable[Record]) -> list[str]:
-    """Say in one line which draws had classes with fewer images than shots, if any had.
+def short_draws(records: Iterable[Row]) -> list[str]:
+    """Says in which draws some classes have fewer images than shots.
 
     Args:
         records: Records of `run_benchmark` or `run_base_to_new`.
 
     Returns:
-        That line, or nothing.
+        One line that names all such draws, or no line.
 
     Example:
         >>> short_draws([{"dataset": "dtd", "shots": 4, "num_classes": 47, "support_rows": 180}])
@@ -101,7 +101,7 @@ def short_draws(records: Iterable[Record]) -> list[str]:
     """
     short = {}
     for record in records:
-        # Records of earlier versions do not say.
+        # Records of earlier versions lack these fields.
         wanted = record["shots"] * record.get("num_classes", 0)
         rows = record.get("support_rows", wanted)
         if rows < wanted:
@@ -112,8 +112,30 @@ def short_draws(records: Iterable[Record]) -> list[str]:
     return [f"some classes have fewer training images: {', '.join(short.values())}"]
 
 
-def grouped(rows: Iterable[Record], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Record]]:
-    """Return the rows by what they have in these fields, in order of appearance."""
+def own_and_shifted(records: Iterable[Row]) -> tuple[list[Row], list[Row]]:
+    """Splits records into those of the data set of training and those of shifted test sets.
+
+    The two have averages of their own.
+
+    Args:
+        records: Records of `run_benchmark` or `run_task`.
+
+    Returns:
+        The records without `trained_on`, and those with it.
+
+    Example:
+        >>> own_and_shifted([{"dataset": "imagenet_a", "trained_on": "imagenet"}])
+        ([], [{'dataset': 'imagenet_a', 'trained_on': 'imagenet'}])
+    """
+    records = list(records)
+    return (
+        [record for record in records if "trained_on" not in record],
+        [record for record in records if "trained_on" in record],
+    )
+
+
+def grouped(rows: Iterable[Row], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    """Returns the rows grouped by the values of these fields, in order of appearance."""
     groups = defaultdict(list)
     for row in rows:
         groups[tuple(row[field] for field in fields)].append(row)

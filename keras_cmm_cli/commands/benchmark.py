@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from keras_cmm_cli.benchmark_records import BenchmarkRecords
 from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import (
@@ -21,19 +22,13 @@ from keras_cmm_cli.options import (
 )
 from keras_cmm_cli.outputs import check_apart, check_new_file, write_json
 from keras_cmm_cli.run_file import command_line
-from keras_cmm_cli.runs_folder import (
-    Record,
-    RunsFolder,
-    read_records,
-    record_key,
-    warn_of_mixed_versions,
-)
+from keras_cmm_cli.runs_folder import Record, RunsFolder, read_records, warn_of_mixed_versions
 from keras_cmm_cli.store import store_options
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
-    from keras_cmm.data.benchmarks.benchmark import Benchmark
-    from keras_cmm.evaluation.benchmark import Run
+    from keras_cmm.data import Benchmark
+    from keras_cmm.evaluation import Run
     from keras_cmm_cli.benchmark_inputs import BenchmarkInput
 
 METHODS = (
@@ -173,7 +168,7 @@ def benchmark(
         raise click.UsageError("--report shows no base-to-new runs; leave one of the two out.")
     check_apart({"--output": output, "--report": report}, (*files, indices))
     runs = None if output_dir is None else RunsFolder(output_dir)
-    records = _Records(_start_records(output, resume, overwrite), output, runs)
+    records = BenchmarkRecords(_start_records(output, resume, overwrite), output, runs)
     if report is not None:
         check_new_file(report, overwrite or resume)
 
@@ -195,15 +190,13 @@ def benchmark(
     failed = len(inputs) < len(files) or not set(datasets or ()) <= opened
     if not inputs:
         raise click.exceptions.Exit(2)
-    from keras_cmm.evaluation.benchmark import plan_runs, versions
+    from keras_cmm.evaluation import plan_runs, versions
 
-    asked: list[Record] = []  # What identifies each record that there should be.
+    asked: list[Record] = []  # The identity of each record that there should be.
     missing: list[tuple[BenchmarkInput, list[Run]]] = []
     for data in inputs:
-        runs_of_data = plan_runs(data.name[0], data.largest_class, methods, shots, seeds)
-        wanted = {
-            run: _identities(data, run, base_to_new, indices is not None) for run in runs_of_data
-        }
+        planned = plan_runs(data.name[0], data.largest_class, methods, shots, seeds)
+        wanted = {run: data.identities(run, base_to_new) for run in planned}
         every = [identity for identities in wanted.values() for identity in identities]
         records.check_data(data, every, skip_existing)
         records.take_existing(every, skip_existing)
@@ -219,7 +212,7 @@ def benchmark(
         each = ", ".join(f"{data.largest_class} on {data.name[0]}" for data in inputs)
         terminal.note(f"Of different numbers of shots there is no average; 'all' is {each}.")
     if output is not None:
-        write_json(output, records.all)  # What cannot be written should be known before the work.
+        write_json(output, records.all)  # Refused before the work if it cannot be written.
     if records.all:
         total = sum(len(to_run) for _, to_run in missing)
         terminal.note(
@@ -255,82 +248,6 @@ def benchmark(
         terminal.note(f"{report}: the report.")
     if failed:
         raise click.exceptions.Exit(2)
-
-
-class _Records:
-    """All records so far, those of earlier runs among them, in memory and on disk."""
-
-    def __init__(self, start: list[Record], output: Path | None, runs: RunsFolder | None) -> None:
-        self.all = start
-        self._by_key = {record_key(record): record for record in start}
-        self._output = output
-        self._runs = runs
-
-    def has(self, identity: Record) -> bool:
-        """Returns whether there is a record."""
-        return record_key(identity) in self._by_key
-
-    def __getitem__(self, identity: Record) -> Record:
-        return self._by_key[record_key(identity)]
-
-    def take_existing(self, wanted: Sequence[Record], skip_existing: bool) -> None:
-        """Takes over the records that the folder of runs has, and gives it those of --output."""
-        if self._runs is None:
-            return
-        for identity in wanted:
-            stored = self._runs.read(identity) if skip_existing else None
-            if not self.has(identity):
-                if stored is not None:
-                    self._keep(stored)
-            elif stored is None:
-                self._runs.write(self[identity])
-
-    def check_data(
-        self, data: BenchmarkInput, wanted: Sequence[Record], skip_existing: bool
-    ) -> None:
-        """Refuses records of other data of the same name, such as a file that was made anew.
-
-        It looks at the records of all runs, asked for or not: `aggregate` would average the two.
-        """
-        asked = set(map(record_key, wanted))
-        for dataset, digest in data.digests.items():
-            name = (dataset, *data.name[1:])
-            there = [] if self._runs is None else self._runs.records_of(*name)
-            if not skip_existing:  # Those that are run will be replaced.
-                there = [record for record in there if record_key(record) not in asked]
-            for record in [*self.all, *there]:
-                if (record["dataset"], record["protocol"], record["backbone"]) != name:
-                    continue
-                # Records of earlier versions do not say what they were made on.
-                if record.get("data", digest) != digest:
-                    raise _other(data, f"records of other data of the name {dataset!r}")
-                if (
-                    record_key(record) in asked
-                    and "draw" in record
-                    and record["draw"] != data.draw_digest(record["shots"], record["seed"])
-                ):
-                    raise _other(data, f"records of other --indices of {dataset!r}")
-
-    def add(self, record: Record) -> None:
-        """Writes a record, unless there is one already."""
-        if self.has(record):
-            return
-        self._keep(record)
-        if self._runs is not None:
-            self._runs.write(record)
-        if self._output is not None:
-            write_json(self._output, self.all)
-
-    def _keep(self, record: Record) -> None:
-        self.all.append(record)
-        self._by_key[record_key(record)] = record
-
-
-def _other(data: BenchmarkInput, what: str) -> click.ClickException:
-    return click.ClickException(
-        f"{data.label}: there are {what}; give another --output-dir or --output, or replace all of "
-        "them: by --no-skip-existing or --overwrite, with the methods, shots and seeds they have."
-    )
 
 
 def _check_inputs(
@@ -471,70 +388,30 @@ def _drawable(terminal: Terminal, data: BenchmarkInput, runs: Sequence[Run]) -> 
 def _run_missing(
     terminal: Terminal,
     missing: Sequence[tuple[BenchmarkInput, list[Run]]],
-    records: _Records,
+    records: BenchmarkRecords,
     base_to_new: bool,
 ) -> bool:
-    """Runs what is missing, reports what fails and goes on; returns whether anything did."""
+    """Runs what is missing, and returns whether anything failed. Each failure is reported."""
     from keras_cmm.errors import InputError
+    from keras_cmm.evaluation import run_plan
 
     failed = False
-    finished, total = 0, sum(len(to_run) for _, to_run in missing)
+    finished, total = 0, sum(len(runs) for _, runs in missing)
     with terminal.progress("benchmark") as progress:
-        for data, to_run in missing:
+        for outcome in run_plan(missing, base_to_new):
             try:
-                if to_run:
-                    data.prepare([(run.shots, run.seed) for run in to_run if run.shots])
-            except InputError as error:
-                terminal.error(f"{data.label}: {error}")
+                for record in outcome.records:
+                    records.add(record, outcome.data)
+                    terminal.detail(_described(record))
+            except InputError as error:  # The record cannot be written.
+                outcome = outcome._replace(refusal=error)
+            if outcome.refusal is not None:
+                terminal.error(outcome.message)
                 failed = True
-                continue
-            for run in to_run:
-                try:
-                    for record in _run(data, run, base_to_new):
-                        records.add(record | _marks(data, record))
-                        terminal.detail(_described(record))
-                except InputError as error:
-                    terminal.error(
-                        f"{data.label}: {run.method}, {run.shots}-shot, seed {run.seed} left "
-                        f"out. {error}"
-                    )
-                    failed = True
+            if outcome.run is not None:
                 finished += 1
-                progress(finished, total, f"{data.label}, {run.method}")
+                progress(finished, total, f"{outcome.data.label}, {outcome.run.method}")
     return failed
-
-
-def _run(data: BenchmarkInput, run: Run, base_to_new: bool) -> list[Record]:
-    from keras_cmm.evaluation import run_base_to_new, run_task
-
-    task = data.task(run.shots, run.seed)
-    if base_to_new:
-        return [run_base_to_new(data.embedding_set, task, run.method)]
-    return run_task(data.embedding_set, task, run.method, data.shifts)
-
-
-def _identities(data: BenchmarkInput, run: Run, base_to_new: bool, indices: bool) -> list[Record]:
-    """Returns what identifies each record of a run: one a test set."""
-    dataset, protocol, backbone = data.name
-    return [
-        {
-            "dataset": name,
-            "protocol": protocol,
-            "backbone": backbone,
-            **run._asdict(),
-            **({"base_to_new": True} if base_to_new else {}),
-            # A zero-shot run draws nothing.
-            **({"indices": True} if indices and run.shots else {}),
-        }
-        for name in (dataset, *data.shift_names)
-    ]
-
-
-def _marks(data: BenchmarkInput, record: Record) -> Record:
-    """Returns what the command line adds to a record: on what data and what draw it was made."""
-    draw = data.draw_digest(record["shots"], record["seed"])
-    marks = {"data": data.digests[record["dataset"]]}
-    return marks if draw is None else marks | {"indices": True, "draw": draw}
 
 
 def _described(record: Record) -> str:

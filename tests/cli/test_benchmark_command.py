@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from benchmark_data import RECORD_FIELDS
 from folders import files_in
 from make_embeddings import make_embeddings
 
@@ -19,23 +20,6 @@ from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.commands import benchmark as module
 from keras_cmm_cli.runs_folder import read_records
 
-FIELDS = {
-    "dataset",
-    "protocol",
-    "backbone",
-    "method",
-    "shots",
-    "seed",
-    "top1",
-    "num_classes",
-    "support_rows",
-    "ece",
-    "fit_seconds",
-    "predict_seconds",
-    "hyperparameters",
-    "versions",
-    "data",
-}
 QUICK = ("--methods", "zero_shot,nearest_mean", "--shots", "1,4", "--seeds", "1,2")
 
 
@@ -75,7 +59,7 @@ def test_records_and_table(run, embeddings_file, tmp_path):
     records = read(output)
     assert len(records) == 1 + 2 * 2
     for record in records:
-        assert set(record) == FIELDS
+        assert set(record) == RECORD_FIELDS | {"data"}
     assert files_in(tmp_path) == ["results.json"]
     assert result.stderr == f"{output}: 5 records.\n"
     heading, columns, _, zero_shot, nearest_mean, *rest = result.stdout.splitlines()

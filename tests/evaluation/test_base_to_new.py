@@ -110,7 +110,7 @@ def test_an_odd_class_is_a_base_class(data):
 
 def test_methods_without_texts_are_refused(data):
     for method in ("nearest_mean", "linear_probe", "tip_adapter", "task_res", "gda"):
-        with pytest.raises(InputError, match=r"no image of; methods that can: .*cmm"):
+        with pytest.raises(InputError, match=r"without images: cmm, .* Received: " + method):
             run_base_to_new(data, make_task(data, 1, seed=1), method)
 
 
@@ -122,7 +122,7 @@ def test_a_method_that_predicts_in_its_own_way_is_refused(data, monkeypatch):
             return -super().predict_logits(embeddings)
 
     monkeypatch.setitem(METHODS, "opposite", Opposite)
-    with pytest.raises(InputError, match="`opposite` cannot score"):
+    with pytest.raises(InputError, match="Received: opposite"):
         run_base_to_new(data, make_task(data, 0, seed=0), "opposite")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_data import CLASSES, DIM, OF_CMM, RECORD_FIELDS, make_data
 
 from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
 from keras_cmm.errors import InputError
@@ -18,59 +19,6 @@ from keras_cmm.evaluation import (
 )
 from keras_cmm.methods import METHODS, FewShotMethod
 from keras_cmm.utils.unit_rows import unit_rows
-
-CLASSES, DIM = 4, 8
-FIELDS = {
-    "dataset",
-    "protocol",
-    "backbone",
-    "method",
-    "shots",
-    "seed",
-    "top1",
-    "num_classes",
-    "support_rows",
-    "ece",
-    "fit_seconds",
-    "predict_seconds",
-    "hyperparameters",
-    "versions",
-}
-# What CMM's records have besides.
-OF_CMM = {
-    "ece_calibrated",
-    "own_cosine",
-    "hardest_wrong_cosine",
-    "mapped_own_cosine",
-    "mapped_hardest_wrong_cosine",
-}
-
-
-def make_data(train_rows=(8, 8, 8, 8), val_rows=0, scale=3.0, **changes):
-    """Return a set whose rows are of length `scale`, so that normalisation shows."""
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(CLASSES, DIM))
-
-    def draw(labels):
-        rows = centres[labels] + 0.5 * rng.normal(size=(len(labels), DIM))
-        return (scale * rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("float16")
-
-    train_labels = rng.permutation(np.repeat(np.arange(CLASSES), train_rows)).astype("int32")
-    test_labels = np.tile(np.arange(CLASSES, dtype="int32"), 20)
-    val_labels = np.tile(np.arange(CLASSES, dtype="int32"), val_rows)
-    fields = {
-        "train_embeddings": draw(train_labels),
-        "train_labels": train_labels,
-        "test_embeddings": draw(test_labels),
-        "test_labels": test_labels,
-        "text_embeddings": draw(np.arange(CLASSES)),
-        "val_embeddings": draw(val_labels) if val_rows else None,
-        "val_labels": val_labels if val_rows else None,
-        "class_names": [str(label) for label in range(CLASSES)],
-        "dataset": "generated",
-        "backbone": "none",
-    }
-    return EmbeddingSet(**fields | changes)
 
 
 def assert_unit(rows):
@@ -156,7 +104,7 @@ def test_records():
     assert len(records) == 1 + 2 * 2 * (len(METHODS) - 1)
     assert json.loads(json.dumps(records)) == records
     for record in records:
-        assert set(record) == FIELDS | (OF_CMM if "cmm" in record["method"] else set())
+        assert set(record) == RECORD_FIELDS | (OF_CMM if "cmm" in record["method"] else set())
         assert 0 <= record["top1"] <= 100
         assert type(record["shots"]) is int
         assert record["num_classes"] == CLASSES
@@ -212,7 +160,7 @@ def test_classes_that_all_share_one_text_have_no_wrong_prototype():
     (record,) = run_benchmark([data], ["cmm"], [2], [1])
     json.dumps(record, allow_nan=False)
     missing = {"hardest_wrong_cosine", "mapped_hardest_wrong_cosine"}
-    assert set(record) == (FIELDS | OF_CMM) - missing
+    assert set(record) == (RECORD_FIELDS | OF_CMM) - missing
 
 
 @pytest.mark.parametrize(

@@ -4,34 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from benchmark_data import CLASSES, make_data
 
-from keras_cmm.data import EmbeddingSet
 from keras_cmm.evaluation import run_benchmark
 from keras_cmm.methods import METHODS
 
-CLASSES, DIM, KEPT = 4, 8, 20
-
-
-def make_data():
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(CLASSES, DIM))
-
-    def draw(labels):
-        rows = centres[labels] + 0.5 * rng.normal(size=(len(labels), DIM))
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("float32")
-
-    train_labels = np.repeat(np.arange(CLASSES), 6).astype("int32")
-    test_labels = np.tile(np.arange(CLASSES), 10).astype("int32")
-    return EmbeddingSet(
-        train_embeddings=draw(train_labels),
-        train_labels=train_labels,
-        test_embeddings=draw(test_labels),
-        test_labels=test_labels,
-        text_embeddings=draw(np.arange(CLASSES)),
-        class_names=[str(label) for label in range(CLASSES)],
-        dataset="generated",
-        backbone="none",
-    )
+KEPT = 20
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -15,6 +15,9 @@ from keras_cmm.data.sources.image_source import ImageSource
 
 _MAX_VALIDATION_SHOTS = 4
 
+Pool = tuple[npt.ArrayLike, Sequence[bytes | str]]
+"""Labels and keys of the rows to draw from, as of `sample_few_shot`."""
+
 
 class FewShotDraws:
     """Draws support and validation images of a data set, so that only these need be embedded.
@@ -52,8 +55,8 @@ class FewShotDraws:
         self.train = train
         self.val = val
         self.indices = None if indices is None else Path(indices)
-        self._train_keys = train.keys()
-        self._val_keys = None if val is None else val.keys()
+        self._train = train.labels, train.keys()
+        self._val = None if val is None else (val.labels, val.keys())
         # A draw from ImageNet takes seconds, and each is asked for several times.
         self._support: dict[tuple[int, int], FewShotSample] = {}
         self._validation: dict[tuple[int, int], FewShotSample] = {}
@@ -113,8 +116,34 @@ class FewShotDraws:
             pool.append(self.validation(shots, seed).indices)
         return np.unique(np.concatenate(train)), np.unique(np.concatenate(val))
 
+    def among(
+        self,
+        shots: int,
+        seed: int,
+        train_rows: npt.NDArray[np.int64],
+        val_rows: npt.NDArray[np.int64],
+    ) -> tuple[FewShotSample, FewShotSample]:
+        """Numbers the rows of a draw among those that were embedded.
+
+        Args:
+            shots: Images a class of the support set.
+            seed: Seed of the draw.
+            train_rows: The first result of `rows`.
+            val_rows: The second.
+
+        Returns:
+            The support and validation samples of data that has these rows only.
+        """
+        pool = train_rows if self.val is None else val_rows
+        samples = (self.support(shots, seed), train_rows), (self.validation(shots, seed), pool)
+        support, validation = (
+            replace(sample, indices=np.searchsorted(rows, sample.indices), num_rows=len(rows))
+            for sample, rows in samples
+        )
+        return support, validation
+
     def _draw_support(self, shots: int, seed: int) -> FewShotSample:
-        labels, keys = self.train.labels, self._train_keys
+        labels, keys = self._train
         if self.indices is None:
             return sample_few_shot(labels, shots, seed=seed, keys=keys)
         return read_few_shot_indices(
@@ -122,21 +151,18 @@ class FewShotDraws:
         )
 
     def _draw_validation(self, shots: int, seed: int) -> FewShotSample:
-        if self.val is not None and self._val_keys is not None:
-            labels, keys, exclude = self.val.labels, self._val_keys, None
-        else:
-            labels, keys = self.train.labels, self._train_keys
-            exclude = self.support(shots, seed).indices if self.indices is None else None
-        if self.indices is not None:
-            return read_few_shot_indices(
-                self._file(shots, seed),
-                "val",
-                shots=min(shots, _MAX_VALIDATION_SHOTS),
-                seed=seed,
-                labels=labels,
-                keys=keys,
-            )
-        return sample_validation(labels, shots, seed=seed, keys=keys, exclude=exclude)
+        if self.indices is None:
+            support = self.support(shots, seed).indices
+            return sample_validation(self._train, self._val, support, shots, seed=seed)
+        labels, keys = self._val or self._train
+        return read_few_shot_indices(
+            self._file(shots, seed),
+            "val",
+            shots=min(shots, _MAX_VALIDATION_SHOTS),
+            seed=seed,
+            labels=labels,
+            keys=keys,
+        )
 
     def _file(self, shots: int, seed: int) -> Path:
         assert self.indices is not None
@@ -144,49 +170,30 @@ class FewShotDraws:
 
 
 def sample_validation(
-    labels: npt.ArrayLike,
-    shots: int,
-    *,
-    seed: int,
-    keys: Sequence[bytes | str],
-    exclude: npt.ArrayLike | None = None,
+    train: Pool, val: Pool | None, support_rows: npt.ArrayLike, shots: int, *, seed: int
 ) -> FewShotSample:
-    """Draws min(shots, 4) validation rows of each class, with no warning where there are fewer.
+    """Draws min(shots, 4) validation rows of each class, or as many as there are.
 
     Args:
-        labels: As of `sample_few_shot`.
+        train: The train rows.
+        val: The rows of the validation split, or `None` to draw from the train rows outside the
+            support set.
+        support_rows: Row numbers of the support set in `train`.
         shots: Rows a class of the support set.
         seed: As of `sample_few_shot`.
-        keys: As of `sample_few_shot`.
-        exclude: The rows of the support set, where both are drawn from the same rows.
 
     Returns:
-        The sample.
+        Rows of `val`, or of `train` where there is none.
 
     Example:
-        >>> len(sample_validation([0] * 9, 8, seed=1, keys=list("abcdefghi")).indices)
-        4
+        >>> train = [0] * 9, list("abcdefghi")
+        >>> len(sample_validation(train, None, [0, 1], 2, seed=1).indices)
+        2
     """
+    labels, keys = train if val is None else val
+    exclude = support_rows if val is None else None
     number = min(shots, _MAX_VALIDATION_SHOTS)
     with warnings.catch_warnings():
         # Fewer validation images than wanted are no fault of the data.
         warnings.simplefilter("ignore", UserWarning)
         return sample_few_shot(labels, number, seed=seed, keys=keys, exclude=exclude)
-
-
-def within(sample: FewShotSample, rows: npt.NDArray[np.int64]) -> FewShotSample:
-    """Numbers the rows of a sample among those that were embedded.
-
-    Args:
-        sample: The sample.
-        rows: Ascending row numbers, those of the sample among them.
-
-    Returns:
-        The same sample of data that has `rows` only.
-
-    Example:
-        >>> sample = sample_few_shot([0, 1, 1], 1, seed=1, keys=["a", "b", "c"])
-        >>> within(sample, sample.indices).indices
-        array([0, 1])
-    """
-    return replace(sample, indices=np.searchsorted(rows, sample.indices), num_rows=len(rows))

@@ -6,7 +6,6 @@ import pytest
 
 from keras_cmm import InputError
 from keras_cmm.data import FewShotDraws, ImageList, read_few_shot_indices
-from keras_cmm.data.few_shot.few_shot_draws import within
 
 LABELS = np.repeat(np.arange(3), 6)
 # Other classes have images of the same names, as in Caltech101.
@@ -97,9 +96,12 @@ def test_only_what_is_drawn_is_asked_for(has_val):
     support = draws.support(2, 1)
     assert not has_val or set(draws.validation(2, 1).indices) <= set(val_rows)
     assert has_val or not set(draws.validation(2, 1).indices) & set(support.indices)
-    kept = within(support, train_rows)
+    kept, kept_val = draws.among(2, 1, train_rows, val_rows)
     assert train_rows[kept.indices].tolist() == support.indices.tolist()
     assert kept.num_rows == len(train_rows)
+    pool = val_rows if has_val else train_rows
+    assert pool[kept_val.indices].tolist() == draws.validation(2, 1).indices.tolist()
+    assert kept_val.num_rows == len(pool)
 
 
 def test_validation_has_four_images_a_class_at_most():

@@ -1,0 +1,98 @@
+"""The records of `keras-cmm benchmark`, in memory and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from keras_cmm_cli.outputs import write_json
+from keras_cmm_cli.runs_folder import Record, RunsFolder, record_key
+
+if TYPE_CHECKING:
+    from keras_cmm_cli.benchmark_inputs import BenchmarkInput
+
+
+class BenchmarkRecords:
+    """All records so far, with those of earlier runs.
+
+    Args:
+        start: The records of earlier runs in `output`.
+        output: A JSON file for all records, or `None`.
+        runs: A folder for one file a record, or `None`.
+    """
+
+    def __init__(self, start: list[Record], output: Path | None, runs: RunsFolder | None) -> None:
+        self.all = start
+        self._by_key = {record_key(record): record for record in start}
+        self._output = output
+        self._runs = runs
+
+    def has(self, identity: Record) -> bool:
+        """Returns whether there is a record of this identity."""
+        return record_key(identity) in self._by_key
+
+    def __getitem__(self, identity: Record) -> Record:
+        return self._by_key[record_key(identity)]
+
+    def take_existing(self, wanted: Sequence[Record], skip_existing: bool) -> None:
+        """Reads the wanted records in the folder of runs, and writes those that it lacks to it."""
+        if self._runs is None:
+            return
+        for identity in wanted:
+            stored = self._runs.read(identity) if skip_existing else None
+            if not self.has(identity):
+                if stored is not None:
+                    self._keep(stored)
+            elif stored is None:
+                self._runs.write(self[identity])
+
+    def check_data(
+        self, data: BenchmarkInput, wanted: Sequence[Record], skip_existing: bool
+    ) -> None:
+        """Refuses records of other data of the same name, such as a file that was made anew.
+
+        It checks the records of all runs, wanted or not, because `aggregate` would average them.
+        """
+        asked = set(map(record_key, wanted))
+        for dataset, digest in data.digests.items():
+            name = (dataset, *data.name[1:])
+            there = [] if self._runs is None else self._runs.records_of(*name)
+            if not skip_existing:  # The wanted ones will be replaced.
+                there = [record for record in there if record_key(record) not in asked]
+            for record in [*self.all, *there]:
+                if (record["dataset"], record["protocol"], record["backbone"]) != name:
+                    continue
+                # Records of earlier versions have no digest of their data.
+                if record.get("data", digest) != digest:
+                    raise _other(data, f"records of other data of the name {dataset!r}")
+                if (
+                    record_key(record) in asked
+                    and "draw" in record
+                    and record["draw"] != data.draw_digest(record["shots"], record["seed"])
+                ):
+                    raise _other(data, f"records of other --indices of {dataset!r}")
+
+    def add(self, record: Record, data: BenchmarkInput) -> None:
+        """Writes a new record with the digests of its data and draw, unless there is one."""
+        record = record | data.marks(record)
+        if self.has(record):
+            return
+        self._keep(record)
+        if self._runs is not None:
+            self._runs.write(record)
+        if self._output is not None:
+            write_json(self._output, self.all)
+
+    def _keep(self, record: Record) -> None:
+        self.all.append(record)
+        self._by_key[record_key(record)] = record
+
+
+def _other(data: BenchmarkInput, what: str) -> click.ClickException:
+    return click.ClickException(
+        f"{data.label}: there are {what}; give another --output-dir or --output, or replace all of "
+        "them: by --no-skip-existing or --overwrite, with the methods, shots and seeds they have."
+    )
