@@ -21,7 +21,7 @@ from keras_cmm.clip import (
     load,
     logit_scale,
 )
-from keras_cmm.clip.backbones.digest import ModelDigest
+from keras_cmm.clip.backbones import ModelDigest
 from keras_cmm.data import Benchmark, EmbeddingSet, FewShotDraws, ImageSource
 from keras_cmm.evaluation import BenchmarkData, Run, ShiftedTestSet, make_task
 from keras_cmm.methods import FewShotTask
