@@ -107,6 +107,12 @@ def mean_accuracy(parts: list[EmbeddingSet], *arguments) -> float:
     return float(np.mean([accuracy(data, *arguments) for data in parts]))
 
 
+def row_of(recipe, parts: list[EmbeddingSet], numbers: list[int], *draws) -> list[float]:
+    """Returns the accuracy at each number of shots; a set with fewer rows repeats its most shots."""
+    found = {number: mean_accuracy(parts, recipe, number, *draws) for number in set(numbers)}
+    return [found[number] for number in numbers]
+
+
 def accuracy(
     data: EmbeddingSet,
     recipe: TrainingRecipe | FewShotMethod,
@@ -315,12 +321,7 @@ def ablation(
     print("| --- |" + " --- |" * (len(names) + 1))
     for name in only or ABLATION:
         recipe = ABLATION[name]
-        table = np.array(
-            [
-                [mean_accuracy(parts, recipe, number, *draws) for number in numbers]
-                for _, parts, numbers in sets
-            ]
-        )
+        table = np.array([row_of(recipe, parts, numbers, *draws) for _, parts, numbers in sets])
         cells = [
             " / ".join(f"{value:.1f}" for value in row) for row in (*table, table.mean(axis=0))
         ]

@@ -14,8 +14,8 @@ import pytest
 hypothesis.settings.register_profile("keras_cmm", deadline=None)
 hypothesis.settings.load_profile("keras_cmm")
 
-# `--doctest-modules` would import both as one module of the name `conftest`.
-collect_ignore = ["conftest.py", "cli/conftest.py"]
+# `--doctest-modules` would import all as one module of the name `conftest`.
+collect_ignore = ["conftest.py", "cli/conftest.py", "models/conftest.py"]
 
 
 def pytest_collection_modifyitems(items):
