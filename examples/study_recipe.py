@@ -108,7 +108,7 @@ def mean_accuracy(parts: list[EmbeddingSet], *arguments) -> float:
 
 
 def row_of(recipe, parts: list[EmbeddingSet], numbers: list[int], *draws) -> list[float]:
-    """Returns the accuracy at each number of shots; a set with fewer rows repeats its most shots."""
+    """Returns the accuracy at each number of shots. A number that stands twice is run once."""
     found = {number: mean_accuracy(parts, recipe, number, *draws) for number in set(numbers)}
     return [found[number] for number in numbers]
 
