@@ -1,4 +1,4 @@
-"""Checks of what users pass to an image classifier, before images are embedded in vain."""
+"""Checks of what users pass to an image classifier, made before any image is embedded."""
 
 from __future__ import annotations
 
@@ -55,23 +55,24 @@ def check_class_order(dataset: Any, class_names: Sequence[str]) -> None:
     """Refuses a data set whose class ids are those of other classes.
 
     Args:
-        dataset: what may have `class_names`, as `keras.utils.image_dataset_from_directory` gives.
-        class_names: the classifier's.
+        dataset: anything. A data set of `keras.utils.image_dataset_from_directory` has
+            `class_names`.
+        class_names: the class names of the classifier.
 
     Raises:
-        InputError: if it names the classifier's classes in another order.
+        InputError: if the data set counts the same classes in another order.
     """
     names = getattr(dataset, "class_names", None)
     names = [] if names is None else list(names)
     same = same_names(names, class_names)
-    # Other names, such as the folders' where the classifier has better ones, are the user's.
+    # Other names are the user's choice, such as folder names where the classifier has better ones.
     if len(same) < len(names):
         return
     if [same[name] for name in names] != list(class_names[: len(names)]):
         raise InputError(
-            "the data set's class ids count its `class_names` in another order than the "
-            "classifier's, or without some of them; let both have the same, in one order (a "
-            "class without images has an empty folder). "
+            "the `class_names` of the data set must be those of the classifier, in the same order. "
+            "These are in another order, or without some of them. Give a class without images an "
+            "empty folder. "
             f"Received: {names[:3]}... and {list(class_names[:3])}..."
         )
 
@@ -79,7 +80,7 @@ def check_class_order(dataset: Any, class_names: Sequence[str]) -> None:
 def class_weight_by_id(
     class_weight: Mapping[int | str, float] | None, class_names: Sequence[str], sample_weight: Any
 ) -> dict[int, float] | None:
-    """Returns class weights by class id: Keras ignores keys that are none.
+    """Returns class weights by class id. Keras would ignore a key that is no class id.
 
     Args:
         class_weight: weights by class id or name, or `None`.
@@ -217,7 +218,7 @@ def validation_pair(validation_data: Any) -> tuple[Any, Any]:
 
 
 def refuse_rate_callbacks(callbacks: Any) -> None:
-    """Refuses callbacks that set the learning rate, as a schedule cannot be set.
+    """Refuses callbacks that set the learning rate: the recipe's follows a schedule.
 
     Raises:
         ValueError: if there is one.
@@ -227,13 +228,13 @@ def refuse_rate_callbacks(callbacks: Any) -> None:
         if isinstance(each, setters):
             raise ValueError(
                 f"`{type(each).__name__}` cannot be used with the default optimizer, whose "
-                "learning rate follows a schedule of its own: call "
+                "learning rate follows a schedule. Call "
                 "`compile(optimizer=keras.optimizers.AdamW(1e-3))` before."
             )
 
 
 def refuse_one_hot(argument: str, given: Any) -> None:
-    """Refuses Keras' own losses and metrics but the sparse ones: others take no class ids.
+    """Refuses Keras's own losses and metrics that take no class ids: all but the sparse ones.
 
     Args:
         argument: name of the argument of `compile`: "loss", or one of metrics.
@@ -260,7 +261,7 @@ def refuse_one_hot(argument: str, given: Any) -> None:
 
 
 def refuse_probabilities(argument: str, given: Any) -> None:
-    """Raises a ValueError for what takes logits for probabilities: it would learn, but badly.
+    """Refuses losses and metrics that take logits for probabilities: training would go badly.
 
     Args:
         argument: its name, `"loss"`, `"metrics"` or `"weighted_metrics"`.

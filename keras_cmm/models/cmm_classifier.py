@@ -24,22 +24,22 @@ from keras_cmm.utils.unit_rows import unit_rows
 class CMMClassifier(keras.Model):
     """Classifies CLIP image embeddings by text prototypes and a cross-modal mapping.
 
-    The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`: `T0`
-    are the frozen text embeddings of the classes, `T` prototypes that start there and are trained
-    with the map. A new classifier is zero-shot CLIP with a sharper softmax, if it is made by
-    `from_text_embeddings`; the constructor leaves `T0` and `T` random, for `assign_text_embeddings`
-    or saved weights to set.
+    The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`. `T0`
+    are the frozen text embeddings of the classes. `T` are the class prototypes, which start at `T0`
+    and are trained with the map. A new classifier from `from_text_embeddings` predicts the classes
+    of zero-shot CLIP. The constructor alone leaves `T0` and `T` random, until
+    `assign_text_embeddings` or saved weights set them.
 
-    Training minimises the compiled loss (cross-entropy) on the fused logits, plus `triplet_weight`
-    times `triplet_loss` on the mapped images, plus `contrastive_weight` times a
-    `SupervisedContrastiveLoss` among the mapped images of a batch, whose cosines are scaled as
-    those to the prototypes are. It takes one plain `y`; `history` shows the total `loss`,
-    `cross_entropy` (the compiled loss), `triplet` and `contrastive`. The last depends on which
-    images share a batch, so it is one of training alone: in evaluation, and without a weight, it
-    is 0.
+    Training minimises the sum of three losses: the compiled loss (cross-entropy) on the fused
+    logits, `triplet_weight` times `triplet_loss` on the mapped images, and `contrastive_weight`
+    times a `SupervisedContrastiveLoss` among the mapped images of a batch. The history shows the
+    total as `loss` and the three parts as `cross_entropy`, `triplet` and `contrastive`. The
+    contrastive loss depends on which images share a batch, so evaluation leaves it out and shows 0.
 
-    The scales, weights and temperatures below may be set at any time. They are weights that are not
-    trained, so that they are saved with the others.
+    `AutoRecipe().fit(model, x, y)` trains better than `model.fit(x, y)` and needs no settings.
+
+    The scales, weights and temperatures below may be set at any time. They are saved with the
+    model's weights.
 
     Args:
         num_classes: int, at least 2.
@@ -55,7 +55,7 @@ class CMMClassifier(keras.Model):
         train_prototypes: bool. Train `T` with the map, or keep it where it starts.
         temperature: float > 0. `probabilities` divides the logits by it; training does not.
         train_temperature: float > 0. Training divides the logits by it before the compiled loss,
-            evaluation does not. Above 1, samples that are fitted already go on counting.
+            evaluation does not. Above 1, samples that are fitted already still count.
         **kwargs: the arguments of `keras.Model`, such as `name` and `dtype`.
 
     Input shape:
@@ -194,9 +194,9 @@ class CMMClassifier(keras.Model):
     def assign_text_embeddings(self, text_embeddings: Any) -> None:
         """Starts both sets of prototypes at the classes' text embeddings.
 
-        Builds the model if needed. A `CrossModalTripletLoss` that was constructed without duplicate
-        groups is told which classes share one text embedding, so that they are never each other's
-        negatives; files hold that too, `get_weights` does not. The mapping stays as it is.
+        Builds the model if needed. Classes that share one text embedding are never each other's
+        negatives, if the triplet loss is a `CrossModalTripletLoss` without duplicate groups of its
+        own. Saved files hold these groups, `get_weights` does not. The mapping stays as it is.
 
         Args:
             text_embeddings: array-like of shape `(num_classes, dim)`; row `c` is class `c`.
@@ -250,8 +250,9 @@ class CMMClassifier(keras.Model):
     def train_offsets(self) -> npt.NDArray[np.float32]:
         """What training adds to the logits, `(num_classes,)`; zeros if never set.
 
-        It is added after `train_temperature` has divided them, and not in evaluation. Higher for
-        classes with more images, it keeps training from favouring them.
+        Training divides the logits by `train_temperature` first. Evaluation adds nothing. Higher
+        values for classes with more images keep training from favouring them, see
+        `keras_cmm.recipes.logit_adjustment`.
         """
         return np.array(ops.convert_to_numpy(self._train_offsets))
 
