@@ -8,10 +8,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import click
 
 from keras_cmm.clip import (
     CLIPModel,
@@ -23,6 +25,8 @@ from keras_cmm.clip import (
 )
 from keras_cmm.clip.backbones import ModelDigest
 from keras_cmm.data import Benchmark, EmbeddingSet, FewShotDraws, ImageSource
+from keras_cmm.data.benchmarks import get_benchmark
+from keras_cmm.errors import InputError
 from keras_cmm.evaluation import BenchmarkData, Run, ShiftedTestSet, make_task
 from keras_cmm.methods import FewShotTask
 from keras_cmm_cli.images import embed_images
@@ -131,9 +135,8 @@ class DatasetInput(BenchmarkInput):
     Args:
         benchmark: The data set.
         shifts: Further test sets, for ImageNet.
-        protocol: "coop" or "tfds".
-        data_dir: Where the images are.
-        embedding: How they are embedded.
+        where: The arguments `protocol` and `data_dir` of `Benchmark.load`.
+        embedding: How the images are embedded.
         indices: A folder of given draws, with a folder for each data set, or `None`.
     """
 
@@ -141,18 +144,15 @@ class DatasetInput(BenchmarkInput):
         self,
         benchmark: Benchmark,
         shifts: tuple[Benchmark, ...],
-        protocol: Any,
-        data_dir: Path,
+        where: Mapping[str, Any],
         embedding: Embedding,
         indices: Path | None = None,
     ) -> None:
         self.label = benchmark.name
-        self.name = (benchmark.name, protocol, embedding.backbone)
+        self.name = (benchmark.name, where["protocol"], embedding.backbone)
         self.shift_names = tuple(shift.name for shift in shifts)
         self._embedding = embedding
-        # Everything is listed before anything is embedded: a missing file must not show up hours
-        # later.
-        where: dict[str, Any] = {"protocol": protocol, "data_dir": data_dir}
+        # List everything before embedding anything: a missing file must not show up hours later.
         splits: tuple[Any, ...] = benchmark.splits
         self._sources: dict[str, ImageSource] = {
             split: benchmark.load(split, **where) for split in splits
@@ -217,6 +217,70 @@ class DatasetInput(BenchmarkInput):
         """Returns the few-shot task of a draw that was prepared."""
         samples = self._draws.among(shots, seed, *self._rows) if shots else ()
         return make_task(self.embedding_set, shots, seed, *samples)
+
+
+def open_files(terminal: Terminal, files: Sequence[str]) -> list[BenchmarkInput]:
+    """Reads embeddings files, and reports those that cannot be used."""
+    inputs: dict[tuple[str, ...], BenchmarkInput] = {}
+    for file in files:
+        try:
+            data = FileInput(file)
+        except InputError as error:
+            terminal.error(str(error))
+            continue
+        if data.name in inputs:
+            terminal.error(
+                f"{file}: has the data set, protocol and backbone of {inputs[data.name].label} "
+                f"({', '.join(data.name)}): their records could not be told apart; rename the "
+                "file, or write another `dataset` into its metadata."
+            )
+            continue
+        inputs[data.name] = data
+    return list(inputs.values())
+
+
+def open_datasets(
+    embedding: Embedding,
+    names: Sequence[str],
+    where: Mapping[str, Any],
+    indices: Path | None,
+    shifted: bool,
+) -> list[BenchmarkInput]:
+    """Lists the images of benchmark data sets, and reports those that cannot be used.
+
+    Args:
+        embedding: How the images are embedded.
+        names: Names of the data sets.
+        where: The arguments `protocol` and `data_dir` of `Benchmark.load`.
+        indices: A folder of given draws, or `None`.
+        shifted: Whether shifts can be scored.
+
+    Returns:
+        The data sets to train on. ImageNet is among them if a shift is.
+
+    Raises:
+        ClickException: If a shift cannot be scored, or a name is not known.
+    """
+    benchmarks = [get_benchmark(name) for name in names]
+    shifts = tuple(each for each in benchmarks if each.splits == ("test",))
+    if shifts and not shifted:
+        raise click.UsageError("--base-to-new has no shifts; leave them out of --dataset.")
+    trained = [each for each in benchmarks if each not in shifts]
+    imagenet = get_benchmark("imagenet")
+    if shifts and imagenet not in trained:
+        embedding.terminal.note(
+            "imagenet is run too: the shifts are scored by the classifiers that are trained on it."
+        )
+        trained.append(imagenet)
+    inputs: list[BenchmarkInput] = []
+    for each in trained:
+        try:
+            inputs.append(
+                DatasetInput(each, shifts if each is imagenet else (), where, embedding, indices)
+            )
+        except InputError as error:
+            embedding.terminal.error(str(error))
+    return inputs
 
 
 def _listed(source: ImageSource) -> list[Any]:

@@ -8,27 +8,30 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keras_cmm_cli.outputs import write_json
-from keras_cmm_cli.runs_folder import Record, RunsFolder, record_key
+from keras_cmm_cli.outputs import check_new_file, write_json
+from keras_cmm_cli.runs_folder import Record, RunsFolder, read_records, record_key
 
 if TYPE_CHECKING:
     from keras_cmm_cli.benchmark_inputs import BenchmarkInput
 
 
 class BenchmarkRecords:
-    """All records so far, with those of earlier runs.
+    """All records so far, with those of earlier commands.
 
     Args:
-        start: The records of earlier runs in `output`.
         output: A JSON file for all records, or `None`.
-        runs: A folder for one file a record, or `None`.
+        output_dir: A folder for one file a record, or `None`.
+        resume: Start with the records in `output`.
+        overwrite: Replace `output` if it exists.
     """
 
-    def __init__(self, start: list[Record], output: Path | None, runs: RunsFolder | None) -> None:
-        self.all = start
-        self._by_key = {record_key(record): record for record in start}
+    def __init__(
+        self, output: Path | None, output_dir: Path | None, resume: bool, overwrite: bool
+    ) -> None:
+        self._runs = None if output_dir is None else RunsFolder(output_dir)
         self._output = output
-        self._runs = runs
+        self.all = _start(output, resume, overwrite)
+        self._by_key = {record_key(record): record for record in self.all}
 
     def has(self, identity: Record) -> bool:
         """Returns whether there is a record of this identity."""
@@ -83,12 +86,36 @@ class BenchmarkRecords:
         self._keep(record)
         if self._runs is not None:
             self._runs.write(record)
+        self.write()
+
+    def write(self) -> None:
+        """Writes all records to `output`."""
         if self._output is not None:
             write_json(self._output, self.all)
 
     def _keep(self, record: Record) -> None:
         self.all.append(record)
         self._by_key[record_key(record)] = record
+
+
+def _start(output: Path | None, resume: bool, overwrite: bool) -> list[Record]:
+    """Returns the records to start with, and refuses to lose what `output` holds."""
+    if resume and (overwrite or output is None):
+        raise click.UsageError("--resume needs --output and excludes --overwrite.")
+    if output is None:
+        return []
+    holds_something = output.is_file() and output.stat().st_size > 0
+    if holds_something and not resume and not overwrite:
+        raise click.ClickException(
+            f"{output}: exists; give --resume to go on with it or --overwrite to replace it."
+        )
+    check_new_file(output, overwrite=True)
+    records, others = read_records(output) if resume and holds_something else ([], [])
+    if others:
+        raise click.ClickException(
+            f"{output}: is not a list of benchmark records; give the name of another file."
+        )
+    return records
 
 
 def _other(data: BenchmarkInput, what: str) -> click.ClickException:

@@ -13,23 +13,23 @@ MISSING = "-"
 
 
 def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[ResultTable]:
-    """Makes one table for each data set, and one of their average where there are several.
+    """Makes one table for each data set, and one of the average of several data sets.
 
-    Test sets that are shifted from what a method was trained on have an average of their own.
+    Shifted test sets have an average of their own.
 
     Args:
         records: Records of `keras_cmm.evaluation.run_benchmark`.
-        plus_minus: What stands between mean and standard deviation.
+        plus_minus: The sign between mean and standard deviation.
 
     Returns:
         Tables with a row for each method and a column for each number of shots.
     """
+    from keras_cmm.evaluation import own_and_shifted
+
     tables = []
-    for setting in dict.fromkeys(map(_setting, records)):
-        same = [record for record in records if _setting(record) == setting]
-        own = [record for record in same if "trained_on" not in record]
-        shifted = [record for record in same if "trained_on" in record]
-        # A zero-shot run draws nothing, and stands beside given and own draws alike.
+    for setting, same in _by_setting(records):
+        own, shifted = own_and_shifted(same)
+        # Zero-shot runs draw nothing, so their records have no such mark.
         draws = ", given indices" if any(record.get("indices") for record in same) else ""
         shape = _Shape(same, setting + draws, plus_minus)
         tables += shape.tables(own, "") + shape.tables(shifted, "shifts ")
@@ -37,7 +37,7 @@ def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[Res
 
 
 def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
-    """Makes one table for each data set, and one of their average, of base-to-new records.
+    """Makes the tables of base-to-new records: one for each data set, and one of their average.
 
     Args:
         records: Records of `keras_cmm.evaluation.run_base_to_new`.
@@ -45,12 +45,10 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
     Returns:
         Tables with a row for each method and number of shots.
     """
-    from keras_cmm.evaluation import summarize_base_to_new
-    from keras_cmm.evaluation.summary import short_draws
+    from keras_cmm.evaluation import short_draws, summarize_base_to_new
 
     tables = []
-    for setting in dict.fromkeys(map(_setting, records)):
-        same = [record for record in records if _setting(record) == setting]
+    for setting, same in _by_setting(records):
         rows = summarize_base_to_new(same)
         cells = {(row["dataset"], row["method"], row["shots"]): row for row in rows}
         datasets = list(dict.fromkeys(row["dataset"] for row in rows))
@@ -73,7 +71,7 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
 
 
 def published_table() -> ResultTable:
-    """Returns what others have published, marked as such."""
+    """Returns the table of published results, each marked as published."""
     from keras_cmm.evaluation import PUBLISHED_RESULTS
 
     rows = [
@@ -93,8 +91,12 @@ def published_table() -> ResultTable:
     )
 
 
-def _setting(row: Row) -> str:
-    return f"{row['backbone']}, protocol {row['protocol']}"
+def _by_setting(records: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Returns the records of each backbone and protocol, with the words for the two."""
+    from keras_cmm.evaluation import grouped
+
+    settings = grouped(records, ("backbone", "protocol"))
+    return [(f"{key[0]}, protocol {key[1]}", found) for key, found in settings.items()]
 
 
 def _base_to_new(row: Row | None) -> list[str]:
@@ -105,7 +107,7 @@ def _base_to_new(row: Row | None) -> list[str]:
 
 
 class _Shape:
-    """Rows and columns that all tables of one setting have, so that what is missing shows."""
+    """The rows and columns that all tables of one setting share, so that missing runs show."""
 
     def __init__(self, records: Sequence[Row], setting: str, plus_minus: str) -> None:
         self.methods = list(dict.fromkeys(record["method"] for record in records))
@@ -114,8 +116,7 @@ class _Shape:
         self.plus_minus = plus_minus
 
     def tables(self, records: Sequence[Row], kind: str) -> list[ResultTable]:
-        from keras_cmm.evaluation import average_over_datasets, summarize
-        from keras_cmm.evaluation.summary import short_draws
+        from keras_cmm.evaluation import average_over_datasets, short_draws, summarize
 
         rows = summarize(records)
         datasets = list(dict.fromkeys(row["dataset"] for row in rows))

@@ -19,7 +19,7 @@ Record = dict[str, Any]
 _IDENTITY = ("dataset", "protocol", "backbone", "method", "shots", "seed")
 _MARKS = ("base_to_new", "indices")
 
-# File systems take 255 bytes; a character of many languages is nine when it is quoted.
+# File systems take 255 bytes, and a quoted character can have nine.
 _MAX_FILE_NAME = 200
 
 
@@ -38,7 +38,7 @@ class RunsFolder:
             raise click.ClickException(f"{folder}: is a file; give the name of a folder.")
 
     def path(self, record: Record) -> Path:
-        """Returns the file of a record, or of what identifies one."""
+        """Returns the file of a record or of an identity."""
         parts = [_file_name(record[name]) for name in ("protocol", "backbone", "dataset", "method")]
         name = f"shots_{record['shots']}-seed_{record['seed']}"
         for mark in _MARKS:
@@ -47,7 +47,7 @@ class RunsFolder:
         return self.folder.joinpath(*parts, f"{name}.json")
 
     def read(self, wanted: Record) -> Record | None:
-        """Returns the record of a run, or `None` if it has to be run."""
+        """Returns the record of an identity, or `None` if there is none."""
         try:
             record = _checked(json.loads(self.path(wanted).read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError):
@@ -76,10 +76,10 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
     """Reads all records in a folder, at any depth, or in one file of records.
 
     Returns:
-        The records in the order of their paths, each run once, and the JSON files that hold none.
+        The records in the order of their paths, each run once, and the JSON files without records.
 
     Raises:
-        ClickException: If there are different results of one run.
+        ClickException: If two records of one run have different results.
     """
     records: dict[tuple[Any, ...], tuple[Record, Path]] = {}
     others = []
@@ -93,7 +93,7 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
             others.append(file)
         for record in filter(None, found):
             first, origin = records.setdefault(record_key(record), (record, file))
-            # The same record may lie there twice, such as by --output and by --output-dir.
+            # --output and --output-dir may have written the same record into one folder.
             if _results(first) != _results(record):
                 raise click.ClickException(
                     f"{origin} and {file}: have different results of one run "
@@ -103,7 +103,7 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
 
 
 def record_key(record: Record) -> tuple[Any, ...]:
-    """Returns what tells a record, or what identifies one, from those of other runs."""
+    """Returns a key that a record shares with its identity, and with no record of another run."""
     return (
         *(record[name] for name in _IDENTITY),
         *(bool(record.get(mark)) for mark in _MARKS),
@@ -114,8 +114,8 @@ def warn_of_mixed_versions(where: str, versions: Iterable[Any]) -> None:
     """Warns if records were made by several versions of the package, or on several backends.
 
     Args:
-        where: What has the records.
-        versions: The field `versions` of each, or `None` where it has none.
+        where: The place of the records, for the warning.
+        versions: The field `versions` of each record, or `None` if it has none.
     """
     known = [each for each in versions if isinstance(each, dict)]
     mixed = []
@@ -136,7 +136,7 @@ def _results(record: Record) -> list[Any]:
 
 
 def _checked(record: Any) -> Record | None:
-    """Returns a record if it is one."""
+    """Returns `record` if it has the fields of a record, else `None`."""
     if not isinstance(record, dict):
         return None
     named = all(isinstance(record.get(key), str) for key in _IDENTITY[:4])
@@ -147,7 +147,7 @@ def _checked(record: Any) -> Record | None:
 
 
 def _file_name(name: str) -> str:
-    """Returns a name that is a file name on every system, and another for every other name."""
+    """Returns a file name for any system. Different names have different file names."""
     quoted = quote(name, safe="")
     if len(quoted) > _MAX_FILE_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()

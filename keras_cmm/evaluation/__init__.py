@@ -26,6 +26,7 @@ from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.evaluation.single_run import run_task
 from keras_cmm.evaluation.summary import (
     average_over_datasets,
+    grouped,
     own_and_shifted,
     short_draws,
     summarize,
@@ -46,6 +47,7 @@ __all__ = [
     "can_classify_new",
     "confusion_matrix",
     "frequent_confusions",
+    "grouped",
     "harmonic_mean",
     "macro_f1",
     "make_task",

@@ -30,11 +30,10 @@ class BenchmarkData:
 
     Example:
         >>> import numpy as np
-        >>> eye, ids = np.eye(2, dtype="float16"), np.arange(2)
-        >>> data = BenchmarkData(EmbeddingSet(
-        ...     train_embeddings=eye, train_labels=ids, test_embeddings=eye, test_labels=ids,
-        ...     text_embeddings=eye, class_names=["ant", "bee"], dataset="bugs", backbone="CLIP",
-        ... ))
+        >>> rows = {"train_embeddings": np.eye(2), "train_labels": np.arange(2)}
+        >>> rows |= {"test_embeddings": np.eye(2), "test_labels": np.arange(2)}
+        >>> names = {"class_names": ["ant", "bee"], "dataset": "bugs", "backbone": "CLIP"}
+        >>> data = BenchmarkData(EmbeddingSet(text_embeddings=np.eye(2), **rows, **names))
         >>> data.label, data.largest_class, data.task(1, seed=1).labels
         ('bugs', 1, array([0, 1]))
     """

@@ -79,10 +79,12 @@ def per_class_accuracy(
 ) -> npt.NDArray[np.float64]:
     """Returns the accuracy on the rows of each class (its recall), in percent.
 
+    A class without a row has NaN.
+
     Args:
         predictions: Predicted class ids, shape `(batch,)`.
         labels: True class ids, shape `(batch,)`.
-        num_classes: Number of classes. A class without a row gets NaN.
+        num_classes: Number of classes.
 
     Returns:
         Percentages, shape `(classes,)`.

@@ -127,10 +127,10 @@ def run_benchmark(
 
     Example:
         >>> import numpy as np
-        >>> eye, ids = np.eye(2, dtype="float16"), np.arange(2)
+        >>> eye, ids = np.eye(2), np.arange(2)
         >>> data = EmbeddingSet(
+        ...     dataset="bugs", backbone="CLIP", class_names=["ant", "bee"], text_embeddings=eye,
         ...     train_embeddings=eye, train_labels=ids, test_embeddings=eye, test_labels=ids,
-        ...     text_embeddings=eye, class_names=["ant", "bee"], dataset="bugs", backbone="CLIP",
         ... )
         >>> records = run_benchmark([data], ["zero_shot", "nearest_mean"], shots=[1], seeds=[1])
         >>> [(record["method"], record["shots"], record["top1"]) for record in records]

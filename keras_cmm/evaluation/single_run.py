@@ -20,6 +20,8 @@ from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask
 from keras_cmm.utils.unit_rows import unit_rows
 
+Rows = npt.NDArray[np.float32]
+
 
 def fit_method(method: str, task: FewShotTask) -> tuple[FewShotMethod, float]:
     """Fits a method with the seed of the task.
@@ -119,10 +121,7 @@ def run_task(
 
 
 def _measures(
-    fitted: FewShotMethod,
-    embeddings: npt.NDArray[np.float32],
-    logits: npt.NDArray[np.float32],
-    test: ShiftedTestSet,
+    fitted: FewShotMethod, embeddings: Rows, logits: Rows, test: ShiftedTestSet
 ) -> dict[str, float]:
     """Returns top-1 and the calibration errors, and for CMM the cosines of the modality gap."""
     measures = {

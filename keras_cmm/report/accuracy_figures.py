@@ -1,4 +1,4 @@
-"""Accuracy over shots: from benchmark records to panels, and from a panel to chart coordinates."""
+"""Accuracy over shots: panels of benchmark records, and the coordinates of their charts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keras_cmm.evaluation import average_over_datasets, summarize
-from keras_cmm.evaluation.summary import grouped, short_draws
+from keras_cmm.evaluation import (
+    average_over_datasets,
+    grouped,
+    own_and_shifted,
+    short_draws,
+    summarize,
+)
 from keras_cmm.report.palette import SERIES
 
 NUM_STYLES = len(SERIES)
@@ -30,12 +35,12 @@ _LABELS = {
     "proker": "ProKeR",
 }
 
-# The chart is as wide as the page allows: x is in percent of its width, y in pixels.
+# A chart is as wide as the page allows, so x is in percent of its width; y is in pixels.
 CHART_HEIGHT = 300
 _TOP, _BOTTOM = 20, 252
 _LEFT, _RIGHT = 14.0, 95.0
-# Error bars of different methods at the same shots stand side by side, so many pixels apart; with
-# one number of shots there are no lines to keep together, but much room.
+# Distance in pixels of the error bars of two methods at the same shots. A chart of a single number
+# of shots has no lines to keep together, and much room.
 _DODGE, _WIDE_DODGE = 5, 24
 
 
@@ -48,7 +53,7 @@ class Point(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One method's accuracy by number of shots; its colour and marker are those of `style`."""
+    """Accuracy of one method by number of shots. `style` chooses its colour and marker."""
 
     method: str
     style: int
@@ -61,12 +66,12 @@ class Line(NamedTuple):
 
     @property
     def has_shots(self) -> bool:
-        """Whether it is a line, not one level."""
+        """Whether the method is trained on shots; if not, it is drawn as a level."""
         return any(self.points)
 
     @property
     def is_own(self) -> bool:
-        """Whether it is the method that this package is about."""
+        """Whether the method is CMM."""
         return self.method == _OWN
 
     @property
@@ -76,12 +81,12 @@ class Line(NamedTuple):
 
     @property
     def marker(self) -> int:
-        """Index of the marker; past the last colour the same colour has another marker."""
+        """Index of the marker. Methods of the same colour have different markers."""
         return (self.style + self.style // NUM_STYLES) % NUM_STYLES
 
 
 class Panel(NamedTuple):
-    """Everything about one data set, or the average; `references` are methods without shots."""
+    """Results on one data set, or their average. `references` are methods without shots."""
 
     title: str
     is_average: bool
@@ -92,24 +97,22 @@ class Panel(NamedTuple):
     notes: list[str]
 
     def best(self, shots: int) -> float:
-        """Return the highest mean at `shots`, as printed."""
+        """Returns the highest mean at `shots`, as printed."""
         return max(round(line.points[shots].mean, 1) for line in self.lines if shots in line.points)
 
 
 def make_panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
-    """Return one panel a data set, protocol and backbone; first their average, where of several.
+    """Returns one panel for each data set, protocol and backbone, after the average of several.
 
-    Test sets that are shifted from what a method was trained on have an average of their own.
+    Shifted test sets have an average of their own.
     """
     records = list(records)
     trained = dict.fromkeys(record["method"] for record in records if record["shots"])
     ordered = sorted(trained, key=lambda method: method != _OWN)
     styles = {method: style for style, method in enumerate(ordered)}
 
-    own = [record for record in records if "trained_on" not in record]
-    shifted = [record for record in records if "trained_on" in record]
     panels = []
-    for same, kind in ((own, "data sets"), (shifted, "shifts")):
+    for same, kind in zip(own_and_shifted(records), ("data sets", "shifts"), strict=True):
         by_dataset = grouped(same, ("dataset", "protocol", "backbone"))
         for setting, found in grouped(same, ("protocol", "backbone")).items():
             count = sum(key[1:] == setting for key in by_dataset)
@@ -122,8 +125,8 @@ def make_panels(records: Iterable[Mapping[str, Any]]) -> list[Panel]:
     return panels
 
 
-def place(panel: Panel) -> dict[str, Any]:
-    """Return the coordinates of a panel's chart: x in percent of the width, y in pixels."""
+def chart(panel: Panel) -> dict[str, Any]:
+    """Returns the coordinates of the chart of a panel."""
     low, high, step = _axis(panel)
 
     def y(value: float) -> float:
@@ -197,7 +200,7 @@ def _count_seeds(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _axis(panel: Panel) -> tuple[float, float, float]:
-    """Return the lowest and highest tick and their distance."""
+    """Returns the lowest tick, the highest tick and the step between ticks."""
     points = [point for line in panel.lines + panel.references for point in line.points.values()]
     low = max(0.0, min(point.mean - point.std for point in points))
     high = min(100.0, max(point.mean + point.std for point in points))
@@ -207,7 +210,7 @@ def _axis(panel: Panel) -> tuple[float, float, float]:
 
 
 def _positions(shots: Sequence[int]) -> dict[int, float]:
-    """Return the place of each number of shots on a logarithmic axis."""
+    """Returns the place of each number of shots on a logarithmic axis."""
     if len(shots) == 1:
         return {shots[0]: (_LEFT + _RIGHT) / 2}
     logs = [math.log2(number) for number in shots]

@@ -9,16 +9,16 @@ import numpy as np
 from keras_cmm.evaluation import confusion_matrix, macro_f1, top_k
 from keras_cmm.report.classifier_result import ClassifierResult
 
-# More classes than these make no readable matrix; the most frequent confusions are listed anyway.
+# A matrix of more classes cannot be read. The most frequent confusions are listed anyway.
 MAX_CLASSES = 150
 _MAX_LABEL = 24
-# The card on a wide page, in pixels; and a letter's mean width, in font sizes, of a wide font.
+# Width of the card on a wide page, in pixels, and mean width of a letter, in font sizes.
 _MATRIX_WIDTH = 1066
 _LETTER = 0.62
 
 
 class ClassScore(NamedTuple):
-    """How many pictures of one class were named right."""
+    """Number of test pictures of one class, and how many of them were named right."""
 
     name: str
     right: int
@@ -31,7 +31,7 @@ class ClassScore(NamedTuple):
 
 
 def overall_numbers(result: ClassifierResult) -> list[tuple[str, float]]:
-    """Return the headline numbers, in percent."""
+    """Returns the headline numbers, in percent."""
     numbers = [("Top-1 accuracy", top_k(result.probabilities, result.labels, k=1))]
     if len(result.class_names) > 5:
         numbers.append(("Top-5 accuracy", top_k(result.probabilities, result.labels, k=5)))
@@ -39,12 +39,12 @@ def overall_numbers(result: ClassifierResult) -> list[tuple[str, float]]:
 
 
 def count_confusions(result: ClassifierResult) -> np.ndarray:
-    """Return the confusion matrix: row = true class, column = predicted class."""
+    """Returns the confusion matrix: row = true class, column = predicted class."""
     return confusion_matrix(result.predictions, result.labels, len(result.class_names))
 
 
 def class_scores(result: ClassifierResult) -> list[ClassScore]:
-    """Return the classes that have test pictures, best first."""
+    """Returns the classes that have test pictures, best first."""
     matrix = count_confusions(result)
     scores = [
         ClassScore(name, int(matrix[i, i]), int(matrix[i].sum()))
@@ -54,8 +54,8 @@ def class_scores(result: ClassifierResult) -> list[ClassScore]:
     return sorted(scores, key=lambda score: -score.accuracy)
 
 
-def place_matrix(result: ClassifierResult) -> dict[str, Any] | None:
-    """Return the coordinates of the confusion matrix, in pixels; `None` for too many classes."""
+def matrix_chart(result: ClassifierResult) -> dict[str, Any] | None:
+    """Returns the coordinates of the confusion matrix in pixels, or `None` for too many classes."""
     names = result.class_names
     if len(names) > MAX_CLASSES:
         return None

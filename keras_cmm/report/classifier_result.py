@@ -1,4 +1,4 @@
-"""What one classifier said of the test pictures."""
+"""The predictions of one classifier on test pictures."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class ClassifierResult:
         expected = (len(self.labels), len(self.class_names))
         if not expected[0] or self.probabilities.shape != expected:
             raise InputError(
-                "`probabilities` must have one row a label, at least one, and one column a class "
-                f"name: {expected}. Received: {self.probabilities.shape}"
+                "`probabilities` must have one row for each label, at least one, and one column "
+                f"for each class name: {expected}. Received: {self.probabilities.shape}"
             )
         if self.labels.min() < 0 or self.labels.max() >= len(self.class_names):
             raise InputError(

@@ -1,4 +1,4 @@
-"""A test picture with what the classifier said of it."""
+"""A test picture and the classifier's guesses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.clip.inputs.image_reading import read_image
+from keras_cmm.clip import read_image
 from keras_cmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class GalleryPicture:
     """One test picture, its class and the classifier's best guesses.
 
     Args:
-        image: The picture, as `keras_cmm.clip.read_image` takes it: the bytes of an image
-            file, its path, a PIL image, or an array with values from 0 to 255.
+        image: Anything that `keras_cmm.clip.read_image` takes: the bytes of an image file, its
+            path, a PIL image, or an array with values from 0 to 255.
         class_name: Name of its true class.
         guesses: Pairs of class name and probability, best first, at least one.
 
@@ -55,7 +55,7 @@ class GalleryPicture:
         return self.guesses[0][0] == self.class_name
 
     def thumbnail(self) -> str:
-        """Return the picture as a data URI, at most 160 pixels wide and high.
+        """Returns the picture as a data URI, at most 160 pixels wide and high.
 
         Returns:
             A WebP picture, `data:image/webp;base64,...`.

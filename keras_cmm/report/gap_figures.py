@@ -12,15 +12,18 @@ from keras_cmm.utils.unit_rows import unit_rows
 
 Points = npt.NDArray[np.float32]
 
-# A cloud of more points looks the same and takes space.
+# A cloud of more points looks the same, and makes the file larger.
 _MAX_IMAGES = 1500
 _WIDTH = 1000
 
 
 class Projection(NamedTuple):
-    """Image and text embeddings in the plane: images `(images, 2)`, texts and means `(classes, 2)`.
+    """Embeddings projected on a plane.
 
-    `means` are of the images of each class, NaN where it has none.
+    Attributes:
+        images: `(images, 2)`.
+        texts: `(classes, 2)`.
+        means: `(classes, 2)`, the mean of the images of each class; NaN for a class without images.
     """
 
     images: Points
@@ -28,8 +31,8 @@ class Projection(NamedTuple):
     means: Points
 
 
-def rows(gaps: tuple[ModalityGap, ModalityGap]) -> list[tuple[str, tuple[float, float]]]:
-    """Return the rows of the table of numbers: name, before and after."""
+def table_rows(gaps: tuple[ModalityGap, ModalityGap]) -> list[tuple[str, tuple[float, float]]]:
+    """Returns the rows of the table of the gaps: a name, and the number before and after."""
     before, after = gaps
     return [
         ("Distance of the centroids", (before.centroid_distance, after.centroid_distance)),
@@ -49,13 +52,13 @@ def rows(gaps: tuple[ModalityGap, ModalityGap]) -> list[tuple[str, tuple[float, 
 
 
 def project(embeddings: MappedEmbeddings) -> tuple[Projection, Projection, float]:
-    """Project all embeddings on the same two principal components.
+    """Projects all embeddings on the same two principal components.
 
-    The components are fitted on every image and its own text, before and after: were each text
-    taken once, the few texts would hardly count, and the gap might not be seen.
+    The components are fitted on every image together with the text of its class, before and after
+    the mapping. Texts taken once would be too few to count, and the gap might not show.
 
     Returns:
-        The projections before and after the mapping, and the share of the variance they keep.
+        The projections before and after the mapping, and the share of the variance that they keep.
     """
     from sklearn.decomposition import PCA
 
@@ -77,15 +80,15 @@ def project(embeddings: MappedEmbeddings) -> tuple[Projection, Projection, float
 
 
 def limits(projections: tuple[Projection, Projection]) -> tuple[Points, Points]:
-    """Return the corner with the lowest and that with the highest values of both projections."""
+    """Returns the lowest and the highest values of both projections, with a margin."""
     points = np.concatenate([part for p in projections for part in (p.images, p.texts)])
     low, high = points.min(axis=0), points.max(axis=0)
     margin = 0.05 * (high - low).max()
     return low - margin, high + margin
 
 
-def place(projections: tuple[Projection, Projection]) -> list[dict[str, Any]]:
-    """Return the coordinates of the charts; both axes and both charts have the same scale."""
+def charts(projections: tuple[Projection, Projection]) -> list[dict[str, Any]]:
+    """Returns the coordinates of both charts. All axes have the same scale."""
     low, high = limits(projections)
     scale = _WIDTH / (high[0] - low[0])
 

@@ -39,13 +39,11 @@ def contact_sheet(
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
-        >>> from keras_cmm.data import ImageList
+        >>> from keras_cmm.data import DemoSet, ImageList
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("day", "night"):
-        ...         Path(folder, name).mkdir()
-        ...         Image.new("RGB", (64, 64)).save(Path(folder, name, "1.png"))
-        ...     contact_sheet(ImageList.from_folder(folder), [0, 1], ["day", "night"]).size
+        ...     DemoSet.load().export(folder)
+        ...     source = ImageList.from_folder(f"{folder}/test")
+        ...     contact_sheet(source, [0, 1], ["first", "second"]).size
         (232, 138)
     """
     if not len(rows):
@@ -81,15 +79,11 @@ def mistakes_sheet(
         InputError: If `predictions` has another shape, or an image cannot be read.
 
     Example:
-        >>> import tempfile
         >>> from pathlib import Path
         >>> from keras_cmm.data import ImageList
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("day", "night"):
-        ...         Path(folder, name).mkdir()
-        ...         Image.new("RGB", (64, 64)).save(Path(folder, name, "1.png"))
-        ...     mistakes_sheet(ImageList.from_folder(folder), np.array([0, 0])).size
-        (116, 138)
+        >>> source = ImageList((Path("ant.png"),), np.array([0]), ("ant", "bee"), Path("."))
+        >>> mistakes_sheet(source, np.array([0])) is None
+        True
     """
     if np.shape(predictions) != (len(source),):
         raise InputError(

@@ -1,8 +1,8 @@
 """Colours of the figures, as (light theme, dark theme).
 
-Chosen so that every two series stay apart under simulated protanopia, deuteranopia and tritanopia,
-and each is at least 3:1 against the page (tests/report/test_figures.py). Series differ in their
-marker too.
+Any two series differ under simulated protanopia, deuteranopia and tritanopia, and each has a
+contrast of at least 3:1 with the page (tests/report/test_figures.py). Series differ in their
+markers too.
 """
 
 SERIES = (
@@ -21,6 +21,6 @@ RULE = ("#e3e6ea", "#2d333b")
 
 
 def css_variables() -> dict[str, tuple[str, str]]:
-    """Return the colours by the name of their CSS variable."""
+    """Returns the colours by the name of their CSS variable."""
     named = {"right": RIGHT, "wrong": WRONG, "ink": INK, "muted": MUTED, "rule": RULE}
     return named | {f"series-{i}": colour for i, colour in enumerate(SERIES)}

@@ -1,4 +1,4 @@
-"""Everything a report can show."""
+"""The content of a report."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from keras_cmm.report.gallery_picture import GalleryPicture
 
 @dataclass(frozen=True, eq=False)
 class ReportContent:
-    """What a report shows. Everything but the title may be left out, and so is its section.
+    """What a report shows. All but the title is optional; a section without content is left out.
 
     Args:
         title: Heading of the report.
-        summary: A sentence or two under the heading.
+        summary: One or two sentences under the heading.
         records: Records of `keras_cmm.evaluation.run_benchmark`, shown as accuracy over shots.
-        classifier_name: What the sections on the classifier call it, e.g. "CMM, 16 shots".
-        classifier: The final classifier's predictions: overall and per-class accuracy, confusions.
-        embeddings: Embeddings before and after the mapping: the modality gap.
+        classifier_name: Name of the classifier in its sections, such as "CMM, 16 shots".
+        classifier: Predictions of the final classifier, shown as overall accuracy, accuracy by
+            class and confusions.
+        embeddings: Embeddings before and after the mapping, shown as the modality gap.
         gallery: Test pictures with guesses.
         command: The exact command that made the report.
-        versions: Version of each package; the records' versions where there are none.
+        versions: Version of each package. Defaults to the versions in the records.
         hyperparameters: Hyper-parameters of the final classifier.
 
     Example:

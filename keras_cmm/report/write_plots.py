@@ -1,4 +1,4 @@
-"""The figures of the report as pictures."""
+"""The figures of a report as PNG files."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _DPI = 160
 
 
 def write_plots(directory: str | Path, content: ReportContent) -> list[Path]:
-    """Write the figures of a report as PNG, for slides and papers.
+    """Writes the figures of a report as PNG, for slides and papers.
 
-    The report draws its own, which follow the reader's theme and the width of the page.
+    The HTML report draws its figures itself, to fit the reader's theme and the width of the page.
 
     Args:
         directory: An existing folder. Files of the same names are replaced.
         content: What to show.
 
     Returns:
-        The files written, among `accuracy.png`, `class_accuracy.png`, `confusions.png` and
-        `modality_gap.png`.
+        The files that were written: `accuracy.png`, `class_accuracy.png`, `confusions.png` and
+        `modality_gap.png`, each if `content` has something for it.
 
     Raises:
         InputError: If a file cannot be written.
@@ -60,7 +60,7 @@ def write_plots(directory: str | Path, content: ReportContent) -> list[Path]:
     for name, figure in figures.items():
         path = Path(directory) / f"{name}.png"
         with replacing(path) as file, warnings.catch_warnings():
-            # matplotlib's font lacks many scripts; names in them are whole in the HTML report.
+            # The font of matplotlib lacks many scripts. The HTML report shows names in all of them.
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
             figure.savefig(file, format="png", dpi=_DPI)
         paths.append(path)
@@ -68,7 +68,7 @@ def write_plots(directory: str | Path, content: ReportContent) -> list[Path]:
 
 
 def _new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
-    # pyplot would keep every figure alive, and may want a display.
+    # pyplot would keep every figure alive, and may need a display.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), facecolor="white")
@@ -182,7 +182,7 @@ def _set_title(ax: Axes, title: str) -> None:
 
 
 def _name_ticks(ax: Axes, axis: str, names: Any) -> None:
-    """Label the ticks 0, 1, ... with class names, in which a `$` is no formula."""
+    """Labels the ticks 0, 1, ... with class names. A `$` in a name begins no formula."""
     getattr(ax, f"set_{axis}ticks")(range(len(names)), names, fontsize=7, color=_INK)
     for label in getattr(ax, f"get_{axis}ticklabels")():
         label.set_parse_math(False)

@@ -1,4 +1,4 @@
-"""Writing the report."""
+"""The report as one HTML file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def write_report(path: str | Path, content: ReportContent) -> None:
-    """Write a report as one self-contained HTML file.
+    """Writes a report as one self-contained HTML file.
 
-    It opens from disk, runs no script and loads nothing: figures are inline SVG, pictures data
+    The file runs no script and loads nothing, because figures are inline SVG and pictures are data
     URIs.
 
     Args:
@@ -27,8 +27,8 @@ def write_report(path: str | Path, content: ReportContent) -> None:
         content: What to show.
 
     Raises:
-        InputError: If the file cannot be written or a picture of the gallery cannot be read;
-            nothing is written then.
+        InputError: If the file cannot be written or a picture of the gallery cannot be read. Then
+            nothing is written.
 
     Example:
         >>> import tempfile
@@ -69,7 +69,7 @@ def _variables(content: ReportContent) -> dict[str, Any]:
         "colours": palette.css_variables(),
         "num_colours": len(palette.SERIES),
         "panels": [
-            (panel, accuracy_figures.place(panel))
+            (panel, accuracy_figures.chart(panel))
             for panel in accuracy_figures.make_panels(content.records)
         ],
         "right_pictures": [picture for picture in content.gallery if picture.is_right],
@@ -105,7 +105,7 @@ def _classifier_variables(result: ClassifierResult) -> dict[str, Any]:
         "shown_scores": scores[:half] + scores[-half:] if many else scores,
         "name_width": min(22, max(len(name) for name in result.class_names) + 1),
         "max_classes": classifier_figures.MAX_CLASSES,
-        "matrix": classifier_figures.place_matrix(result),
+        "matrix": classifier_figures.matrix_chart(result),
         "confusions": frequent_confusions(result.predictions, result.labels, result.class_names),
     }
 
@@ -113,10 +113,10 @@ def _classifier_variables(result: ClassifierResult) -> dict[str, Any]:
 def _gap_variables(embeddings: MappedEmbeddings) -> dict[str, Any]:
     gaps = embeddings.modality_gaps()
     before, after, variance = gap_figures.project(embeddings)
-    charts = gap_figures.place((before, after))
+    charts = gap_figures.charts((before, after))
     return {
         "gap": list(zip(("Before", "After"), charts, gaps, strict=True)),
-        "gap_rows": gap_figures.rows(gaps),
+        "gap_rows": gap_figures.table_rows(gaps),
         "variance": variance,
     }
 

@@ -38,24 +38,24 @@ Examples:
     "--published/--no-published",
     default=True,
     show_default=True,
-    help="Show what others have published, in a table of its own.",
+    help="Show published results of others, in a table of their own.",
 )
 @unused_seed_option
 @with_terminal
 def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> None:
     """Print the tables of the benchmark runs in RUNS, the --output-dir of `benchmark`.
 
-    There is one table for each data set and one of their average, with a row for each method and a
-    column for each number of shots. They give top-1 accuracy in percent, its mean and standard
-    deviation over the seeds. Runs that are missing are shown as missing, and an average is given
-    only where every data set has a value. Base-to-new runs have tables of their own; their harmonic
-    mean is that of the averaged accuracies.
+    There is one table for each data set and one of their average. A table has a row for each method
+    and a column for each number of shots. It gives top-1 accuracy in percent: its mean and standard
+    deviation over the seeds. Missing runs are shown as missing, and there is an average only where
+    every data set has a value. Base-to-new runs have tables of their own. Their harmonic mean is
+    that of the averaged accuracies.
 
-    Runs of different protocols or backbones, or on different data of one name, are refused, since
-    their figures cannot be compared: give the folder of one of them. Runs of different versions of
+    Runs of different protocols or backbones, or on different data of one name, are refused, because
+    their figures cannot be compared. Give the folder of one of them. Runs of different versions of
     keras-cmm, or on different Keras backends, are shown with a warning.
 
-    What others have published comes last, marked as published, with source and protocol.
+    Published results of others come last, each with its source and protocol.
     """
     records, others = read_records(runs)
     for path in others:
@@ -87,8 +87,8 @@ def aggregate(terminal: Terminal, runs: Path, style: str, published: bool) -> No
 
 
 def _in_order(records: list[Record]) -> list[Record]:
-    """Sorts records as `benchmark` shows them: by data set and method as they are registered."""
-    from keras_cmm.data.benchmarks.registry import BENCHMARKS
+    """Sorts records as `benchmark` shows them: data sets and methods in the package's order."""
+    from keras_cmm.data.benchmarks import BENCHMARKS
     from keras_cmm.methods import METHODS
 
     datasets, methods = list(BENCHMARKS), list(METHODS)
@@ -115,7 +115,7 @@ def _refuse_mixtures(runs: Path, records: list[Record]) -> None:
             )
     first: dict[str, str] = {}
     for record in records:
-        # Records of earlier versions do not say what they were made on.
+        # Records of earlier versions have no digest of their data.
         dataset, data = record["dataset"], record.get("data")
         if data is not None and first.setdefault(dataset, data) != data:
             raise click.ClickException(
@@ -136,14 +136,14 @@ def _csv_rows(
     from keras_cmm.evaluation import (
         PUBLISHED_RESULTS,
         average_over_datasets,
+        own_and_shifted,
         summarize,
         summarize_base_to_new,
     )
 
     rows: list[list[object]] = []
-    own = [record for record in few_shot if "trained_on" not in record]
-    shifted = [record for record in few_shot if "trained_on" in record]
-    for group, average in ((own, "average"), (shifted, "average of shifts")):
+    averages = ("average", "average of shifts")
+    for group, average in zip(own_and_shifted(few_shot), averages, strict=True):
         summary = summarize(group)
         if len({row["dataset"] for row in summary}) > 1:
             summary += [row | {"dataset": average} for row in average_over_datasets(group)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,14 +20,13 @@ from keras_cmm_cli.options import (
     refuse_together,
     report_option,
 )
-from keras_cmm_cli.outputs import check_apart, check_new_file, write_json
+from keras_cmm_cli.outputs import check_apart, check_new_file
 from keras_cmm_cli.run_file import command_line
-from keras_cmm_cli.runs_folder import Record, RunsFolder, read_records, warn_of_mixed_versions
+from keras_cmm_cli.runs_folder import Record, warn_of_mixed_versions
 from keras_cmm_cli.store import store_options
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
-    from keras_cmm.data import Benchmark
     from keras_cmm.evaluation import Run
     from keras_cmm_cli.benchmark_inputs import BenchmarkInput
 
@@ -52,7 +51,7 @@ Examples:
     type=CommaSeparated(click.STRING, "NAME,..."),
     help="Benchmarks to embed and run on, instead of embeddings files; see `keras-cmm datasets "
     "list`. ImageNet's shifts (imagenetv2, imagenet_sketch, imagenet_a, imagenet_r) are scored by "
-    "what is trained on imagenet.",
+    "the classifiers that are trained on imagenet.",
 )
 @click.option(
     "--data-dir",
@@ -66,11 +65,11 @@ Examples:
     show_default=True,
     help="Where images and splits of --dataset come from. Results of the two cannot be compared.",
 )
-@click.option("--preset", help="CLIP to embed --dataset with, as of `fit`.")
+@click.option("--preset", help="CLIP that embeds the images of --dataset, as in `fit`.")
 @click.option(
     "--indices",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of few-shot draws to use instead of new ones, NAME/shot_K-seed_S.json as "
+    help="Folder of few-shot draws to use instead of new ones: NAME/shot_K-seed_S.json, as "
     "cross_modal_adaptation ships them.",
 )
 @click.option(
@@ -98,7 +97,7 @@ Examples:
 @click.option(
     "--base-to-new",
     is_flag=True,
-    help="Train on the first half of the classes, and score new images among the other half.",
+    help="Train on the first half of the classes, and test on the other half too.",
 )
 @click.option(
     "--output-dir",
@@ -149,16 +148,18 @@ def benchmark(
     test images. Hyper-parameters are fixed, or chosen on few-shot validation images, never on
     test images; each record says which.
 
-    The tables give top-1 accuracy in percent, its mean and standard deviation over the seeds. With
-    --output-dir each run is a file of its own, written as soon as it is done: run the same command
-    again after an interruption, and it does what is missing. Embeddings are kept in the store. With
-    --output all records are in one file; go on with --resume. Records say what data they are of:
-    beside those of other data of the same name nothing is run.
+    The tables give top-1 accuracy in percent: its mean and standard deviation over the seeds.
 
-    Of the train images only those that are drawn are embedded. A number of shots that no class of a
-    data set has is left out there, with a warning.
+    With --output-dir each run is written to a file of its own as soon as it is done. After an
+    interruption, give the same command again to do the missing runs. With --output all records are
+    in one file; give --resume to do the missing runs. Each record holds a digest of its data, and
+    the command refuses to add records to those of other data of the same name.
 
-    A data set or run that fails is reported and the others are run; the exit code is then 2.
+    Only the test images and the train images that are drawn are embedded. The store keeps the
+    embeddings. If no class of a data set has enough images for a number of shots, that number is
+    left out with a warning.
+
+    If a data set or run fails, the failure is reported, the others are run, and the exit code is 2.
     """
     if seed is not None:
         refuse_together("seed", "seeds")
@@ -167,30 +168,26 @@ def benchmark(
     if base_to_new and report is not None:
         raise click.UsageError("--report shows no base-to-new runs; leave one of the two out.")
     check_apart({"--output": output, "--report": report}, (*files, indices))
-    runs = None if output_dir is None else RunsFolder(output_dir)
-    records = BenchmarkRecords(_start_records(output, resume, overwrite), output, runs)
+    records = BenchmarkRecords(output, output_dir, resume, overwrite)
     if report is not None:
         check_new_file(report, overwrite or resume)
 
     with terminal.status("loading Keras"):
         load_keras()
     methods = _known_methods(methods, base_to_new)
+    from keras_cmm.evaluation import plan_runs, versions
+    from keras_cmm_cli.benchmark_inputs import Embedding, open_datasets, open_files
+
     if datasets:
-        from keras_cmm_cli.benchmark_inputs import DatasetInput, Embedding
-
         embedding = Embedding(terminal, str(preset), batch_size, store)
-
-        def open_dataset(benchmark: Benchmark, shifts: tuple[Benchmark, ...]) -> BenchmarkInput:
-            return DatasetInput(benchmark, shifts, protocol, data_dir or Path(), embedding, indices)
-
-        inputs = _open_datasets(terminal, datasets, open_dataset, shifted=not base_to_new)
+        where = {"protocol": protocol, "data_dir": data_dir}
+        inputs = open_datasets(embedding, datasets, where, indices, shifted=not base_to_new)
     else:
-        inputs = _read(terminal, files)
+        inputs = open_files(terminal, files)
     opened = {name for data in inputs for name in (data.name[0], *data.shift_names)}
     failed = len(inputs) < len(files) or not set(datasets or ()) <= opened
     if not inputs:
         raise click.exceptions.Exit(2)
-    from keras_cmm.evaluation import plan_runs, versions
 
     asked: list[Record] = []  # The identity of each record that there should be.
     missing: list[tuple[BenchmarkInput, list[Run]]] = []
@@ -210,9 +207,8 @@ def benchmark(
     most = {data.largest_class for data in inputs}
     if "all" in shots and len(most) > 1:
         each = ", ".join(f"{data.largest_class} on {data.name[0]}" for data in inputs)
-        terminal.note(f"Of different numbers of shots there is no average; 'all' is {each}.")
-    if output is not None:
-        write_json(output, records.all)  # Refused before the work if it cannot be written.
+        terminal.note(f"Different numbers of shots have no average; 'all' is {each}.")
+    records.write()  # A file that cannot be written is refused before the work.
     if records.all:
         total = sum(len(to_run) for _, to_run in missing)
         terminal.note(
@@ -257,7 +253,7 @@ def _check_inputs(
     preset: str | None,
     indices: Path | None,
 ) -> None:
-    """Refuses a command of neither form, or of both."""
+    """Refuses a command with neither files nor data sets, or with both."""
     if datasets:
         if files:
             raise click.UsageError("give embeddings files or --dataset, not both.")
@@ -301,78 +297,8 @@ def _report(path: Path, records: list[Record]) -> None:
     write_report(path, content)
 
 
-def _start_records(output: Path | None, resume: bool, overwrite: bool) -> list[Record]:
-    """Returns the records to go on from, and refuses an output that would be lost."""
-    if resume and (overwrite or output is None):
-        raise click.UsageError("--resume needs --output and excludes --overwrite.")
-    if output is None:
-        return []
-    holds_something = output.is_file() and output.stat().st_size > 0
-    if holds_something and not resume and not overwrite:
-        raise click.ClickException(
-            f"{output}: exists; give --resume to go on with it or --overwrite to replace it."
-        )
-    check_new_file(output, overwrite=True)
-    records, others = read_records(output) if resume and holds_something else ([], [])
-    if others:
-        raise click.ClickException(
-            f"{output}: is not a list of benchmark records; give the name of another file."
-        )
-    return records
-
-
-def _read(terminal: Terminal, files: tuple[str, ...]) -> list[BenchmarkInput]:
-    """Reads the embeddings files, and reports those that cannot be used."""
-    from keras_cmm.errors import InputError
-    from keras_cmm_cli.benchmark_inputs import FileInput
-
-    inputs: list[BenchmarkInput] = []
-    first: dict[tuple[str, ...], str] = {}
-    for file in files:
-        try:
-            data = FileInput(file)
-        except InputError as error:
-            terminal.error(str(error))
-            continue
-        if data.name in first:
-            terminal.error(
-                f"{file}: has the data set, protocol and backbone of {first[data.name]} "
-                f"({', '.join(data.name)}): their records could not be told apart; rename the "
-                "file, or write another `dataset` into its metadata."
-            )
-            continue
-        first[data.name] = file
-        inputs.append(data)
-    return inputs
-
-
-def _open_datasets(
-    terminal: Terminal, names: list[str], make: Callable[..., BenchmarkInput], shifted: bool
-) -> list[BenchmarkInput]:
-    """Lists the images of the data sets, and reports those that cannot be used."""
-    from keras_cmm.data.benchmarks import get_benchmark
-    from keras_cmm.errors import InputError
-
-    benchmarks = [get_benchmark(name) for name in names]
-    shifts = tuple(each for each in benchmarks if each.splits == ("test",))
-    if shifts and not shifted:
-        raise click.UsageError("--base-to-new has no shifts; leave them out of --dataset.")
-    trained = [each for each in benchmarks if each not in shifts]
-    imagenet = get_benchmark("imagenet")
-    if shifts and imagenet not in trained:
-        terminal.note("imagenet is run too: the shifts are scored by what is trained on it.")
-        trained.append(imagenet)
-    inputs = []
-    for each in trained:
-        try:
-            inputs.append(make(each, shifts if each is imagenet else ()))
-        except InputError as error:
-            terminal.error(str(error))
-    return inputs
-
-
 def _drawable(terminal: Terminal, data: BenchmarkInput, runs: Sequence[Run]) -> list[Run]:
-    """Leaves out the runs whose draw cannot be had, and reports each such draw."""
+    """Leaves out the runs whose draw cannot be used, and reports each such draw."""
     from keras_cmm.errors import InputError
 
     refused = set()

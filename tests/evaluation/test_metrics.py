@@ -3,14 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_cmm.evaluation import (
-    calibration_error,
-    confusion_matrix,
-    macro_f1,
-    per_class_accuracy,
-    top_1,
-    top_k,
-)
+from keras_cmm.evaluation import metrics
 
 
 @given(seed=st.integers(0, 10_000), classes=st.integers(2, 6), k=st.integers(1, 7))
@@ -22,27 +15,29 @@ def test_top_k_against_sorting(seed, classes, k):
     for row, label in zip(logits, labels, strict=True):
         guesses = sorted(range(classes), key=lambda c: (-row[c], c))[:k]
         hits += label in guesses
-    assert top_k(logits, labels, k) == pytest.approx(100 * hits / 9)
-    assert top_1(logits, labels) == pytest.approx(100 * np.mean(logits.argmax(axis=1) == labels))
+    assert metrics.top_k(logits, labels, k) == pytest.approx(100 * hits / 9)
+    assert metrics.top_1(logits, labels) == pytest.approx(
+        100 * np.mean(logits.argmax(axis=1) == labels)
+    )
 
 
 def test_rows_of_nan_are_misses():
     logits = np.full((2, 3), np.nan)
-    assert top_k(logits, np.array([0, 1]), k=2) == 0.0
+    assert metrics.top_k(logits, np.array([0, 1]), k=2) == 0.0
 
 
 def test_confusion_and_per_class_accuracy():
     predictions, labels = np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1])
-    matrix = confusion_matrix(predictions, labels, num_classes=4)
+    matrix = metrics.confusion_matrix(predictions, labels, num_classes=4)
     assert matrix.tolist() == [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     np.testing.assert_array_equal(
-        per_class_accuracy(predictions, labels, num_classes=4), [50, 50, np.nan, np.nan]
+        metrics.per_class_accuracy(predictions, labels, num_classes=4), [50, 50, np.nan, np.nan]
     )
 
 
 def test_macro_f1_over_the_classes_that_occur():
     # F1 is 2/3 for class 0, 1/2 for class 1 and 0 for class 2, which is predicted only.
-    score = macro_f1(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]))
+    score = metrics.macro_f1(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]))
     assert score == pytest.approx(100 * (2 / 3 + 1 / 2 + 0) / 3)
 
 
@@ -68,7 +63,7 @@ def test_calibration_error_against_a_loop_over_15_bins(seed, classes, rows):
     probabilities = rng.dirichlet(np.full(classes, 0.5), size=rows)
     labels = rng.integers(0, classes, size=rows)
     expected = naive_calibration_error(probabilities, labels, bins=15)
-    assert calibration_error(probabilities, labels) == pytest.approx(expected)
+    assert metrics.calibration_error(probabilities, labels) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -78,16 +73,16 @@ def test_a_confidence_on_an_edge_belongs_to_the_bin_below(edge, dtype):
     confidence = np.array([edge / 15, edge / 15 + 0.02], dtype=dtype)
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
     expected = (1 - edge / 15) / 2 + (edge / 15 + 0.02) / 2
-    assert calibration_error(probabilities, np.array([0, 1])) == pytest.approx(expected)
+    assert metrics.calibration_error(probabilities, np.array([0, 1])) == pytest.approx(expected)
 
 
 def test_full_confidence_belongs_to_the_last_bin():
     probabilities = np.array([[1.0, 0.0], [0.95, 0.05]])
-    assert calibration_error(probabilities, np.array([1, 0])) == pytest.approx(0.95 / 2)
+    assert metrics.calibration_error(probabilities, np.array([1, 0])) == pytest.approx(0.95 / 2)
 
 
 def test_a_bin_weighs_as_many_rows_as_it_has():
     # Three rows of confidence 0.9, all right, and one of 0.6 that is wrong.
     probabilities = np.array([[0.9, 0.1]] * 3 + [[0.6, 0.4]])
-    error = calibration_error(probabilities, np.array([0, 0, 0, 1]))
+    error = metrics.calibration_error(probabilities, np.array([0, 0, 0, 1]))
     assert error == pytest.approx(3 / 4 * 0.1 + 1 / 4 * 0.6)

@@ -77,8 +77,8 @@ def test_pictures_that_cannot_be_shown(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"class_names": ["ant"]}, "one column a class name"),
-        ({"labels": np.array([0])}, "one row a label"),
+        ({"class_names": ["ant"]}, "one column for each class name"),
+        ({"labels": np.array([0])}, "one row for each label"),
         ({"labels": np.array([], int), "probabilities": np.zeros((0, 3))}, "at least one"),
         ({"labels": np.full(18, 3)}, r"lie in \[0, 3\)"),
         ({"labels": np.full(18, -1)}, r"lie in \[0, 3\)"),

@@ -63,7 +63,7 @@ def test_styles_of_many_methods_differ():
 def test_accuracy_is_drawn_to_scale():
     records = [make_record("cmm", 1, s, 40.0 + s) for s in (1, 2, 3)]
     records += [make_record("cmm", 16, s, 60.0 + s) for s in (1, 2, 3)]
-    chart = accuracy_figures.place(accuracy_figures.make_panels(records)[0])
+    chart = accuracy_figures.chart(accuracy_figures.make_panels(records)[0])
     ticks = {float(tick["label"]): tick["y"] for tick in chart["y_ticks"]}
     (low, bottom), (high, top) = min(ticks.items()), max(ticks.items())
     assert low <= 41 < 63 <= high
@@ -76,14 +76,14 @@ def test_accuracy_is_drawn_to_scale():
 @pytest.mark.parametrize("accuracy", [0.0, 50.0, 100.0])
 def test_an_axis_has_a_length(accuracy):
     records = [make_record("cmm", shots, 1, accuracy) for shots in (1, 2)]
-    chart = accuracy_figures.place(accuracy_figures.make_panels(records)[0])
+    chart = accuracy_figures.chart(accuracy_figures.make_panels(records)[0])
     assert len({tick["y"] for tick in chart["y_ticks"]}) == len(chart["y_ticks"]) > 1
     assert all(np.isfinite(point["y"]) for point in chart["lines"][0]["points"])
 
 
 def test_shots_stand_on_a_logarithmic_axis():
     records = [make_record("cmm", shots, 1, 50.0) for shots in (16, 1, 4)]
-    ticks = accuracy_figures.place(accuracy_figures.make_panels(records)[0])["x_ticks"]
+    ticks = accuracy_figures.chart(accuracy_figures.make_panels(records)[0])["x_ticks"]
     assert [tick["label"] for tick in ticks] == ["1", "4", "16"]
     places = [tick["x"] for tick in ticks]
     assert places[1] - places[0] == pytest.approx(places[2] - places[1])
@@ -97,7 +97,7 @@ def test_a_perfect_classifier_scores_100_in_every_class():
 
 def test_every_picture_is_in_the_matrix():
     result = make_result(70, rows_per_class=4)
-    matrix = classifier_figures.place_matrix(result)
+    matrix = classifier_figures.matrix_chart(result)
     assert sum(cell["count"] for cell in matrix["cells"]) == 280
     wrong = sum(cell["count"] for cell in matrix["cells"] if not cell["right"])
     assert wrong == np.sum(result.predictions != result.labels)
@@ -126,7 +126,7 @@ def test_the_projection_shows_the_gap_close():
 def test_points_lie_inside_the_chart():
     embeddings = make_embeddings(6)
     before, after, _ = gap_figures.project(embeddings)
-    for chart in gap_figures.place((before, after)):
+    for chart in gap_figures.charts((before, after)):
         points = np.array(chart["images"] + chart["texts"])
         assert points.min() > 0
         assert (points < [chart["width"], chart["height"]]).all()
@@ -142,7 +142,7 @@ def test_a_class_without_pictures_has_no_link():
         embeddings.labels[kept],
     )
     before, after, _ = gap_figures.project(embeddings)
-    chart = gap_figures.place((before, after))[0]
+    chart = gap_figures.charts((before, after))[0]
     assert (len(chart["links"]), len(chart["texts"])) == (3, 4)
 
 
