@@ -40,32 +40,26 @@ class BenchmarkRecords:
     def __getitem__(self, identity: Record) -> Record:
         return self._by_key[record_key(identity)]
 
-    def take_existing(self, wanted: Sequence[Record], skip_existing: bool) -> None:
-        """Reads the wanted records in the folder of runs, and writes those that it lacks to it."""
-        if self._runs is None:
-            return
-        for identity in wanted:
-            stored = self._runs.read(identity) if skip_existing else None
-            if not self.has(identity):
-                if stored is not None:
-                    self._keep(stored)
-            elif stored is None:
-                self._runs.write(self[identity])
+    def take(self, data: BenchmarkInput, wanted: Sequence[Record], skip_existing: bool) -> None:
+        """Takes the wanted records in the folder of runs, and writes those that it lacks to it.
 
-    def check_data(
-        self, data: BenchmarkInput, wanted: Sequence[Record], skip_existing: bool
-    ) -> None:
-        """Refuses records of other data of the same name, such as a file that was made anew.
+        Args:
+            data: The data set of the records.
+            wanted: The identity of each record.
+            skip_existing: Whether the folder's records count. If not, they will be replaced.
 
-        It checks the records of all runs, wanted or not, because `aggregate` would average them.
+        Raises:
+            ClickException: If there are records of other data of the same name, such as a file that
+                was made anew. All runs are checked, because `aggregate` would average them.
         """
-        asked = set(map(record_key, wanted))
+        asked = dict.fromkeys(map(record_key, wanted))
+        stored = {}
         for dataset, digest in data.digests.items():
             name = (dataset, *data.name[1:])
-            there = [] if self._runs is None else self._runs.records_of(*name)
-            if not skip_existing:  # The wanted ones will be replaced.
-                there = [record for record in there if record_key(record) not in asked]
-            for record in [*self.all, *there]:
+            for record in [] if self._runs is None else self._runs.records_of(*name):
+                if skip_existing or record_key(record) not in asked:
+                    stored[record_key(record)] = record
+            for record in [*self.all, *stored.values()]:
                 if (record["dataset"], record["protocol"], record["backbone"]) != name:
                     continue
                 # Records of earlier versions have no digest of their data.
@@ -77,6 +71,11 @@ class BenchmarkRecords:
                     and record["draw"] != data.draw_digest(record["shots"], record["seed"])
                 ):
                     raise _other(data, f"records of other --indices of {dataset!r}")
+        for key in asked:
+            if key in stored and key not in self._by_key:
+                self._keep(stored[key])
+            elif self._runs is not None and key in self._by_key and key not in stored:
+                self._runs.write(self._by_key[key])
 
     def add(self, record: Record, data: BenchmarkInput) -> None:
         """Writes a new record with the digests of its data and draw, unless there is one."""

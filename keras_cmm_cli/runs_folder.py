@@ -46,15 +46,6 @@ class RunsFolder:
                 name += f"-{mark}"
         return self.folder.joinpath(*parts, f"{name}.json")
 
-    def read(self, wanted: Record) -> Record | None:
-        """Returns the record of an identity, or `None` if there is none."""
-        try:
-            record = _checked(json.loads(self.path(wanted).read_text(encoding="utf-8")))
-        except (OSError, ValueError, RecursionError):
-            return None
-        same = record is not None and all(record.get(key) == wanted[key] for key in wanted)
-        return record if same else None
-
     def records_of(self, dataset: str, protocol: str, backbone: str) -> list[Record]:
         """Returns all records of a data set."""
         folder = self.folder.joinpath(*map(_file_name, (protocol, backbone, dataset)))

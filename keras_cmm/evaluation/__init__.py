@@ -30,6 +30,7 @@ from keras_cmm.evaluation.summary import (
     own_and_shifted,
     short_draws,
     summarize,
+    summarize_and_average,
 )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "run_task",
     "short_draws",
     "summarize",
+    "summarize_and_average",
     "summarize_base_to_new",
     "top_1",
     "top_k",

@@ -17,24 +17,17 @@ from keras_cmm.errors import InputError
 from keras_cmm.evaluation.metrics import top_1
 from keras_cmm.evaluation.record import Record, make_record
 from keras_cmm.evaluation.single_run import fit_method
-from keras_cmm.evaluation.summary import GROUP, grouped
+from keras_cmm.evaluation.summary import GROUP, summarize_and_average
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import CMMClassifier
 from keras_cmm.utils.unit_rows import unit_rows
 
 
 def can_classify_new(method: str) -> bool:
-    """Returns whether a method can score classes that it was trained without.
+    """Returns whether a method can score classes that it was trained without, by their texts.
 
     Class means, linear probes, caches of images and weights that are trained for each class have
-    nothing to score a new class by.
-
-    Args:
-        method: A key of `keras_cmm.methods.METHODS`.
-
-    Returns:
-        Whether the method scores a class by its text. It is false for a subclass of such a method
-        that overrides `predict_logits`.
+    nothing to score a new class by. Nor has a subclass that overrides `predict_logits`.
 
     Example:
         >>> can_classify_new("cmm"), can_classify_new("linear_probe")
@@ -133,14 +126,7 @@ def base_task(task: FewShotTask, num_base: int) -> FewShotTask:
 
 
 def harmonic_mean(base: float, new: float) -> float:
-    """Returns the harmonic mean of two accuracies.
-
-    Args:
-        base: Top-1 accuracy on the base classes in percent.
-        new: Top-1 accuracy on the new classes in percent.
-
-    Returns:
-        The harmonic mean in percent; 0.0 if one of the two is 0.
+    """Returns the harmonic mean of two accuracies in percent.
 
     Example:
         >>> round(harmonic_mean(80.0, 60.0), 2)
@@ -178,27 +164,20 @@ def summarize_base_to_new(records: Iterable[Mapping[str, Any]]) -> list[dict[str
     References:
         Zhou et al., "Conditional Prompt Learning", CVPR 2022, arXiv:2203.05557, table 1.
     """
-    rows = [
-        _row(group, [(each["base_top1"], each["new_top1"]) for each in found])
-        for group, found in grouped(records, GROUP).items()
+    records = list(records)
+    base_rows, new_rows = (
+        summarize_and_average([{**record, "top1": record[half]} for record in records])
+        for half in ("base_top1", "new_top1")
+    )
+    return [
+        {field: base[field] for field in (*GROUP, "seeds")}
+        | {
+            "base": base["mean"],
+            "new": new["mean"],
+            "harmonic_mean": harmonic_mean(base["mean"], new["mean"]),
+        }
+        for base, new in zip(base_rows, new_rows, strict=True)
     ]
-    datasets = {row["dataset"] for row in rows}
-    if len(datasets) > 1:
-        for group, found in grouped(rows, GROUP[1:]).items():
-            if len(found) == len(datasets):
-                average = _row(("average", *group), [(row["base"], row["new"]) for row in found])
-                rows.append(average | {"seeds": min(row["seeds"] for row in found)})
-    return rows
-
-
-def _row(group: tuple[Any, ...], pairs: list[tuple[float, float]]) -> dict[str, Any]:
-    base, new = (statistics.fmean(values) for values in zip(*pairs, strict=True))
-    return dict(zip(GROUP, group, strict=True)) | {
-        "base": base,
-        "new": new,
-        "harmonic_mean": harmonic_mean(base, new),
-        "seeds": len(pairs),
-    }
 
 
 def _new_logits(

@@ -36,17 +36,8 @@ def plan_runs(
 ) -> list[Run]:
     """Lists the runs on one data set. Runs of the same shots and seed follow each other.
 
-    A number of shots that no class has is left out with a warning.
-
-    Args:
-        dataset: Name of the data set, for the warning.
-        largest_class: Number of train rows of the largest class; "all" stands for this number.
-        methods: Keys of `keras_cmm.methods.METHODS`.
-        shots: Numbers of rows a class, 1 or more, or "all".
-        seeds: Seeds of the draws and of the training.
-
-    Returns:
-        The runs, each once.
+    "all" stands for the rows of the largest class. A larger number of shots is left out with a
+    warning.
 
     Example:
         >>> runs = plan_runs("dtd", 8, ["zero_shot", "cmm", "gda"], shots=[8, "all"], seeds=[1])

@@ -22,31 +22,7 @@ def make_record(
     fitted: FewShotMethod,
     **measures: Any,
 ) -> Record:
-    """Returns the flat JSON-able record of one run.
-
-    Args:
-        embedding_set: The data set that the task was drawn from.
-        task: The task that the method was fitted on.
-        method: Key of the method.
-        fitted: The fitted method.
-        **measures: What was measured, such as `top1` and `fit_seconds`.
-
-    Returns:
-        The record, see `run_benchmark`.
-
-    Example:
-        >>> import numpy as np
-        >>> from keras_cmm.methods import ZeroShot
-        >>> eye, ids = np.eye(2, dtype="float32"), np.arange(2)
-        >>> task = FewShotTask(eye[:0], ids[:0], eye, logit_scale=100.0, shots=0, seed=0)
-        >>> data = EmbeddingSet(
-        ...     train_embeddings=eye, train_labels=ids, test_embeddings=eye, test_labels=ids,
-        ...     text_embeddings=eye, class_names=["ant", "bee"], dataset="bugs", backbone="CLIP",
-        ... )
-        >>> record = make_record(data, task, "zero_shot", ZeroShot().fit(task), top1=100.0)
-        >>> record["dataset"], record["num_classes"], record["support_rows"], record["top1"]
-        ('bugs', 2, 0, 100.0)
-    """
+    """Returns the flat JSON-able record of a fitted method, with what was measured."""
     return {
         "dataset": embedding_set.dataset,
         "protocol": embedding_set.protocol,

@@ -21,13 +21,9 @@ Data = TypeVar("Data", bound=BenchmarkData)
 
 
 class Outcome(NamedTuple, Generic[Data]):
-    """What one run gave: its records, or the reason why it was left out.
+    """The records of a run, one a test set, or the reason why it was left out.
 
-    Attributes:
-        data: The data set.
-        run: The run, or `None` if the whole data set was left out.
-        records: One record for each test set.
-        refusal: The reason, or `None`.
+    `run` is `None` if the whole data set was left out.
     """
 
     data: Data
@@ -47,25 +43,10 @@ class Outcome(NamedTuple, Generic[Data]):
 def run_plan(
     plan: Sequence[tuple[Data, Sequence[Run]]], base_to_new: bool = False
 ) -> Iterator[Outcome[Data]]:
-    """Does runs one after the other. A run that is refused stops no other.
+    """Does the runs of each data set, and yields each outcome as soon as it is known.
 
-    Args:
-        plan: Data sets with their runs, see `plan_runs`.
-        base_to_new: Score each method by `run_base_to_new`, instead of on all classes and shifts.
-
-    Yields:
-        The outcome of each run, as soon as it is known.
-
-    Example:
-        >>> import numpy as np
-        >>> eye, ids = np.eye(2, dtype="float16"), np.arange(2)
-        >>> data = BenchmarkData(EmbeddingSet(
-        ...     train_embeddings=eye, train_labels=ids, test_embeddings=eye, test_labels=ids,
-        ...     text_embeddings=eye, class_names=["ant", "bee"], dataset="bugs", backbone="CLIP",
-        ... ))
-        >>> (outcome,) = run_plan([(data, [Run("nearest_mean", 1, seed=1)])])
-        >>> outcome.refusal, outcome.records[0]["top1"]
-        (None, 100.0)
+    A run that is refused stops no other. With `base_to_new` methods are scored by
+    `run_base_to_new`, instead of on all classes and shifts.
     """
     for data, runs in plan:
         if not runs:

@@ -35,13 +35,6 @@ def fit_method(method: str, task: FewShotTask) -> tuple[FewShotMethod, float]:
 
     Raises:
         InputError: If the method refuses the task, or needs more memory than there is.
-
-    Example:
-        >>> import numpy as np
-        >>> eye = np.eye(2, dtype="float32")
-        >>> task = FewShotTask(eye, np.array([0, 1]), eye, logit_scale=100.0, shots=1, seed=1)
-        >>> fit_method("nearest_mean", task)[0].predict_logits(eye).argmax(axis=1)
-        array([0, 1])
     """
     keras.utils.set_random_seed(task.seed)
     start = time.perf_counter()

@@ -86,14 +86,16 @@ def average_over_datasets(records: Iterable[Row]) -> list[dict[str, Any]]:
     return rows
 
 
+def summarize_and_average(records: Iterable[Row]) -> list[dict[str, Any]]:
+    """Returns the rows of `summarize`, then those of the average if there are several data sets."""
+    records = list(records)
+    rows = summarize(records)
+    several = len({row["dataset"] for row in rows}) > 1
+    return rows + average_over_datasets(records) if several else rows
+
+
 def short_draws(records: Iterable[Row]) -> list[str]:
-    """Says in which draws some classes have fewer images than shots.
-
-    Args:
-        records: Records of `run_benchmark` or `run_base_to_new`.
-
-    Returns:
-        One line that names all such draws, or no line.
+    """Returns one line that names the draws in which classes have fewer images than shots, or none.
 
     Example:
         >>> short_draws([{"dataset": "dtd", "shots": 4, "num_classes": 47, "support_rows": 180}])
@@ -116,16 +118,6 @@ def own_and_shifted(records: Iterable[Row]) -> tuple[list[Row], list[Row]]:
     """Splits records into those of the data set of training and those of shifted test sets.
 
     The two have averages of their own.
-
-    Args:
-        records: Records of `run_benchmark` or `run_task`.
-
-    Returns:
-        The records without `trained_on`, and those with it.
-
-    Example:
-        >>> own_and_shifted([{"dataset": "imagenet_a", "trained_on": "imagenet"}])
-        ([], [{'dataset': 'imagenet_a', 'trained_on': 'imagenet'}])
     """
     records = list(records)
     return (

@@ -31,23 +31,14 @@ class Projection(NamedTuple):
     means: Points
 
 
-def table_rows(gaps: tuple[ModalityGap, ModalityGap]) -> list[tuple[str, tuple[float, float]]]:
+def table_rows(gaps: tuple[ModalityGap, ModalityGap]) -> list[tuple[str, list[float]]]:
     """Returns the rows of the table of the gaps: a name, and the number before and after."""
-    before, after = gaps
+    margins = [gap.own_cosine - gap.hardest_wrong_cosine for gap in gaps]
     return [
-        ("Distance of the centroids", (before.centroid_distance, after.centroid_distance)),
-        ("Mean cosine to the own text", (before.own_cosine, after.own_cosine)),
-        (
-            "Mean cosine to the hardest wrong text",
-            (before.hardest_wrong_cosine, after.hardest_wrong_cosine),
-        ),
-        (
-            "Own minus hardest wrong",
-            (
-                before.own_cosine - before.hardest_wrong_cosine,
-                after.own_cosine - after.hardest_wrong_cosine,
-            ),
-        ),
+        ("Distance of the centroids", [gap.centroid_distance for gap in gaps]),
+        ("Mean cosine to the own text", [gap.own_cosine for gap in gaps]),
+        ("Mean cosine to the hardest wrong text", [gap.hardest_wrong_cosine for gap in gaps]),
+        ("Own minus hardest wrong", margins),
     ]
 
 

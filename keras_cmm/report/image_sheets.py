@@ -23,28 +23,16 @@ def contact_sheet(
     captions: Sequence[str],
     columns: int = 6,
 ) -> Image.Image | None:
-    """Returns some images of a source side by side, each above its caption.
+    """Returns some images of a source in one picture, each above its caption.
 
     Args:
         source: The images.
         rows: Numbers of the images to show.
         captions: One text for each of them, of at most two lines. Long lines are cut.
-        columns: Number of images in a line.
+        columns: Number of images side by side.
 
     Returns:
         A picture, or `None` if `rows` is empty.
-
-    Raises:
-        InputError: If an image cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> from keras_cmm.data import DemoSet, ImageList
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     DemoSet.load().export(folder)
-        ...     source = ImageList.from_folder(f"{folder}/test")
-        ...     contact_sheet(source, [0, 1], ["first", "second"]).size
-        (232, 138)
     """
     if not len(rows):
         return None

@@ -135,22 +135,18 @@ def _csv_rows(
 ) -> list[list[object]]:
     from keras_cmm.evaluation import (
         PUBLISHED_RESULTS,
-        average_over_datasets,
         own_and_shifted,
-        summarize,
+        summarize_and_average,
         summarize_base_to_new,
     )
 
     rows: list[list[object]] = []
     averages = ("average", "average of shifts")
     for group, average in zip(own_and_shifted(few_shot), averages, strict=True):
-        summary = summarize(group)
-        if len({row["dataset"] for row in summary}) > 1:
-            summary += [row | {"dataset": average} for row in average_over_datasets(group)]
-        rows += [
-            ["run", *_named(row), "top1", row["mean"], row["std"], row["seeds"], ""]
-            for row in summary
-        ]
+        for row in summarize_and_average(group):
+            names = _named(row)
+            names[0] = average if names[0] == "average" else names[0]
+            rows.append(["run", *names, "top1", row["mean"], row["std"], row["seeds"], ""])
     for row in summarize_base_to_new(base_to_new):
         for measure in ("base", "new", "harmonic_mean"):
             rows.append(["run", *_named(row), measure, row[measure], "", row["seeds"], ""])

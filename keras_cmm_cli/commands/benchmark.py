@@ -195,8 +195,7 @@ def benchmark(
         planned = plan_runs(data.name[0], data.largest_class, methods, shots, seeds)
         wanted = {run: data.identities(run, base_to_new) for run in planned}
         every = [identity for identities in wanted.values() for identity in identities]
-        records.check_data(data, every, skip_existing)
-        records.take_existing(every, skip_existing)
+        records.take(data, every, skip_existing)
         asked += every
         to_run = [run for run in wanted if not all(map(records.has, wanted[run]))]
         drawable = _drawable(terminal, data, to_run)

@@ -234,13 +234,12 @@ def test_any_name_has_a_file_of_its_own(tmp_path, name):
     records, others = read_records(tmp_path)
     assert {each["dataset"] for each in records} == {name, "other"}
     assert others == []
-    assert folder.read(RECORDS[0]) is None
+    assert folder.records_of(name, **SETTING) == [record(name, "cmm", 1, 1, 50.0)]
 
 
 def test_a_damaged_run_is_run_again(tmp_path):
     folder = RunsFolder(tmp_path)
     folder.write(RECORDS[0])
-    identity = {key: value for key, value in RECORDS[0].items() if key != "top1"}
-    assert folder.read(identity) == RECORDS[0]
-    folder.path(identity).write_text('{"dataset": "dtd"')
-    assert folder.read(identity) is None
+    assert folder.records_of("dtd", **SETTING) == [RECORDS[0]]
+    folder.path(RECORDS[0]).write_text('{"dataset": "dtd"')
+    assert folder.records_of("dtd", **SETTING) == []
