@@ -1,4 +1,4 @@
-"""The parts of a CLIP model that belong together."""
+"""A CLIP model: the backbone and what prepares its inputs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 
 class CLIPModel(NamedTuple):
-    """A CLIP backbone with the tokenizer and the image converter it was trained with.
+    """A CLIP backbone with the tokenizer and the image converter that it was trained with.
 
     Args:
         backbone: a `CLIPBackbone`, `SigLIPBackbone` or `MetaCLIP2Backbone` of keras-hub, see
             `prepare_backbone`.
         tokenizer: the keras-hub tokenizer of the backbone, such as `CLIPTokenizer`.
-        image_converter: the keras-hub image converter of the backbone; only its settings are used,
+        image_converter: the keras-hub image converter of the backbone. Only its settings are used,
             see `ImagePreprocessor`.
     """
 

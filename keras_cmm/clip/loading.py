@@ -10,42 +10,50 @@ from typing import Any
 
 import keras
 
-from keras_cmm.clip.backbones.interface import prepare_backbone
-from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
-from keras_cmm.clip.checkpoints.hugging_face import check_model_type, load_hugging_face, model_type
-from keras_cmm.clip.checkpoints.open_clip import CONFIG_FILE, load_open_clip, load_state_dict
+from keras_cmm.clip.backbones import prepare_backbone
+from keras_cmm.clip.checkpoints import (
+    CONFIG_FILE,
+    check_model_type,
+    fetch_from_hub,
+    is_hub_id,
+    load_hugging_face,
+    load_open_clip,
+    load_state_dict,
+    model_type,
+)
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.errors import InputError
 
 _ASSETS = Path(__file__).parent.parent / "assets"
 BUNDLED_PRESETS = {"emoji_clip_tiny": _ASSETS / "emoji_clip_tiny"}
-"""Presets inside this package, by name."""
+"""The folders of the presets inside this package, by name."""
 
 
 def preset_path(source: str | os.PathLike[str]) -> str:
-    """Returns where `source` is: the folder of a bundled preset or of a model's files, or itself.
+    """Returns the path of a model, or a name that keras-hub knows.
 
     Args:
-        source: what `load` takes. Of a model on the Hugging Face hub that is no keras-hub preset
-            the files are fetched.
+        source: what `load` takes. If it names a model on the Hugging Face hub that is not a
+            keras-hub preset, the files of the model are fetched.
 
     Returns:
-        A path, a keras-hub name or a handle.
+        The folder of a bundled preset or of fetched files. Otherwise `source` itself, or its
+        handle.
 
     Raises:
-        InputError: If it is a folder that holds no model, or a model that cannot be fetched, or
-            Keras's image data format is one that no model can be loaded in.
+        InputError: If `source` is a folder that holds no model, or a model that cannot be fetched,
+            or if Keras's image data format is not "channels_last".
 
     Example:
         >>> preset_path("clip_vit_base_patch16")
         'clip_vit_base_patch16'
     """
-    # Here, because a saved classifier is loaded by keras-hub alone, which says something else.
+    # Checked here, since a saved classifier passes through here too before keras-hub loads it.
     if keras.config.image_data_format() != "channels_last":
         raise InputError(
-            "CLIP models need the image data format 'channels_last', and Keras's is "
-            f"{keras.config.image_data_format()!r}; mend `image_data_format` in Keras's keras.json "
-            'or call `keras.config.set_image_data_format("channels_last")`.'
+            "Keras's `image_data_format` must be 'channels_last' for CLIP models. Received: "
+            f"{keras.config.image_data_format()!r}; change it in Keras's keras.json or call "
+            '`keras.config.set_image_data_format("channels_last")`.'
         )
     name = os.fspath(source)
     if name in BUNDLED_PRESETS:
@@ -55,8 +63,8 @@ def preset_path(source: str | os.PathLike[str]) -> str:
     path = Path(name)
     if path.is_dir() and not any((path / file).is_file() for file in ("config.json", CONFIG_FILE)):
         raise InputError(
-            f"{name}: holds no model; expected a keras-hub preset or a Hugging Face model, with "
-            f"config.json, or an OpenCLIP model, with {CONFIG_FILE}."
+            f"{name}: holds no model; expected config.json (a keras-hub preset or a Hugging Face "
+            f"model) or {CONFIG_FILE} (an OpenCLIP model)."
         )
     return name
 
@@ -74,13 +82,13 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
             - a CLIP model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on
               the hub (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`);
             - a file with the state dict of one of OpenAI's models.
-        dtype: dtype or dtype policy of the backbone, such as `"bfloat16"`. `None` keeps Keras's.
+        dtype: dtype or dtype policy of the backbone, such as `"bfloat16"`. `None` for Keras's.
 
     Returns:
         Backbone, tokenizer and image converter.
 
     Raises:
-        InputError: If there is no such model, it cannot be fetched or read, or it is no CLIP.
+        InputError: If there is no such model, it cannot be fetched or read, or it is not a CLIP.
 
     Example:
         >>> from keras_cmm import clip
@@ -107,13 +115,13 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
 def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     import keras_hub
 
-    import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a preset may hold one
+    import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a preset may need it
 
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
-    # What goes wrong is keras-hub's, kagglehub's or the network's, each with errors of its own.
+    # keras-hub, kagglehub and the network each raise errors of their own.
     except Exception as error:
         raise InputError(
             f"the preset {source!r} cannot be loaded ({_reason(error)}); give a bundled preset "
@@ -124,7 +132,7 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
 
 
 def _in_dtype(backbone: Any, dtype: Any) -> Any:
-    """Returns the backbone in another dtype, which keras-hub gives to the outer model alone."""
+    """Returns the backbone in another dtype. keras-hub itself does not change the towers."""
     config = backbone.get_config()
     towers = [name for name in ("vision_encoder", "text_encoder") if name in config]
     if dtype is None or not towers:
@@ -140,20 +148,21 @@ def _in_dtype(backbone: Any, dtype: Any) -> Any:
 
 
 def hide_gpus_from_tensorflow() -> None:
-    """Keeps TensorFlow off the GPUs where it is not the backend.
+    """Hides the GPUs from TensorFlow, unless it is the backend.
 
-    keras-hub uses it for texts on every backend, and it would take all of a GPU's memory.
+    keras-hub tokenizes with TensorFlow on every backend, and TensorFlow would take all memory of a
+    GPU.
     """
     if keras.backend.backend() == "tensorflow" or "tensorflow" not in sys.modules:
         return
-    # It may be in use already, and then there is nothing to hide any more.
+    # Raised if TensorFlow has already started, so that nothing can be hidden any more.
     with contextlib.suppress(RuntimeError):
         sys.modules["tensorflow"].config.set_visible_devices([], "GPU")
 
 
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    if type(error).__name__ == "ConnectionError":  # requests' and httpx's, pages long
+    if type(error).__name__ == "ConnectionError":  # of requests or httpx, pages long
         return "there is no connection to its hub"
     if lines[0].startswith("Unknown preset identifier"):
         return "there is no preset of that name and no such folder"

@@ -1,4 +1,4 @@
-"""Writing CLIP models as keras-hub presets."""
+"""Saving CLIP models as keras-hub presets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PREPROCESSORS = {
 
 
 def make_preprocessor(model: CLIPModel) -> Any:
-    """Makes the keras-hub preprocessor that holds a model's tokenizer and image converter.
+    """Makes the keras-hub preprocessor with a model's tokenizer and image converter.
 
     Args:
         model: the model, as `keras_cmm.clip.load` returns it.
@@ -34,15 +34,16 @@ def make_preprocessor(model: CLIPModel) -> Any:
 
 
 def save_preset(model: CLIPModel, folder: str | os.PathLike[str]) -> None:
-    """Writes a model as a keras-hub preset: backbone, tokenizer and image converter.
+    """Saves a model as a keras-hub preset: backbone, tokenizer and image converter.
 
-    `keras_cmm.clip.load` reads it back to the same embeddings. So does keras-hub itself, but for
-    the epsilon of CLIP's last text layer (see `prepare_backbone`), a millionth of an embedding,
-    and its own resizing of images.
+    A model that `keras_cmm.clip.load` reads from the preset gives the same embeddings. One that
+    keras-hub reads differs in two ways: keras-hub resizes images with a method of its own, and the
+    last layer of CLIP's text tower gets another epsilon (see `prepare_backbone`), which moves an
+    embedding by a millionth.
 
     Args:
         model: the model, as `keras_cmm.clip.load` returns it.
-        folder: the folder, which is made if need be.
+        folder: the folder of the preset. It is made if it does not exist.
 
     Example:
         >>> from keras_cmm import clip

@@ -76,7 +76,7 @@ def test_channels_first(tiny_preset, tmp_path):
     try:
         for load, source in ((clip.load, tiny_preset), (CMMImageClassifier.from_preset, tmp_path)):
             with pytest.raises(
-                InputError, match=r"Keras's is 'channels_first'; mend .*keras\.json"
+                InputError, match=r"Received: 'channels_first'; change it in .*keras\.json"
             ):
                 load(source)
     finally:

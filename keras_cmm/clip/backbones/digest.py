@@ -1,4 +1,4 @@
-"""What tells one backbone from another, as far as its embeddings go."""
+"""Digests that tell whether two backbones give the same embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-# Two models that differ in these alone embed alike.
+# Parts of a config that do not change the embeddings.
 _IRRELEVANT = frozenset({"name", "trainable", "build_config", "shared_object_id"})
 _SAMPLES = 16
 
@@ -19,8 +19,8 @@ _SAMPLES = 16
 class ModelDigest:
     """Digests of a backbone's architecture and weights.
 
-    Hashing all weights takes a second for a large model, so it is done again only where a sample of
-    each weight has changed, as it does by any training step, merge or loading of weights.
+    Hashing all weights of a large model takes a second. It is therefore done again only if a sample
+    of some weight has changed. Training steps, merges and loaded weights all change it.
 
     Args:
         backbone: The backbone.
@@ -32,7 +32,7 @@ class ModelDigest:
         self._weights = ""
 
     def __call__(self) -> dict[str, str]:
-        """Returns the digests as they are now, by name."""
+        """Returns the current digests by name: `architecture` and `weights`."""
         config = json.dumps(_relevant(self._backbone.get_config()), sort_keys=True, default=repr)
         architecture = f"{type(self._backbone).__name__} {config}"
         sample = _sample(self._backbone.weights)
@@ -46,7 +46,7 @@ class ModelDigest:
 
 def _relevant(config: Any) -> Any:
     if isinstance(config, dict):
-        # A dtype policy is nothing but its name.
+        # The config of a dtype policy holds only its name, so it is kept whole.
         return {
             key: value if key == "dtype" else _relevant(value)
             for key, value in config.items()
@@ -61,13 +61,13 @@ def _digest(weights: Sequence[Any]) -> str:
         head = f"{weight.dtype} {values.dtype} {values.shape} ".encode()
         return hashlib.sha256(head + hashlib.sha256(values.view("uint8").data).digest()).digest()
 
-    # hashlib lets other threads work meanwhile.
+    # hashlib releases Python's global lock, so the threads hash at the same time.
     with ThreadPoolExecutor() as pool:
         return hashlib.sha256(b"".join(pool.map(digest, weights))).hexdigest()
 
 
 def _sample(weights: Sequence[Any]) -> bytes:
-    """Returns up to some evenly spaced numbers of each weight, without copying the others."""
+    """Returns a few evenly spaced numbers of each weight, without copying the others."""
     parts = []
     for weight in weights:
         values = ops.reshape(ops.convert_to_tensor(weight), (-1,))

@@ -1,4 +1,4 @@
-"""The fastest way to a backbone's embeddings that gives the same ones."""
+"""The fastest way to the embeddings of a backbone."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_cmm.clip.backbones.settings import ACTIVATIONS
 from keras_cmm.errors import InputError
 
 DTYPES = ("float32", "bfloat16", "float16")
 
 
 class _Encoder:
-    """A tower of a backbone; the backbone's own method where the fast one cannot be trusted.
+    """Embeds with one tower of a backbone.
 
-    The fast one is for keras-hub's own CLIP layers on the torch backend, neither quantised nor with
-    LoRA. It holds the weights a second time, and takes them anew when they have been changed.
+    On the torch backend, keras-hub's own CLIP layers run as a tower of `torch_towers`, which is
+    faster and gives the same embeddings. The tower holds a copy of the weights, and is built again
+    after they change. All else runs by the backbone's own method: other backends, subclasses, and
+    layers that are quantised or have LoRA.
 
     Args:
         backbone: a CLIP backbone.
-        dtype: of the products, one of `DTYPES`; `None` for the backbone's own.
+        dtype: dtype of the matrix products, one of `DTYPES`. `None` for the backbone's own.
 
     Raises:
-        InputError: If `dtype` is another one.
+        InputError: If `dtype` is none of them.
     """
 
     def __init__(self, backbone: Any, dtype: str | None = None) -> None:
@@ -37,14 +40,15 @@ class _Encoder:
         self._made_of: list[tuple[Any, int]] = []
 
     def _fast_tower(self, kind: str, encoder: Any, known: list[Any] | None) -> Any:
-        """Returns the tower of the weights as they are now, or None."""
+        """Returns the fast tower of the current weights, or `None` if it cannot be fast."""
         weights = None if known is None else _torch_weights(known, encoder.compute_dtype)
         if weights is None:
             self._tower, self._made_of = None, []
             if self.dtype not in (None, self.backbone.compute_dtype):
                 raise InputError(
-                    f"this model can only be used in the dtype it was loaded with, "
-                    f"{self.backbone.compute_dtype}; load it with dtype={self.dtype!r} instead."
+                    "`dtype` must be None or the dtype that this model was loaded with, "
+                    f"{self.backbone.compute_dtype!r}. Received: dtype={self.dtype!r}; load the "
+                    f"model with dtype={self.dtype!r} instead."
                 )
             return None
         if not _same(weights, self._made_of):
@@ -52,7 +56,7 @@ class _Encoder:
 
             from keras_cmm.clip.backbones import torch_towers
 
-            self._tower = None  # Two copies of the weights are enough.
+            self._tower = None  # frees the old copy of the weights before the new one is made
             dtype = getattr(torch, self.dtype or encoder.compute_dtype)
             self._tower = getattr(torch_towers, kind)(self.backbone, dtype)
             self._made_of = weights
@@ -63,21 +67,20 @@ class VisionEncoder(_Encoder):
     """Embeds images, see `_Encoder`."""
 
     def __call__(self, images: Any) -> Any:
-        """Embeds images; call it in `inference_mode`.
+        """Embeds images; must be called in `inference_mode`.
 
         Args:
-            images: normalised, float32 `(batch, image_size, image_size, 3)`.
+            images: normalised images, float32 `(batch, image_size, image_size, 3)`.
 
         Returns:
             A tensor of shape `(batch, projection_dim)`, not normalised.
         """
         images = ops.convert_to_tensor(images)
-        tower = self._fast_tower(
-            "VisionTower", self.backbone.vision_encoder, _vision_layers(self.backbone)
-        )
-        # The backbone itself refuses images of another size. Shapes from a preset are lists.
-        expected = tuple(self.backbone.vision_encoder.image_shape)
-        if tower is None or tuple(images.shape[1:]) != expected:
+        encoder = self.backbone.vision_encoder
+        tower = self._fast_tower("VisionTower", encoder, _vision_layers(self.backbone))
+        # For images of another size the backbone raises its own error. A preset has the shape as a
+        # list.
+        if tower is None or tuple(images.shape[1:]) != tuple(encoder.image_shape):
             return self.backbone.get_vision_embeddings(images)
         return tower(images)
 
@@ -86,7 +89,7 @@ class TextEncoder(_Encoder):
     """Embeds texts, see `_Encoder`."""
 
     def __call__(self, token_ids: Any) -> Any:
-        """Embeds texts; call it in `inference_mode`.
+        """Embeds texts; must be called in `inference_mode`.
 
         Args:
             token_ids: int `(batch, length)`.
@@ -95,79 +98,73 @@ class TextEncoder(_Encoder):
             A tensor of shape `(batch, projection_dim)`, not normalised.
         """
         token_ids = ops.convert_to_tensor(token_ids)
-        tower = self._fast_tower(
-            "TextTower", self.backbone.text_encoder, _text_layers(self.backbone)
-        )
+        encoder = self.backbone.text_encoder
+        tower = self._fast_tower("TextTower", encoder, _text_layers(self.backbone))
         return self.backbone.get_text_embeddings(token_ids) if tower is None else tower(token_ids)
 
 
 def _vision_layers(backbone: Any) -> list[Any] | None:
-    """Returns all layers that hold weights of the vision tower, or None if they are not known."""
-    models = _keras_hub_clip(backbone)
-    if models is None:
-        return None
+    """Returns all layers with weights of the image tower, or `None` if it cannot be fast."""
     encoder = backbone.vision_encoder
     if (
-        type(encoder) is not models.CLIPVisionEncoder
-        or encoder.intermediate_output_index is not None
+        not _is_keras_hubs(backbone, encoder, "CLIPVisionEncoder")
         or encoder.embedding.data_format != "channels_last"
     ):
         return None
     embedding = encoder.embedding
-    layers = [
+    return [
         embedding,
         embedding.patch_embedding,
         embedding.position_embedding,
         encoder.pre_layer_norm,
         encoder.layer_norm,
         backbone.vision_projection,
+        *_block_layers(encoder),
     ]
-    return _with_blocks(layers, encoder)
 
 
 def _text_layers(backbone: Any) -> list[Any] | None:
-    """Returns all layers that hold weights of the text tower, or None if they are not known."""
-    models = _keras_hub_clip(backbone)
-    if models is None:
-        return None
+    """Returns all layers with weights of the text tower, or `None` if it cannot be fast."""
     encoder = backbone.text_encoder
     if (
-        type(encoder) is not models.CLIPTextEncoder
-        or encoder.intermediate_output_index is not None
+        not _is_keras_hubs(backbone, encoder, "CLIPTextEncoder")
         or encoder.embedding_dim != encoder.hidden_dim
     ):
         return None
-    embedding = encoder.embedding
-    layers = [
-        embedding.token_embedding,
-        embedding.position_embedding,
+    return [
+        encoder.embedding.token_embedding,
+        encoder.embedding.position_embedding,
         encoder.layer_norm,
         backbone.text_projection,
+        *_block_layers(encoder),
     ]
-    return _with_blocks(layers, encoder)
 
 
-def _keras_hub_clip(backbone: Any) -> Any:
-    """Returns `keras_hub.models` if it is the maker of the backbone, on the torch backend."""
+def _is_keras_hubs(backbone: Any, encoder: Any, kind: str) -> bool:
+    """Returns whether backbone and encoder are keras-hub's CLIP, as `torch_towers` needs it."""
     if keras.backend.backend() != "torch" or "keras_hub" not in sys.modules:
-        return None
+        return False
     models = sys.modules["keras_hub"].models
-    return models if type(backbone) is models.CLIPBackbone else None
+    return (
+        type(backbone) is models.CLIPBackbone
+        and type(encoder) is getattr(models, kind)
+        and encoder.intermediate_output_index is None
+        and all(block.intermediate_activation in ACTIVATIONS for block in encoder.encoder_layers)
+    )
 
 
-def _with_blocks(layers: list[Any], encoder: Any) -> list[Any] | None:
+def _block_layers(encoder: Any) -> list[Any]:
+    layers = []
     for block in encoder.encoder_layers:
-        if block.intermediate_activation not in ("quick_gelu", "gelu"):
-            return None
         attention = block.attention
-        denses = (attention.query_dense, attention.key_dense, attention.value_dense)
-        layers += [block.layer_norm_1, *denses, attention.output_dense]
-        layers += [block.layer_norm_2, block.dense_1, block.dense_2]
+        layers += [attention.query_dense, attention.key_dense, attention.value_dense]
+        layers += [attention.output_dense, block.dense_1, block.dense_2]
+        layers += [block.layer_norm_1, block.layer_norm_2]
     return layers
 
 
 def _torch_weights(layers: list[Any], dtype: str) -> list[tuple[Any, int]] | None:
-    """Returns the weights with torch's count of their changes, or None where more is at work."""
+    """Returns each weight with torch's count of its changes, or `None` if a layer is not plain."""
     weights = []
     for layer in layers:
         if (
@@ -177,7 +174,7 @@ def _torch_weights(layers: list[Any], dtype: str) -> list[tuple[Any, int]] | Non
         ):
             return None
         tensors = [variable.value for variable in layer.variables]
-        # torch counts no changes of tensors that were made in inference mode.
+        # torch does not count the changes of tensors that were made in inference mode.
         if any(tensor.is_inference() for tensor in tensors):
             return None
         weights += [(tensor, tensor._version) for tensor in tensors]

@@ -1,4 +1,4 @@
-"""Running a backbone forward only."""
+"""Running a backbone for inference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_cmm.utils.unit_rows import unit_rows
 
 @contextmanager
 def inference_mode() -> Iterator[None]:
-    """Keeps torch from recording gradients; the other backends record none outside training."""
+    """Stops torch from recording gradients. Other backends record none outside training."""
     if keras.backend.backend() != "torch":
         yield
         return
@@ -27,11 +27,11 @@ def inference_mode() -> Iterator[None]:
 
 
 def runs_on_cpu(backbone: Any) -> bool:
-    """Returns whether a backbone's weights lie in the memory of the CPU, as far as Keras tells."""
+    """Returns whether the weights of a backbone are on the CPU, as far as Keras says."""
     device = getattr(backbone.weights[0].value, "device", "") if backbone.weights else ""
     return "cpu" in str(device).lower()
 
 
 def as_unit_rows(embeddings: Any) -> npt.NDArray[np.float32]:
-    """Returns a tensor `(n, dim)` as a float32 array on the CPU, its rows of unit length."""
+    """Returns a tensor `(n, dim)` as a float32 array with rows of unit length."""
     return unit_rows(ops.convert_to_numpy(ops.cast(embeddings, "float32")))

@@ -1,4 +1,4 @@
-"""What this package asks of a backbone, for those of keras-hub that differ."""
+"""One interface for the CLIP backbones of keras-hub."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_cmm.errors import InputError
 
-# The head with the logit scale, by the backbone's class.
+# The layer that holds the logit scale, by the class of the backbone.
 _HEADS = {
     "CLIPBackbone": "clip_head",
     "SigLIPBackbone": "siglip_head",
@@ -18,11 +18,12 @@ _HEADS = {
 
 
 def prepare_backbone(backbone: Any) -> Any:
-    """Gives a keras-hub backbone what it lacks of the interface that all have here.
+    """Gives a keras-hub backbone the interface that this package needs.
 
-    Every backbone offers `get_vision_embeddings(images)`, `get_text_embeddings(token_ids)` and
-    `projection_dim`. SigLIP's has no `projection_dim`. CLIP's ends its text tower with a layer
-    normalisation of epsilon 1e-6 where all CLIP models were trained with 1e-5.
+    The interface is `get_vision_embeddings(images)`, `get_text_embeddings(token_ids)` and
+    `projection_dim`, which keras-hub's SigLIP lacks. In keras-hub's CLIP the last layer
+    normalisation of the text tower has the epsilon 1e-6. It is set to 1e-5, with which all CLIP
+    models were trained.
 
     Args:
         backbone: a `CLIPBackbone`, `SigLIPBackbone` or `MetaCLIP2Backbone` of keras-hub.
@@ -31,7 +32,7 @@ def prepare_backbone(backbone: Any) -> Any:
         The same backbone.
 
     Raises:
-        InputError: If it is of another class.
+        InputError: If the backbone has another class.
 
     References:
         https://github.com/openai/CLIP, clip/model.py, `LayerNorm`.
@@ -47,25 +48,25 @@ def prepare_backbone(backbone: Any) -> Any:
 
 
 def logit_scale(backbone: Any) -> float:
-    """Returns what a CLIP backbone multiplies cosine similarities by, about 100 for OpenAI's.
+    """Returns the logit scale: the factor of the cosine similarities, about 100 in OpenAI's models.
 
-    SigLIP adds a bias too, the same for all classes, which a softmax over them does not see.
+    SigLIP also adds a bias. It is the same for all classes and does not change their softmax.
 
     Args:
         backbone: a backbone as `keras_cmm.clip.load` returns it.
 
     Returns:
-        The scale; the backbone stores its logarithm.
+        The scale. The backbone holds its logarithm.
     """
     return float(np.exp(ops.convert_to_numpy(_head(backbone).logit_scale)))
 
 
 def _head(backbone: Any) -> Any:
-    # By name, so that nothing is imported; a subclass counts as its base.
+    # Compares names, so that keras-hub is not imported. A subclass has the head of its base.
     for kind in type(backbone).__mro__:
         if kind.__name__ in _HEADS:
             return getattr(backbone, _HEADS[kind.__name__])
     raise InputError(
-        f"the backbone must be a {', '.join(_HEADS)} of keras-hub. "
+        f"`backbone` must be one of keras-hub's {', '.join(_HEADS)}. "
         f"Received: a {type(backbone).__name__}"
     )

@@ -1,4 +1,4 @@
-"""CLIP's residual networks."""
+"""The image tower of CLIP's ResNets."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from keras import layers, ops
 
 _EXPANSION = 4
 _REDUCTION = 32
-"""How many times smaller than the image, along each side, and wider the last feature map is."""
+"""The last feature map has 1/32 of the image's height and width, and 32 times `width` channels."""
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class ResNetVisionEncoder(keras_hub.models.Backbone):
-    """The image tower of the CLIP models RN50, RN101, RN50x4 and their like.
+    """The image tower of CLIP's ResNets, such as RN50, RN101 and RN50x4.
 
-    It differs from a plain ResNet in three ways: the stem has three convolutions and an average
-    pool; every stride but the stem's first is an average pool, before the last convolution of a
-    block and in its shortcut; and the last feature map is pooled by attention, with its mean as the
-    query.
+    It differs from a plain ResNet in three ways:
 
-    It takes the place of a `keras_hub.models.CLIPVisionEncoder` in a
-    `keras_hub.models.CLIPBackbone`, so that everything made for that class works with it. Its
-    output is a sequence of one token, `(batch, 1, 32 * width + 1)`. The last feature is always 1:
-    the image projection of these models has a bias, that of `CLIPBackbone` has none, and so the
-    last row of the `vision_projection` kernel is the bias.
+    - The stem has three convolutions and an average pool.
+    - Every stride except the stem's first is an average pool. It comes before the last convolution
+      of a block, and in the block's shortcut.
+    - The last feature map is pooled by attention, with its mean as the query.
 
-    `keras_cmm.clip.load` and `keras_cmm.CMMImageClassifier` know this class where a preset or a
-    saved model holds it; keras-hub and Keras alone know it once this module is imported.
+    It takes the place of the `keras_hub.models.CLIPVisionEncoder` in a
+    `keras_hub.models.CLIPBackbone`, so everything made for that class works with it. Its output is
+    a sequence of one token, `(batch, 1, 32 * width + 1)`. The last feature is always 1. In these
+    models the image projection has a bias, and in `CLIPBackbone` it has none, so the last row of
+    the `vision_projection` kernel holds the bias.
+
+    `keras_cmm.clip.load` and `keras_cmm.CMMImageClassifier` load presets and saved models that
+    contain this class. keras-hub and Keras load them once this module is imported.
 
     Args:
         stackwise_num_blocks: four ints. Bottleneck blocks of each stage.
         width: int, even. Channels after the stem.
-        head_dim: int. Width of a head of the attention pool; the heads share its `32 * width`
+        head_dim: int. Width of a head of the attention pool. It must divide the `32 * width`
             features.
-        image_shape: `(height, width, 3)`, pixels: square, multiples of 32.
+        image_shape: `(height, width, 3)`, pixels. Height and width must be equal, and a multiple
+            of 32.
         dtype: dtype or dtype policy, or `None` for Keras's.
         name: str or `None`.
         **kwargs: `trainable`.
@@ -101,16 +104,13 @@ class ResNetVisionEncoder(keras_hub.models.Backbone):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
-        config = super().get_config()
-        config.update(
-            {
-                "stackwise_num_blocks": self.stackwise_num_blocks,
-                "width": self.width,
-                "head_dim": self.head_dim,
-                "image_shape": self.image_shape,
-            }
-        )
-        return config
+        return {
+            **super().get_config(),
+            "stackwise_num_blocks": self.stackwise_num_blocks,
+            "width": self.width,
+            "head_dim": self.head_dim,
+            "image_shape": self.image_shape,
+        }
 
 
 def _convolution(
@@ -160,7 +160,7 @@ def _bottleneck(x: Any, filters: int, stride: int, name: str, dtype: Any) -> Any
 
 
 def _attention_pool(x: Any, head_dim: int, dtype: Any) -> Any:
-    """From `(batch, height, width, features)` to `(batch, 1, features)`."""
+    """Pools features from `(batch, height, width, features)` to `(batch, 1, features)`."""
     height, width, features = x.shape[1:]
     tokens = layers.Reshape((height * width, features), dtype=dtype, name="pool_tokens")(x)
     tokens = ops.concatenate([ops.mean(tokens, axis=1, keepdims=True), tokens], axis=1)
@@ -173,7 +173,7 @@ def _attention_pool(x: Any, head_dim: int, dtype: Any) -> Any:
         inputs = layers.Dense(features, dtype=dtype, name=f"pool_{name}")(inputs)
         return ops.reshape(inputs, (-1, inputs.shape[1], features // head_dim, head_dim))
 
-    # Only the first token, the mean, is wanted, so it alone asks.
+    # Only the first token, the mean, is kept, so it is the only query.
     attended = ops.dot_product_attention(
         heads(tokens[:, :1], "query"), heads(tokens, "key"), heads(tokens, "value")
     )
@@ -196,6 +196,6 @@ def _check_arguments(
     height = image_shape[0]
     if tuple(image_shape) != (height, height, 3) or height < _REDUCTION or height % _REDUCTION:
         raise ValueError(
-            "`image_shape` must be square, of multiples of 32 pixels, with three channels. "
+            "`image_shape` must be square, with a side that 32 divides and three channels. "
             f"Received: {image_shape=}"
         )

@@ -1,13 +1,13 @@
 """The towers of keras-hub's CLIP as plain torch calls.
 
-keras-hub's own forward pass loses time on the CPU against the same network in transformers: every
-projection of the attention is an `einsum` that becomes a batched product and a separate pass for
-the bias, and the activation takes three passes. Here one product makes queries, keys and values,
-biases are part of the products, the activation is one pass, and the last layer is computed for the
-one token that is pooled.
+On the CPU, keras-hub's forward pass is slower than the same network in transformers. Each
+projection of its attention is an `einsum`, which becomes a batched product and a separate pass for
+the bias, and its activation takes three passes. Here one product computes queries, keys and values,
+the products add the biases, the activation is one pass, and the last layer is computed only for the
+token that is pooled.
 
-A tower holds its weights a second time, laid out for these calls, and so is made once and used
-until the backbone's change; see `keras_cmm.clip.backbones.encoders`.
+A tower holds a copy of the weights, laid out for these calls. It is built once and used until the
+weights of the backbone change; see `keras_cmm.clip.backbones.encoders`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_QUICK_GELU = 1.702  # x * sigmoid(1.702 * x), as OpenAI's CLIP
+_QUICK_GELU = 1.702  # OpenAI's CLIP has x * sigmoid(1.702 * x)
 
 
 class VisionTower:
     """A `CLIPVisionEncoder` with its pooler and projection.
 
-    Weights and inputs of the products are of `dtype`; layer norms, softmax and the sums between the
-    layers are float32.
+    The matrix products are computed in `dtype`. Layer norms, softmax and the sums between the
+    layers are computed in float32.
 
     Args:
-        backbone: a backbone that `keras_cmm.clip.backbones.encoders` found to be of known layers.
-        dtype: of the products.
+        backbone: a backbone whose layers `keras_cmm.clip.backbones.encoders` knows.
+        dtype: dtype of the products.
     """
 
     def __init__(self, backbone: Any, dtype: torch.dtype) -> None:
@@ -38,7 +38,8 @@ class VisionTower:
         self.patch_size = encoder.patch_size
         kernel = _value(encoder.embedding.patch_embedding.kernel)
         self.patches = _Linear(kernel.reshape(-1, encoder.hidden_dim), None, dtype)
-        # The positions' numbers are a weight too, all zero in a backbone of random weights.
+        # The numbers of the positions are a weight too. They are all zero in a backbone with random
+        # weights.
         ids = encoder.embedding.position_ids.value[0].long()
         positions = _value(encoder.embedding.position_embedding.embeddings)[ids]
         self.class_token = _value(encoder.embedding.class_embedding) + positions[0]
@@ -52,14 +53,14 @@ class VisionTower:
         """Embeds images.
 
         Args:
-            images: normalised, float32 `(batch, image_size, image_size, 3)`.
+            images: normalised images, float32 `(batch, image_size, image_size, 3)`.
 
         Returns:
             Float32 `(batch, projection_dim)`, not normalised.
         """
         batch, size, channels = images.shape[0], self.patch_size, images.shape[3]
         side = images.shape[1] // size
-        # The convolution's stride is its width: it is one product over patches that do not overlap.
+        # The stride of the convolution is its width, so it is one product over separate patches.
         grid = images[:, : side * size, : side * size].reshape(
             batch, side, size, side, size, channels
         )
@@ -79,8 +80,8 @@ class TextTower:
     """A `CLIPTextEncoder` with its pooler and projection; see `VisionTower`.
 
     Args:
-        backbone: a backbone that `keras_cmm.clip.backbones.encoders` found to be of known layers.
-        dtype: of the products.
+        backbone: a backbone whose layers `keras_cmm.clip.backbones.encoders` knows.
+        dtype: dtype of the products.
     """
 
     def __init__(self, backbone: Any, dtype: torch.dtype) -> None:
@@ -95,7 +96,7 @@ class TextTower:
         """Embeds texts.
 
         Args:
-            token_ids: int `(batch, length)`; the end token has the highest id.
+            token_ids: int `(batch, length)`. The end token must have the highest id.
 
         Returns:
             Float32 `(batch, projection_dim)`, not normalised.
@@ -132,7 +133,7 @@ class _Block:
         self.dense_2 = _Linear(kernel_2, layer.dense_2.bias, dtype)
 
     def __call__(self, x: Tensor, causal: bool = False) -> Tensor:
-        """Runs the layer; `x` is float32 `(batch, length, width)` and is overwritten."""
+        """Runs the layer on `x`, float32 `(batch, length, width)`, and overwrites it."""
         batch, length, width = x.shape
         rows = x.view(batch * length, width)
         heads = (batch, length, 3, self.heads, width // self.heads)
@@ -142,7 +143,7 @@ class _Block:
         return self._add_mlp(rows).view(batch, length, width)
 
     def pooled(self, x: Tensor, positions: Tensor, causal: bool) -> Tensor:
-        """Runs the layer for one token of each sequence: `positions`, int `(batch,)`."""
+        """Runs the layer for the token at `positions`, int `(batch,)`, of each sequence."""
         batch, length, width = x.shape
         one = torch.arange(batch, device=x.device)
         rows = self.norm_1(x.view(batch * length, width))
@@ -178,18 +179,18 @@ class _LayerNorm:
 
 
 class _Linear:
-    """A dense layer of kernel `(inputs, outputs)`, applied to rows."""
+    """A dense layer with a kernel `(inputs, outputs)`, applied to rows."""
 
     def __init__(self, kernel: Tensor, bias: Any, dtype: torch.dtype) -> None:
         self.weight = kernel.T.to(dtype).contiguous()
         self.bias = None if bias is None else _value(bias).to(dtype)
-        # torch has no fast float16 products on CPUs: there the rounded weights are used in float32.
+        # torch has no fast float16 products on CPUs, so the rounded weights become float32 again.
         if dtype == torch.float16 and kernel.device.type == "cpu":
             self.weight = self.weight.float()
             self.bias = None if self.bias is None else self.bias.float()
 
     def split(self, outputs: int) -> Sequence[_Linear]:
-        """Returns the layers of the first `outputs` outputs and of the rest, of shared weights."""
+        """Returns the layers of the first `outputs` outputs and of the rest, without copies."""
         halves = []
         for part in (slice(None, outputs), slice(outputs, None)):
             half = object.__new__(_Linear)
@@ -208,13 +209,13 @@ class _Linear:
             or not torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         ):
             return F.linear(rows, self.weight, self.bias)
-        # On CPUs torch multiplies float32 with MKL, which is slower on AMD's, and copies the bias
-        # first. A convolution of width one is the same sum, and done by oneDNN, bias and all.
+        # On CPUs torch multiplies float32 with MKL, which is slower on AMD's and copies the bias
+        # first. A convolution of width one is the same sum, and oneDNN computes it with the bias.
         pixels = rows.T[None, :, :, None]
         return F.conv2d(pixels, self.weight[:, :, None, None], self.bias)[0, :, :, 0].T
 
 
 def _value(variable: Any) -> Tensor:
-    """Returns a Keras variable or a tensor as a float32 tensor, of shared memory if it is one."""
+    """Returns a Keras variable or a tensor as float32. A float32 tensor is not copied."""
     tensor: Tensor = variable if isinstance(variable, Tensor) else variable.value
     return tensor.detach().float()

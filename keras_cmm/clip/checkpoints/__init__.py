@@ -1,13 +1,20 @@
 """Reading CLIP checkpoints of transformers, OpenCLIP and OpenAI into keras-hub backbones."""
 
 from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
-from keras_cmm.clip.checkpoints.hugging_face import load_hugging_face
-from keras_cmm.clip.checkpoints.open_clip import load_open_clip, load_state_dict
+from keras_cmm.clip.checkpoints.hugging_face import (
+    check_model_type,
+    load_hugging_face,
+    model_type,
+)
+from keras_cmm.clip.checkpoints.open_clip import CONFIG_FILE, load_open_clip, load_state_dict
 
 __all__ = [
+    "CONFIG_FILE",
+    "check_model_type",
     "fetch_from_hub",
     "is_hub_id",
     "load_hugging_face",
     "load_open_clip",
     "load_state_dict",
+    "model_type",
 ]

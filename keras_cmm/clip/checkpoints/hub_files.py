@@ -12,7 +12,7 @@ from keras_cmm.errors import InputError
 _SCHEME = "hf://"
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SMALL_FILES = ("*.json", "merges.txt")
-# A repository has its weights in several formats, of which one is enough.
+# A repository may have its weights in several formats. The first one found is fetched.
 _TRANSFORMERS_WEIGHTS = (
     ("model.safetensors", "model-*.safetensors"),
     ("pytorch_model.bin", "pytorch_model-*.bin"),
@@ -21,7 +21,7 @@ _OPEN_CLIP_WEIGHTS = (("open_clip_model.safetensors",), ("open_clip_pytorch_mode
 
 
 def is_hub_id(source: str) -> bool:
-    """Whether a source is meant as a model on the hub: `hf://owner/name`, or `owner/name`.
+    """Returns whether a source names a model on the hub: `hf://owner/name` or `owner/name`.
 
     Example:
         >>> is_hub_id("openai/clip-vit-base-patch32"), is_hub_id("./clip-vit-base-patch32")
@@ -33,13 +33,13 @@ def is_hub_id(source: str) -> bool:
 
 
 def fetch_from_hub(source: str) -> str:
-    """Fetches the files of a model on the hub; what has been fetched before is not asked for again.
+    """Fetches the files of a model on the hub, unless they were fetched before.
 
     Args:
         source: `hf://owner/name` or `owner/name`.
 
     Returns:
-        The folder of the files; of a keras-hub preset its handle, which keras-hub fetches itself.
+        The folder of the files. For a keras-hub preset, its handle: keras-hub fetches the files.
 
     Raises:
         InputError: If there is no such model, or it cannot be fetched.
@@ -55,7 +55,7 @@ def fetch_from_hub(source: str) -> str:
         check_model_type(folder)
         return f"{_SCHEME}{name}"
     for patterns in formats:
-        # Of the same commit, should its owner change the model meanwhile.
+        # `folder.name` is the commit: its owner may change the model in the meantime.
         folder = _download(source, name, patterns, revision=folder.name)
         if any(any(folder.glob(pattern)) for pattern in patterns):
             break
@@ -73,14 +73,14 @@ def _download(source: str, name: str, patterns: Sequence[str], revision: str | N
             )
         )
     except GatedRepoError:
-        reason = "its owner must give you access, after which `hf auth login` lets you in"
+        reason = "ask its owner for access, then log in with `hf auth login`"
     except RepositoryNotFoundError:
         reason = "there is no such model on the Hugging Face hub"
-    # The network's errors are of several libraries, and many lines long.
+    # Network errors come from several libraries, and some are many lines long.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = f"the Hugging Face hub does not answer: {lines[0]}"
     raise InputError(
-        f"{source!r} is no folder here, and cannot be fetched ({reason}); give a folder or file, "
-        "or the name of a model that can be fetched."
+        f"{source!r} is not a folder, and cannot be fetched ({reason}); give a folder, a file or "
+        "the name of a model that can be fetched."
     )

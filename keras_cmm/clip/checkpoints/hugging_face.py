@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from keras_cmm.clip.backbones import (
     ViTSettings,
     build_backbone,
 )
+from keras_cmm.clip.checkpoints.checks import check_choice, check_sizes
 from keras_cmm.clip.checkpoints.image_settings import read_transformers_image_converter
 from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
@@ -108,15 +108,13 @@ def load_hugging_face(folder: Path, dtype: Any = None) -> CLIPModel:
 def _settings(path: Path, config: dict[str, Any]) -> tuple[CLIPSettings, int]:
     vision = _section(path, config, "vision_config", _VISION_DEFAULTS)
     text = _section(path, config, "text_config", _TEXT_DEFAULTS)
-    if vision["num_channels"] != 3:
-        raise InputError(f"{path}: has images of {vision['num_channels']} channels; expected 3.")
+    check_choice(path, "vision_config.num_channels", vision["num_channels"], (3,))
     sizes = {
         **{key: vision[key] for key in ("image_size", "patch_size")},
         **{key: text[key] for key in ("vocab_size", "max_position_embeddings")},
         "projection_dim": config.get("projection_dim", 512),
     }
-    if not _are_sizes(sizes.values()):
-        raise InputError(f"{path}: the sizes must be ints >= 1. Received: {sizes}")
+    check_sizes(path, sizes)
     settings = CLIPSettings(
         ViTSettings(_tower(path, "vision_config", vision), sizes["patch_size"]),
         _tower(path, "text_config", text),
@@ -139,25 +137,15 @@ def _section(
 
 
 def _tower(path: Path, name: str, section: dict[str, Any]) -> TowerSettings:
-    if section["hidden_act"] not in ACTIVATIONS:
-        raise InputError(
-            f"{path}: `{name}.hidden_act` must be one of {ACTIVATIONS}. "
-            f"Received: hidden_act={section['hidden_act']!r}"
-        )
-    if section["layer_norm_eps"] != 1e-5:
-        raise InputError(
-            f"{path}: `{name}.layer_norm_eps` must be 1e-05, as in keras-hub's CLIP. "
-            f"Received: layer_norm_eps={section['layer_norm_eps']!r}"
-        )
+    check_choice(path, f"{name}.hidden_act", section["hidden_act"], ACTIVATIONS)
+    # keras-hub's CLIP has no other.
+    check_choice(path, f"{name}.layer_norm_eps", section["layer_norm_eps"], (1e-5,))
     keys = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-    sizes = {key: section[key] for key in keys}
-    if not _are_sizes(sizes.values()) or section["hidden_size"] % section["num_attention_heads"]:
+    check_sizes(path, {f"{name}.{key}": section[key] for key in keys})
+    width, heads = section["hidden_size"], section["num_attention_heads"]
+    if width % heads:
         raise InputError(
-            f"{path}: the sizes of {name} must be ints >= 1, and hidden_size a multiple of "
-            f"num_attention_heads. Received: {sizes}"
+            f"{path}: `{name}.hidden_size` must be a multiple of the number of attention heads. "
+            f"Received: {width} and {heads}"
         )
     return TowerSettings(*(section[key] for key in (*keys, "hidden_act")))
-
-
-def _are_sizes(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, int) and value > 0 for value in values)

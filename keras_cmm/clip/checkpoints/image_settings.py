@@ -1,4 +1,4 @@
-"""Image converters from the preprocessing settings of checkpoints."""
+"""From the image settings of a checkpoint to a keras-hub image converter."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.clip.inputs.image_preprocessor import OPENAI_MEAN, OPENAI_STD
+from keras_cmm.clip.checkpoints.checks import check_choice
+from keras_cmm.clip.inputs import OPENAI_MEAN, OPENAI_STD
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
 
-# PIL's numbers of the filters, by the names that Keras has for them.
+# Keras's names of PIL's filters, by PIL's numbers.
 _RESAMPLING = {0: "nearest", 1: "lanczos3", 2: "bilinear", 3: "bicubic"}
 
 
@@ -28,9 +29,9 @@ def make_image_converter(
         image_size: int, pixels.
         mean: three floats, the channel means of values in [0, 1].
         std: three floats, the channel standard deviations of values in [0, 1].
-        interpolation: as Keras names it.
-        crop: whether the shorter side is scaled to `image_size` and the centre cut out; otherwise
-            the whole image is squeezed into the square.
+        interpolation: Keras's name of the filter.
+        crop: bool. If `True`, the shorter side is scaled to `image_size` and the centre is cut out.
+            If `False`, the whole image is squeezed into the square.
 
     Returns:
         The converter.
@@ -51,15 +52,15 @@ def read_transformers_image_converter(folder: Path, image_size: int) -> Any:
     """Reads the image processor that transformers saved beside a model.
 
     Args:
-        folder: the folder of the model. Without a `preprocessor_config.json` or
-            `processor_config.json` the settings of OpenAI's models are taken.
-        image_size: int, pixels. What the model's config says.
+        folder: the folder of the model. If it has neither `preprocessor_config.json` nor
+            `processor_config.json`, OpenAI's settings are used.
+        image_size: int, pixels, from the config of the model.
 
     Returns:
         A `keras_hub.layers.CLIPImageConverter`.
 
     Raises:
-        InputError: If a file is damaged, or asks for what CLIP's preprocessing does not do.
+        InputError: If a file is damaged, or has a setting that CLIP's preprocessing lacks.
     """
     for name in ("preprocessor_config.json", "processor_config.json"):
         path = folder / name
@@ -75,7 +76,7 @@ def read_open_clip_image_converter(path: Path, settings: Any, image_size: int) -
     """Makes the converter of an OpenCLIP model.
 
     Args:
-        path: the file that the settings are from, for messages.
+        path: the file with the settings, for messages.
         settings: the `preprocess_cfg` of `open_clip_config.json`, or `None`.
         image_size: int, pixels.
 
@@ -83,24 +84,16 @@ def read_open_clip_image_converter(path: Path, settings: Any, image_size: int) -
         A `keras_hub.layers.CLIPImageConverter`.
 
     Raises:
-        InputError: If it asks for what CLIP's preprocessing does not do.
+        InputError: If it has a setting that CLIP's preprocessing lacks.
     """
     if settings is None:
         settings = {}
     if not isinstance(settings, dict):
         raise InputError(f"{path}: its preprocess_cfg is not an object; the file is damaged.")
     mode = settings.get("resize_mode") or "shortest"
-    if mode not in ("shortest", "squash"):
-        raise InputError(
-            f"{path}: resizes images in the mode {mode!r}; only 'shortest' and 'squash' can be "
-            "loaded."
-        )
+    check_choice(path, "resize_mode", mode, ("shortest", "squash"))
     interpolation = settings.get("interpolation") or "bicubic"
-    if interpolation not in ("bicubic", "bilinear"):
-        raise InputError(
-            f"{path}: resizes images with {interpolation!r}; only 'bicubic' and 'bilinear' can be "
-            "loaded."
-        )
+    check_choice(path, "interpolation", interpolation, ("bicubic", "bilinear"))
     _check_size(path, settings.get("size", image_size), image_size)
     mean = _three_floats(path, settings, "mean", OPENAI_MEAN)
     std = _three_floats(path, settings, "std", OPENAI_STD)
@@ -109,24 +102,24 @@ def read_open_clip_image_converter(path: Path, settings: Any, image_size: int) -
 
 def _from_transformers(path: Path, settings: Mapping[str, Any], image_size: int) -> Any:
     for step in ("do_resize", "do_rescale"):
-        if settings.get(step, True) is not True:
-            raise InputError(f"{path}: has {step} off; CLIP models need it on.")
+        check_choice(path, step, settings.get(step, True), (True,))
     factor = settings.get("rescale_factor", 1 / 255)
     if not isinstance(factor, float) or not math.isclose(factor, 1 / 255, rel_tol=1e-6):
-        raise InputError(f"{path}: has rescale_factor={factor!r}; only 1/255 can be loaded.")
+        raise InputError(
+            f"{path}: `rescale_factor` must be 1/255. Received: rescale_factor={factor!r}"
+        )
     size = settings.get("size", {"shortest_edge": image_size})
     squash = isinstance(size, dict) and "height" in size
     if not squash and settings.get("do_center_crop", True) is not True:
-        raise InputError(f"{path}: leaves images uncropped; expected do_center_crop or a height.")
+        raise InputError(
+            f"{path}: does not make images square; expected do_center_crop=true or size.height."
+        )
     edge = size.get("shortest_edge") if isinstance(size, dict) and not squash else size
     _check_size(path, edge, image_size)
     if settings.get("do_center_crop", True):
         _check_size(path, settings.get("crop_size", edge), image_size)
     resample = settings.get("resample", 3)
-    if not isinstance(resample, int) or resample not in _RESAMPLING:
-        raise InputError(
-            f"{path}: has resample={resample!r}; expected one of {sorted(_RESAMPLING)}."
-        )
+    check_choice(path, "resample", resample, tuple(_RESAMPLING))
     mean = _three_floats(path, settings, "image_mean", OPENAI_MEAN)
     std = _three_floats(path, settings, "image_std", OPENAI_STD)
     if settings.get("do_normalize", True) is not True:
@@ -140,7 +133,7 @@ def _check_size(path: Path, size: Any, image_size: int) -> None:
         sides = [size.get("height"), size.get("width")]
     if sides not in (image_size, [image_size], [image_size, image_size]):
         raise InputError(
-            f"{path}: makes images of the size {size}, where the model takes {image_size} pixels."
+            f"{path}: makes images of the size {size}, but the model takes {image_size} pixels."
         )
 
 
@@ -154,5 +147,8 @@ def _three_floats(
         or not all(isinstance(value, int | float) for value in values)
         or ("std" in name and min(values) <= 0)
     ):
-        raise InputError(f"{path}: has {name}={values!r}; expected three numbers.")
+        above = " > 0" if "std" in name else ""
+        raise InputError(
+            f"{path}: `{name}` must be three numbers{above}. Received: {name}={values!r}"
+        )
     return [float(value) for value in values]

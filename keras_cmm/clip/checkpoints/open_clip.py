@@ -14,6 +14,7 @@ from keras_cmm.clip.backbones import (
     Weights,
     build_backbone,
 )
+from keras_cmm.clip.checkpoints.checks import check_sizes
 from keras_cmm.clip.checkpoints.image_settings import (
     make_image_converter,
     read_open_clip_image_converter,
@@ -174,9 +175,7 @@ def _settings_of_config(path: Path, config: dict[str, Any]) -> CLIPSettings:
     }
     if is_resnet:
         sizes |= {f"vision_cfg.layers[{stage}]": n for stage, n in enumerate(vision["layers"])}
-    for key, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
-            raise InputError(f"{path}: `{key}` must be an int >= 1. Received: {key}={size!r}")
+    check_sizes(path, sizes)
     for name, section in (("vision_cfg", vision), ("text_cfg", text)):
         ratio = section["mlp_ratio"]
         if not isinstance(ratio, int | float) or ratio <= 0:

@@ -1,11 +1,11 @@
-"""Tensors under OpenAI's names, which OpenCLIP has too, under those of transformers."""
+"""Renaming tensors from OpenAI's names, which OpenCLIP uses too, to those of transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from keras_cmm.clip.backbones.weight_assignment import Weights
+from keras_cmm.clip.backbones import Weights
 
 _WHOLE_NAMES = {
     "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
@@ -31,7 +31,7 @@ _TOWERS = {
     "transformer.resblocks.": "text_model.encoder.layers.",
     "visual.transformer.resblocks.": "vision_model.encoder.layers.",
 }
-# OpenAI's projections are `features @ matrix`, transformers' are linear layers.
+# Kernels of projections. OpenAI has `(inputs, outputs)`, transformers `(outputs, inputs)`.
 _PROJECTIONS = {
     "text_projection": "text_projection.weight",
     "visual.proj": "visual_projection.weight",
@@ -39,14 +39,14 @@ _PROJECTIONS = {
 
 
 def with_transformers_names(weights: Weights) -> dict[str, Any]:
-    """Renames the tensors of a CLIP state dict, and splits those of attention into three.
+    """Renames the tensors of a CLIP state dict, and splits the tensors of attention into three.
 
     Args:
         weights: the tensors under OpenAI's names.
 
     Returns:
-        The tensors under transformers' names; those that have none, of a ResNet tower for one, as
-        they are.
+        The tensors under transformers' names. Tensors that transformers does not have, such as
+        those of a ResNet, keep their names.
 
     Example:
         >>> import torch
@@ -56,14 +56,14 @@ def with_transformers_names(weights: Weights) -> dict[str, Any]:
     renamed: dict[str, Any] = {}
     resnet = has_resnet_tower(weights)
     for name, tensor in weights.items():
-        # A ResNet has a `visual.conv1` too, which is another layer.
+        # The `visual.conv1` of a ResNet is another layer than that of a ViT.
         kept = resnet and name.startswith("visual.")
         renamed.update({name: tensor} if kept else _renamed(name, tensor))
     return renamed
 
 
 def has_resnet_tower(weights: Weights) -> bool:
-    """Whether a state dict under OpenAI's names has a ResNet for its image tower."""
+    """Returns whether the image tower of a state dict under OpenAI's names is a ResNet."""
     return any(name.startswith("visual.layer1.") for name in weights)
 
 

@@ -1,11 +1,11 @@
-"""Tensors of checkpoint files."""
+"""Reading the tensors of checkpoint files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.clip.backbones.weight_assignment import Weights
+from keras_cmm.clip.backbones import Weights
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
 
@@ -18,17 +18,17 @@ _TORCHSCRIPT_MEND = (
 def read_weights(path: Path) -> Weights:
     """Reads the tensors of a checkpoint file, or of the shards that an index names.
 
-    Pickled files are read with torch's `weights_only=True`, which runs no code of theirs.
+    Pickled files are read with torch's `weights_only=True`, which does not run code in the file.
 
     Args:
-        path: a `.safetensors` file, a pickled state dict, or an index
-            (`model.safetensors.index.json`) of shards beside it.
+        path: a `.safetensors` file, a pickled state dict, or an index of shards
+            (`model.safetensors.index.json`) in the same folder.
 
     Returns:
         The tensors by name.
 
     Raises:
-        InputError: If a file is missing, damaged, or holds anything but tensors.
+        InputError: If a file is missing or damaged, or holds something other than tensors.
 
     Example:
         >>> import tempfile, torch
@@ -49,17 +49,17 @@ def read_weights(path: Path) -> Weights:
 
 
 def find_weights(folder: Path, stems: tuple[str, ...]) -> Path:
-    """Finds the weights of a checkpoint folder, safetensors before pickles.
+    """Finds the weights of a checkpoint folder, and prefers safetensors to pickles.
 
     Args:
         folder: the folder.
-        stems: names of the files without their endings, the preferred first.
+        stems: names of the files without their endings, in order of preference.
 
     Returns:
-        The file, or the index of a sharded one.
+        The file, or the index of its shards.
 
     Raises:
-        InputError: If the folder has none.
+        InputError: If the folder has no weights.
     """
     for ending in (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt"):
         for stem in stems:
@@ -73,12 +73,12 @@ def find_weights(folder: Path, stems: tuple[str, ...]) -> Path:
 def _read_shards(index: Path) -> Weights:
     files = read_json_object(index).get("weight_map")
     if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
-        raise InputError(f"{index}: has no weight_map; the checkpoint is damaged.")
+        raise InputError(f"{index}: has no weight_map; the file is damaged.")
     weights: dict[str, Any] = {}
     for name in sorted(set(files.values())):
-        # A name with folders in it could lead anywhere.
+        # A name with folders in it could lead out of the checkpoint.
         if Path(name).name != name:
-            raise InputError(f"{index}: names the shard {name!r}, which is not a file beside it.")
+            raise InputError(f"{index}: names the shard {name!r}, which is not in its folder.")
         weights.update(read_weights(index.parent / name))
     missing = sorted(set(files).difference(weights))
     if missing:
@@ -103,27 +103,27 @@ def _read_pickle(path: Path) -> Weights:
 
     if _is_torchscript(path):
         raise InputError(
-            f"{path}: is a TorchScript archive, which holds code and is not read; save its state "
-            f"dict once, if you trust it, with {_TORCHSCRIPT_MEND.format(path=path)} and give that "
+            f"{path}: is a TorchScript archive, which contains code and is not read; if you trust "
+            f"it, save its state dict with {_TORCHSCRIPT_MEND.format(path=path)} and give that "
             "file."
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises UnpicklingError, RuntimeError, EOFError and more on what it cannot read.
+    # torch raises UnpicklingError, RuntimeError, EOFError and more for files it cannot read.
     except Exception as error:
         raise InputError(
-            f"{path}: is a pickle that torch does not read with weights_only=True, being damaged "
-            "or holding more than tensors; give a safetensors file of the weights."
+            f"{path}: torch cannot read this pickle with weights_only=True, so it is damaged or "
+            "holds more than tensors; give a safetensors file of the weights."
         ) from error
-    # Training checkpoints of OpenCLIP keep the weights beside the optimizer's state.
+    # OpenCLIP's training checkpoints hold the weights beside the state of the optimizer.
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: holds no state dict; expected tensors by name.")
-    # A model trained on several GPUs at once has this before every name.
+    # torch adds this prefix to a model that is trained on several GPUs.
     if all(isinstance(name, str) and name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
-    # OpenAI's archives keep three plain numbers among the tensors.
+    # OpenAI's files hold three plain numbers among the tensors.
     return {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
 
 

@@ -1,7 +1,8 @@
-"""Embedding images and texts, and the store that keeps image embeddings on disk."""
+"""Embedding images and texts, and storing image embeddings on disk."""
 
+from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
 from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
-from keras_cmm.clip.embedding.image_embedder import EmbeddedImages, ImageEmbedder
+from keras_cmm.clip.embedding.image_embedder import ImageEmbedder
 from keras_cmm.clip.embedding.text_embedder import TextEmbedder
 
 __all__ = ["EmbeddedImages", "EmbeddingStore", "ImageEmbedder", "TextEmbedder"]

@@ -1,4 +1,4 @@
-"""What embeds in batches."""
+"""The batch size of embedders."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from numbers import Integral
 
 
 class Batched:
-    """Has a `batch_size` that can be set at any time, and is checked whenever it is."""
+    """Has a `batch_size`, which is checked whenever it is set."""
 
     @property
     def batch_size(self) -> int:
-        """Inputs a forward pass."""
+        """Number of inputs in a forward pass."""
         return self._batch_size
 
     @batch_size.setter

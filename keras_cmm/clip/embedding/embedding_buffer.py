@@ -1,4 +1,4 @@
-"""Images on their way into an embedding store."""
+"""Embedding the images that a store lacks."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
 from keras_cmm.clip.embedding.embedding_space import KEY_TYPE, EmbeddingSpace
 
-# The most work, in seconds, that a killed process loses beside the batch it was at.
+# A killed process loses the work of up to so many seconds, and its current batch.
 _SECONDS = 5.0
 
 
 class EmbeddingBuffer:
-    """Collects images, embeds those that the store lacks, and commits whole batches of them.
+    """Collects images, embeds those that the store lacks and writes them to it in whole batches.
 
-    Batches are filled with the missing images in their order and never cut short before the end. A
-    run that goes on after a killed one therefore forms the same batches as one that was not killed,
-    so its embeddings have the same bits.
+    Missing images fill batches in their order, and only the last batch may be smaller. A run that
+    continues after a killed one therefore forms the same batches as an uninterrupted run, and its
+    embeddings have the same bits.
 
     Args:
         embed_pixels: `ImageEmbedder.embed_pixels`.
-        batch_size: Images a batch.
+        batch_size: Number of images in a batch.
         space: The part of the store.
     """
 
@@ -38,7 +39,7 @@ class EmbeddingBuffer:
         self._embed_pixels = embed_pixels
         self._batch_size = batch_size
         self._space = space
-        # Of all images since the last `take`, in their order.
+        # Numbers and keys of all images since the last `take`, in their order.
         self._numbers = array("q")
         self._keys = bytearray()
         self._batch: dict[bytes, npt.NDArray[np.uint8]] = {}
@@ -47,20 +48,20 @@ class EmbeddingBuffer:
         self._started = time.monotonic()
 
     def add(self, number: int, key: bytes, pixels: npt.NDArray[np.uint8] | None) -> bool:
-        """Takes in an image; embeds a batch when it is full.
+        """Adds an image, and embeds the batch if it is full.
 
         Args:
             number: The number of the image among all.
             key: The key of the image.
-            pixels: The image, or None if the store has its embedding.
+            pixels: The pixels of the image, or `None` if the store has its embedding.
 
         Returns:
             Whether the store has its embedding.
         """
         self._numbers.append(number)
         self._keys += key
-        # Another process, or this one, may have embedded it since it was read.
-        if pixels is None or self._space.find(_as_keys(key))[0] >= 0:
+        # It may have been embedded since it was read, by this or another process.
+        if pixels is None or key in self._space:
             return True
         if key not in self._batch and key not in self._computed:
             self._batch[key] = pixels
@@ -78,25 +79,21 @@ class EmbeddingBuffer:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to call `take`: at the end of a batch, so that all can be taken."""
+        """Whether to call `take` now. Only after a whole batch, so that `take` gets all images."""
         size = self._space.shard_size
         late = len(self._uncommitted) > 0 and time.monotonic() - self._started > _SECONDS
         return not self._batch and (len(self._numbers) >= size or late)
 
     def commit(self) -> None:
-        """Writes what is embedded to the store."""
+        """Writes the new embeddings to the store."""
         keys, self._uncommitted = self._uncommitted, []
         self._started = time.monotonic()
         if keys:
             embeddings = np.stack([self._computed[key] for key in keys])
             self._space.append(_as_keys(b"".join(keys)), embeddings)
 
-    def take(self) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-        """Commits, and yields all images added since the last time, a shard's worth at a time.
-
-        Yields:
-            Embeddings `(n, dim)` and the numbers `(n,)` of their images.
-        """
+    def take(self) -> Iterator[EmbeddedImages]:
+        """Commits, and yields all images since the last call, up to a shard's worth at a time."""
         self.commit()
         all_keys, numbers = _as_keys(bytes(self._keys)), np.array(self._numbers, dtype="int64")
         for start in range(0, len(numbers), self._space.shard_size):
@@ -106,13 +103,13 @@ class EmbeddingBuffer:
             stored = rows >= 0
             embeddings = np.empty((len(keys), self._space.dim), dtype="float32")
             embeddings[stored] = self._space.read(keys[stored], rows[stored])
-            # A store that may not be written has not got these.
+            # Embeddings that a read-only store did not take.
             for place in np.flatnonzero(~stored).tolist():
                 key = keys[place : place + 1].tobytes()
                 if key not in self._computed:
                     raise self._space.emptied()
                 embeddings[place] = self._computed[key]
-            yield embeddings, numbers[part]
+            yield EmbeddedImages(embeddings, numbers[part])
         del self._numbers[:]
         self._keys.clear()
         self._computed.clear()

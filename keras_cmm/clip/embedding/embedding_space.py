@@ -1,4 +1,4 @@
-"""The part of an embedding store that belongs to one model and preprocessing."""
+"""The part of an embedding store for one model and one way of preprocessing."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from keras_cmm.errors import InputError
 from keras_cmm.utils.files import TEMPORARY_FILES, replacing_durably
 
 FORMAT = "keras-cmm-embedding-store/1"
-"""Goes into every key: a change in how images are read or embedded asks for a new number."""
+"""The format of the files. If images are read or embedded in another way, its number must grow."""
 
 KEY_BYTES = 16
-# numpy sorts and searches these as bytes; that it ignores NULs at the end does not matter among
-# keys of one length.
+# numpy sorts and searches these as bytes. It ignores NULs at the end, which is harmless for keys of
+# equal length.
 KEY_TYPE = np.dtype(f"S{KEY_BYTES}")
 
 Keys = npt.NDArray[np.bytes_]
 
 
 class EmbeddingSpace:
-    """A growing table of keys and embeddings, cut into files of `shard_size` rows.
+    """A growing table of keys and embeddings, in files (shards) of `shard_size` rows.
 
-    Rows are only ever added at the end, and the manifest, written last, says how many there are.
-    The files therefore depend on the order of the rows alone, not on when they were written:
-    whatever a killed process leaves beyond the manifest's rows is written again, and is the same.
+    Rows are only added at the end. The manifest, which is written last, holds their number. Rows
+    beyond that number, which a killed process has left, are written again with the same content.
+    The files therefore depend only on the order of the rows.
 
-    Only `refresh` and `append` change the object; `find` may run in other threads meanwhile.
+    Only `refresh` and `append` change the object. `find` may run in other threads at the same time.
 
     Args:
         folder: The folder of the table.
-        description: What the embeddings depend on besides the image.
+        description: All that the embeddings depend on, except the image.
         dim: Length of an embedding.
-        shard_size: Images a file, for a table that is new.
+        shard_size: Number of rows in a file of a new table.
         lock: Makes the context in which this process may write.
     """
 
@@ -64,7 +64,7 @@ class EmbeddingSpace:
         self._forget()
 
     def refresh(self) -> None:
-        """Takes up what other processes have written.
+        """Reads what other processes have written.
 
         Raises:
             InputError: If the files are damaged or cannot be read.
@@ -74,7 +74,7 @@ class EmbeddingSpace:
             self._forget()
             return
         if manifest["rows"] < self._rows or manifest["shard_size"] != self.shard_size:
-            self._forget()  # it was emptied
+            self._forget()  # the table was emptied
         self.shard_size = manifest["shard_size"]
         first, rows = self._rows, manifest["rows"]
         new = []
@@ -82,13 +82,16 @@ class EmbeddingSpace:
             with self._open(shard) as file:
                 keys = file.get_slice("keys")[start:stop]
             if len(keys) != stop - start:
-                raise self._damaged(shard, "it has fewer rows than the manifest says")
+                raise damaged(self._path(shard), "it has fewer rows than the manifest says")
             new.append(np.frombuffer(keys.tobytes(), KEY_TYPE))
         if new:
             self._add(np.concatenate(new))
 
+    def __contains__(self, key: bytes) -> bool:
+        return bool(self.find(np.frombuffer(key, KEY_TYPE))[0] >= 0)
+
     def find(self, keys: Keys) -> npt.NDArray[np.int64]:
-        """Returns the row of each key, -1 for one that the table has not."""
+        """Returns the row of each key, or -1 for a key that is not in the table."""
         known, rows = self._index
         if not len(known):
             return np.full(len(keys), -1, dtype="int64")
@@ -96,17 +99,17 @@ class EmbeddingSpace:
         return np.where(known[places] == keys, rows[places], -1)
 
     def read(self, keys: Keys, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Reads rows that `find` returned.
+        """Reads embeddings.
 
         Args:
-            keys: What they were found by.
-            rows: Row numbers, in any order.
+            keys: The keys.
+            rows: The row of each key, as `find` returns them.
 
         Returns:
             float32 array of shape `(rows, dim)`.
 
         Raises:
-            InputError: If the files are damaged, were changed meanwhile or cannot be read.
+            InputError: If the files are damaged, have changed since `find`, or cannot be read.
         """
         embeddings = np.empty((len(rows), self.dim), dtype="float32")
         shards = rows // self.shard_size
@@ -122,22 +125,22 @@ class EmbeddingSpace:
             if stored.tobytes() != keys[places].tobytes():
                 raise self.emptied()
             if not np.array_equal(sums, _checksums(values)):
-                raise self._damaged(shard, "its checksums do not fit its values")
+                raise damaged(self._path(shard), "its checksums do not fit its values")
             embeddings[places] = values
         return embeddings
 
     def append(self, keys: Keys, embeddings: npt.NDArray[np.float32]) -> None:
-        """Adds embeddings, but for those that the table has already.
+        """Adds the embeddings that the table does not have.
 
-        Where the folder may not be written, warns once, and adds nothing.
+        If the folder is read-only, it adds nothing and warns once.
 
         Args:
             keys: `(n,)` different keys.
             embeddings: `(n, dim)`.
 
         Raises:
-            InputError: If it cannot be written, such as on a full disk; nothing that was written
-                before is lost.
+            InputError: If writing fails, for instance because the disk is full. Nothing that was
+                written before is lost.
         """
         if self._is_read_only:
             return
@@ -146,7 +149,7 @@ class EmbeddingSpace:
                 self.folder.mkdir(exist_ok=True)
                 self.refresh()
                 new = self.find(keys) < 0
-                # Who writes holds the lock, so these are of processes that were killed.
+                # Only the holder of the lock writes, so killed processes have left these files.
                 for path in self.folder.glob(TEMPORARY_FILES):
                     path.unlink(missing_ok=True)
                 self._write(keys[new], embeddings[new])
@@ -161,7 +164,7 @@ class EmbeddingSpace:
             )
 
     def emptied(self) -> InputError:
-        """Returns the error of a table whose rows are not those that were found in it."""
+        """Returns the error for a table whose rows have changed since `find`."""
         return InputError(f"{self.folder}: was emptied while it was in use; run again.")
 
     def _write(self, keys: Keys, embeddings: npt.NDArray[np.float32]) -> None:
@@ -196,7 +199,7 @@ class EmbeddingSpace:
         self._add(keys)
 
     def _shards(self, first: int, rows: int) -> Iterator[tuple[int, int, int]]:
-        """Yields the shards of the rows from `first` on, and which of a shard's rows they are."""
+        """Yields the shards of the rows from `first` to `rows`: number, first row, last row + 1."""
         if first == rows:
             return
         size = self.shard_size
@@ -206,11 +209,11 @@ class EmbeddingSpace:
 
     def _forget(self) -> None:
         self._rows = 0
-        # One attribute, as other threads must never see new keys with old rows.
+        # One attribute for both, so that other threads never see new keys with old rows.
         self._index = (np.empty(0, KEY_TYPE), np.empty(0, "int64"))
 
     def _add(self, keys: Keys) -> None:
-        """Puts the keys of the next rows into the index, which takes 24 bytes an image."""
+        """Adds the keys of the next rows to the index, which takes 24 bytes for each image."""
         known, rows = self._index
         order = np.argsort(keys)
         places = np.searchsorted(known, keys[order])
@@ -229,21 +232,18 @@ class EmbeddingSpace:
             with safe_open(self._path(shard), framework="numpy") as file:
                 yield file
         except FileNotFoundError:
-            raise self._damaged(shard, "there is no such file") from None
+            raise damaged(self._path(shard), "there is no such file") from None
         except SafetensorError as error:
-            raise self._damaged(shard, str(error)) from error
+            raise damaged(self._path(shard), str(error)) from error
         except OSError as error:
             raise InputError(f"{self._path(shard)}: cannot be read ({error}).") from error
 
-    def _damaged(self, shard: int, reason: str) -> InputError:
-        return damaged(self._path(shard), reason)
-
 
 def damaged(path: Path, reason: str) -> InputError:
-    """Returns the error of a file of a store that is not as it was written."""
+    """Returns the error for a damaged file of a store."""
     return InputError(
-        f"{path}: is damaged ({reason}); remove the folder {path.parent}, and its images are "
-        "embedded anew."
+        f"{path}: is damaged ({reason}); remove the folder {path.parent}, and its images will be "
+        "embedded again."
     )
 
 
@@ -251,7 +251,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Reads the manifest of a folder in a store.
 
     Returns:
-        The manifest, or None if there is none.
+        The manifest, or `None` if there is none.
 
     Raises:
         InputError: If it is damaged or cannot be read.
@@ -266,18 +266,18 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         raise damaged(path, "it is not JSON") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise damaged(path, f"it is no {FORMAT}")
+        raise damaged(path, f"its format is not {FORMAT}")
     if not all(isinstance(manifest.get(name), int) for name in ("dim", "rows", "shard_size")):
         raise damaged(path, "a number is missing")
     return manifest
 
 
 def write_error(path: Path, error: OSError) -> InputError:
-    """Returns what to say of a store that cannot be written."""
+    """Returns the error for a store that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InputError(
-            f"{path}: there is no space left on the disk; free some and run again, nothing that is "
-            "done is lost."
+            f"{path}: there is no space left on the disk; free some and run again (all that is "
+            "written is kept)."
         )
     return InputError(f"{path}: cannot be written ({error.strerror or error}).")
 

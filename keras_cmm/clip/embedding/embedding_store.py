@@ -1,4 +1,4 @@
-"""Image embeddings on disk."""
+"""A store of image embeddings on disk."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ _NAME = re.compile("[0-9a-f]{32}")
 
 
 class EmbeddingStore:
-    """A folder of image embeddings, so that no image is embedded twice by the same model.
+    """A folder of image embeddings, so that a model embeds each image only once.
 
-    An embedding is found by the content of its image, the preprocessing, the model's architecture
-    and weights, the precision and the Keras backend, never by a name: a changed file or model is
-    embedded anew. A process may be killed at any moment and the disk may fill up; what was written
-    before stays, and a second run computes the rest, with the bytes that one uninterrupted run
-    would have given. Several processes may use a store at once. A folder that may not be written
-    is read.
+    The store finds an embedding by the content of its image, the preprocessing, the architecture
+    and weights of the model, the precision and the Keras backend. Names play no part, so the images
+    of a changed file or model are embedded again.
 
-    Each model has a folder of its own in the store, with a manifest and safetensors files (shards)
-    that hold the keys of the images (128 bits of a SHA-256), a checksum of each row, and the
-    embeddings.
+    If a process is killed or the disk is full, all that was written stays. A second run computes
+    the rest, and gives the same bytes as one uninterrupted run. Several processes may use a store
+    at the same time. A read-only store is read.
+
+    Each model has a folder in the store, with a manifest and safetensors files (shards). They hold
+    the keys of the images (128 bits of a SHA-256), a checksum of each row, and the embeddings.
 
     Args:
         folder: the folder. It is made when the first embeddings are written.
-        shard_size: int. Images a file. A folder that has embeddings already keeps its own.
+        shard_size: int. Number of images in a file. A folder with embeddings keeps its own.
 
     Raises:
-        ValueError: if `shard_size` is not an int >= 1.
+        ValueError: If `shard_size` is not an int >= 1.
 
     Example:
         >>> from keras_cmm import clip
@@ -64,21 +64,21 @@ class EmbeddingStore:
         self.folder = Path(folder)
         self.shard_size = shard_size
         self.taken = 0
-        """How many embeddings were found in the store so far instead of being computed."""
+        """Number of embeddings that were found in the store and did not have to be computed."""
         self._spaces: dict[str, EmbeddingSpace] = {}
 
     def space(self, description: Mapping[str, Any], dim: int) -> EmbeddingSpace:
-        """Opens the part of the store that belongs to one way of embedding images.
+        """Opens the part of the store for one way of embedding images.
 
         Args:
-            description: all that an embedding depends on besides the image, as JSON values.
+            description: all that an embedding depends on, except the image, as JSON values.
             dim: int. Length of an embedding.
 
         Returns:
-            The part, with all that any process has written so far.
+            The part, with all that processes have written until now.
 
         Raises:
-            InputError: If it is damaged or cannot be read.
+            InputError: If the part is damaged or cannot be read.
         """
         content = json.dumps([FORMAT, description, dim], sort_keys=True)
         name = hashlib.sha256(content.encode()).hexdigest()[:32]
@@ -93,8 +93,8 @@ class EmbeddingStore:
         """Lists what the store holds.
 
         Returns:
-            For each model the manifest's `space` (what the embeddings depend on), `dim` and `rows`,
-            and `bytes`, the size of the files.
+            For each model a dict with `space`, all that its embeddings depend on, `dim` and `rows`,
+            the shape of its embeddings, and `bytes`, the size of its files.
 
         Raises:
             InputError: If a manifest is damaged or cannot be read.
@@ -109,7 +109,7 @@ class EmbeddingStore:
         return listed
 
     def clear(self) -> None:
-        """Removes all embeddings from the store, and nothing else that may lie in its folder.
+        """Removes all embeddings from the store. Other files in its folder stay.
 
         Raises:
             InputError: If a file cannot be removed.
@@ -120,12 +120,12 @@ class EmbeddingStore:
         try:
             with self._lock():
                 for folder in folders:
-                    # First, so that there are never fewer rows than the manifest says.
+                    # First the manifest, so that it never promises rows that are gone.
                     (folder / "manifest.json").unlink(missing_ok=True)
                     for pattern in ("*.safetensors", TEMPORARY_FILES):
                         for path in folder.glob(pattern):
                             path.unlink(missing_ok=True)
-                    with contextlib.suppress(OSError):  # something else lies in it
+                    with contextlib.suppress(OSError):  # it holds other files
                         folder.rmdir()
         except OSError as error:
             raise write_error(self.folder, error) from error
@@ -145,6 +145,6 @@ class EmbeddingStore:
     def _lock(self) -> Iterator[None]:
         """Keeps other processes from writing to any part of the store."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # The system frees it when a process dies, however that happens.
+        # The system frees the lock when a process ends, even if it is killed.
         with FileLock(self.folder / ".lock", timeout=60):
             yield

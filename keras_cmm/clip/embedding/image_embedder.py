@@ -2,62 +2,59 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.clip.backbones.digest import ModelDigest
-from keras_cmm.clip.backbones.encoders import VisionEncoder
-from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode, runs_on_cpu
+from keras_cmm.clip.backbones import (
+    ModelDigest,
+    VisionEncoder,
+    as_unit_rows,
+    inference_mode,
+    runs_on_cpu,
+)
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding.batched import Batched
+from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
 from keras_cmm.clip.embedding.embedding_buffer import EmbeddingBuffer
-from keras_cmm.clip.embedding.embedding_space import KEY_TYPE, EmbeddingSpace
+from keras_cmm.clip.embedding.embedding_space import EmbeddingSpace
 from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
-from keras_cmm.clip.inputs.image_preprocessor import ImagePreprocessor
-from keras_cmm.clip.inputs.image_reading import file_bytes, image_name, is_one_image, read_image
+from keras_cmm.clip.embedding.image_keys import identify
+from keras_cmm.clip.inputs import ImagePreprocessor, is_one_image
 from keras_cmm.errors import InputError
 
-
-class EmbeddedImages(NamedTuple):
-    """Embeddings, and the images they belong to.
-
-    Args:
-        embeddings: float32 `(n, dim)`, rows of unit length.
-        rows: int64 `(n,)`, the number of each row's image among those given.
-    """
-
-    embeddings: npt.NDArray[np.float32]
-    rows: npt.NDArray[np.int64]
+# The key of an image, and its pixels, or `None` if the store has its embedding.
+_Read = tuple[bytes, npt.NDArray[np.uint8] | None]
+# The same after the number of the image.
+_Numbered = tuple[int, bytes, npt.NDArray[np.uint8] | None]
 
 
 class ImageEmbedder(Batched):
-    """Embeds images with a CLIP image encoder, exactly as CLIP preprocesses them.
+    """Embeds images with a CLIP image encoder, preprocessed exactly as CLIP does.
 
-    Images are read and resized in threads while the encoder works. Only a few batches are held at a
-    time, so memory grows with the embeddings alone.
+    Threads read and resize images while the encoder works. Only a few batches are held at a time,
+    so only the embeddings take memory.
 
     Args:
         clip_model: the model, as `keras_cmm.clip.load` returns it.
-        batch_size: int. Images a forward pass.
-        store: an `EmbeddingStore` that embeddings are looked up in and written to, or `None`. It
-            may be set or exchanged at any time: `embedder.store = EmbeddingStore("folder")`.
-        dtype: `"float32"`, `"bfloat16"` or `"float16"`, what the encoder multiplies in; its layer
-            norms, softmax and sums stay float32. `None` for the backbone's. Only CLIP's ViTs on the
-            torch backend can be used in another dtype than they were loaded with.
+        batch_size: int. Number of images in a forward pass. It may be set later too.
+        store: an `EmbeddingStore` to look embeddings up in and to write them to, or `None`. It may
+            be set later too: `embedder.store = EmbeddingStore("folder")`.
+        dtype: dtype of the encoder's matrix products: `"float32"`, `"bfloat16"`, `"float16"`, or
+            `None` for the backbone's. Layer norms, softmax and sums stay float32. A dtype other
+            than the backbone's needs one of CLIP's ViTs and the torch backend.
 
     Raises:
-        InputError: If `dtype` is another one.
-        ValueError: If `batch_size` is no int of 1 or more, also where it is set later.
+        InputError: If `dtype` is none of them.
+        ValueError: If `batch_size` is not an int >= 1, or `store` is not an `EmbeddingStore`.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -86,7 +83,7 @@ class ImageEmbedder(Batched):
 
     @property
     def store(self) -> EmbeddingStore | None:
-        """Where embeddings are kept, or `None`."""
+        """The store of embeddings, or `None`."""
         return self._store
 
     @store.setter
@@ -107,24 +104,25 @@ class ImageEmbedder(Batched):
         """Embeds images.
 
         Args:
-            images: what `read_image` takes, any number of them: paths, PIL images, arrays.
-            on_error: `"raise"` at an image that cannot be read, or `"skip"` it with a warning that
-                names it.
-            progress: called with the number of images done and, where it is known, of all.
+            images: an iterable of what `read_image` takes: paths, PIL images, arrays.
+            on_error: what to do about an image that cannot be read: `"raise"` an error, or `"skip"`
+                the image with a warning that names it.
+            progress: called with the number of images done, and the number of all images or `None`
+                if it is not known.
 
         Returns:
-            The embeddings and which images they belong to.
+            The embeddings and the numbers of their images.
 
         Raises:
-            InputError: If `images` is a single image, an image cannot be read and `on_error` is
-                `"raise"`, or the store cannot be written or is damaged. What is in the store by
-                then stays there.
+            InputError: If `images` is a single image, if an image cannot be read and `on_error` is
+                `"raise"`, or if the store cannot be written or is damaged. Embeddings that were
+                written to the store stay there.
         """
         embeddings = np.empty((0, self.clip_model.backbone.projection_dim), dtype="float32")
         rows = [np.empty(0, dtype="int64")]
         for part in self.embed_parts(images, on_error, progress):
             start = len(embeddings)
-            # In place: with `np.concatenate` at the end, all would be held twice.
+            # In place, since `np.concatenate` at the end would hold all embeddings twice.
             embeddings.resize((start + len(part.rows), embeddings.shape[1]), refcheck=False)
             embeddings[start:] = part.embeddings
             rows.append(part.rows)
@@ -136,18 +134,18 @@ class ImageEmbedder(Batched):
         on_error: Literal["raise", "skip"] = "raise",
         progress: Callable[[int, int | None], None] | None = None,
     ) -> Iterator[EmbeddedImages]:
-        """Embeds images as `embed` does, but yields the embeddings part by part.
+        """Embeds images like `embed`, but yields the embeddings in parts.
 
-        Memory stays flat, however many images there are.
+        The memory it takes does not grow with the number of images.
 
         Args:
-            images: as of `embed`.
-            on_error: as of `embed`.
-            progress: as of `embed`.
+            images: as in `embed`.
+            on_error: as in `embed`.
+            progress: as in `embed`.
 
         Yields:
-            Embeddings of the next images, and which they are. Without a store a part is a batch,
-            with one it is up to `shard_size` images.
+            Embeddings and the numbers of their images: a batch, or with a store up to `shard_size`
+            images.
 
         Raises:
             InputError: As `embed`.
@@ -159,13 +157,13 @@ class ImageEmbedder(Batched):
         total = len(images) if isinstance(images, Sized) else None
         done = 0
 
-        def readable() -> Iterator[_ReadImage]:
+        def readable() -> Iterator[_Numbered]:
             nonlocal done
             reported = 0
-            for image in self._read_ahead(images, space):
-                done += 1
+            for number, image in enumerate(self._read_ahead(images, space)):
+                done = number + 1
                 if not isinstance(image, InputError):
-                    yield image._replace(number=done - 1)
+                    yield number, *image
                 elif on_error == "raise":
                     raise image
                 else:
@@ -182,15 +180,15 @@ class ImageEmbedder(Batched):
             progress(done, total)
 
     def check(self, images: Iterable[Any]) -> Iterator[InputError | None]:
-        """Reads images to see whether they can be embedded.
+        """Checks whether images can be embedded.
 
-        An image that the store has is not decoded, since it was before.
+        An image in the store is not decoded again.
 
         Args:
-            images: as of `embed`.
+            images: as in `embed`.
 
         Yields:
-            For each image why it cannot be read, or `None`.
+            For each image the reason why it cannot be read, or `None`.
 
         Raises:
             InputError: If `images` is a single image, or the store is damaged.
@@ -201,8 +199,8 @@ class ImageEmbedder(Batched):
         def problem(image: Any) -> InputError | None:
             try:
                 if space is not None:
-                    key, image = _identified(image)
-                    if _has(space, key):
+                    key, image = identify(image)
+                    if key in space:
                         return None
                 self.preprocessor.read(image)
             except InputError as error:
@@ -212,45 +210,8 @@ class ImageEmbedder(Batched):
         with ThreadPoolExecutor() as pool:
             yield from pool.map(problem, images)
 
-    def _space(self) -> EmbeddingSpace | None:
-        """Returns this model's part of the store, if there is a store."""
-        if self.store is None:
-            return None
-        return self.store.space(self._description(), self.clip_model.backbone.projection_dim)
-
-    def _embed_all(self, images: Iterator[_ReadImage]) -> Iterator[EmbeddedImages]:
-        while batch := list(itertools.islice(images, self.batch_size)):
-            pixels = np.stack([image.pixels for image in batch if image.pixels is not None])
-            numbers = np.array([image.number for image in batch], dtype="int64")
-            yield EmbeddedImages(self.embed_pixels(pixels), numbers)
-
-    def _embed_missing(
-        self, images: Iterator[_ReadImage], space: EmbeddingSpace
-    ) -> Iterator[EmbeddedImages]:
-        buffer = EmbeddingBuffer(self.embed_pixels, self.batch_size, space)
-        try:
-            for number, key, pixels in images:
-                if buffer.add(number, key, pixels) and self.store is not None:
-                    self.store.taken += 1
-                if buffer.is_due:
-                    yield from itertools.starmap(EmbeddedImages, buffer.take())
-            buffer.embed_batch()
-            yield from itertools.starmap(EmbeddedImages, buffer.take())
-        finally:
-            # An image that cannot be read, or Ctrl-C, loses no batch that is done.
-            buffer.commit()
-
-    def _description(self) -> dict[str, Any]:
-        """Returns all that an embedding depends on besides the image."""
-        return {
-            "preprocessing": vars(self.preprocessor),
-            "backend": keras.backend.backend(),
-            "dtype": self.dtype,
-            **self._model_digest(),
-        }
-
     def embed_pixels(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Embeds one batch of images that are resized and cropped already.
+        """Embeds one batch of resized and cropped images.
 
         Args:
             pixels: values in [0, 255], shape `(batch, image_size, image_size, 3)`.
@@ -261,16 +222,51 @@ class ImageEmbedder(Batched):
         with inference_mode():
             return as_unit_rows(self._encode(self.preprocessor.normalize(pixels)))
 
+    def _space(self) -> EmbeddingSpace | None:
+        """Returns this model's part of the store, or `None` without a store."""
+        if self.store is None:
+            return None
+        # All that an embedding depends on, except the image.
+        description = {
+            "preprocessing": vars(self.preprocessor),
+            "backend": keras.backend.backend(),
+            "dtype": self.dtype,
+            **self._model_digest(),
+        }
+        return self.store.space(description, self.clip_model.backbone.projection_dim)
+
+    def _embed_all(self, images: Iterator[_Numbered]) -> Iterator[EmbeddedImages]:
+        while batch := list(itertools.islice(images, self.batch_size)):
+            pixels = np.stack([pixels for _, _, pixels in batch if pixels is not None])
+            numbers = np.array([number for number, _, _ in batch], dtype="int64")
+            yield EmbeddedImages(self.embed_pixels(pixels), numbers)
+
+    def _embed_missing(
+        self, images: Iterator[_Numbered], space: EmbeddingSpace
+    ) -> Iterator[EmbeddedImages]:
+        buffer = EmbeddingBuffer(self.embed_pixels, self.batch_size, space)
+        try:
+            for number, key, pixels in images:
+                if buffer.add(number, key, pixels) and self.store is not None:
+                    self.store.taken += 1
+                if buffer.is_due:
+                    yield from buffer.take()
+            buffer.embed_batch()
+            yield from buffer.take()
+        finally:
+            # Keeps the batches that are done if an image cannot be read or the user interrupts.
+            buffer.commit()
+
     def _read_ahead(
         self, images: Iterable[Any], space: EmbeddingSpace | None
-    ) -> Iterator[_ReadImage | InputError]:
-        """Yields the images in their order, or why one cannot be read."""
+    ) -> Iterator[_Read | InputError]:
+        """Yields the images in their order. For an image that cannot be read, yields the error."""
         ahead = 4 * self.batch_size
-        # An encoder on the CPU takes all cores and its threads wait for each other, so that readers
-        # beside it cost more than their own time: there it rests while many images are read.
+        # On the CPU the encoder takes all cores, and its threads wait for each other. Readers at
+        # its side would cost more than they save, so the encoder rests while images are read.
         in_turns = runs_on_cpu(self.clip_model.backbone)
         source = iter(images)
-        waiting: deque[Future[_ReadImage | InputError]] = deque()
+        waiting: deque[Future[_Read | InputError]] = deque()
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
             while True:
@@ -285,61 +281,19 @@ class ImageEmbedder(Batched):
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _read(self, image: Any, space: EmbeddingSpace | None) -> _ReadImage | InputError:
+    def _read(self, image: Any, space: EmbeddingSpace | None) -> _Read | InputError:
         try:
             if space is None:
-                return _ReadImage(0, b"", self.preprocessor.pixels(image))
-            key, image = _identified(image)
-            pixels = None if _has(space, key) else self.preprocessor.pixels(image)
-            return _ReadImage(0, key, pixels)
+                return b"", self.preprocessor.pixels(image)
+            key, image = identify(image)
+            return key, None if key in space else self.preprocessor.pixels(image)
         except InputError as error:
             return error
-
-
-class _ReadImage(NamedTuple):
-    """An image that is ready to be embedded; without pixels, where the store has it already."""
-
-    number: int
-    key: bytes
-    pixels: npt.NDArray[np.uint8] | None
-
-
-class _FileContent:
-    """The bytes of a file, for `read_image`, so that what is embedded is what was hashed."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        self._content = content
-        self._name = name
-
-    def read_bytes(self) -> bytes:
-        return self._content
-
-    def __str__(self) -> str:
-        return self._name
 
 
 def _refuse_one_image(images: Any) -> None:
     if is_one_image(images):
         raise InputError(
-            "images must be given as a list or a batch, `[image]` for one. Received: a single image"
+            "`images` must be a list or a batch of images, such as `[image]` for one. "
+            "Received: a single image"
         )
-
-
-def _identified(image: Any) -> tuple[bytes, Any]:
-    """Returns the key of an image in a store, and the image so that it need not be read again."""
-    content = file_bytes(image)
-    if content is not None:
-        return _key(b"file", content), _FileContent(content, image_name(image))
-    # All that follows depends on the RGB picture alone, whatever it was made from.
-    picture = read_image(image)
-    return _key(b"%d %d" % picture.size, picture.tobytes()), picture
-
-
-def _has(space: EmbeddingSpace, key: bytes) -> bool:
-    return bool(space.find(np.frombuffer(key, KEY_TYPE))[0] >= 0)
-
-
-def _key(head: bytes, content: bytes) -> bytes:
-    digest = hashlib.sha256(head + b"\0")
-    digest.update(content)
-    return digest.digest()[: KEY_TYPE.itemsize]

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.clip.backbones.encoders import TextEncoder
-from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode
+from keras_cmm.clip.backbones import TextEncoder, as_unit_rows, inference_mode
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding.batched import Batched
-from keras_cmm.clip.inputs.tokenization import tokenize
+from keras_cmm.clip.inputs import tokenize
 from keras_cmm.errors import InputError
 from keras_cmm.utils.unit_rows import unit_rows
 
@@ -21,10 +20,10 @@ class TextEmbedder(Batched):
 
     Args:
         clip_model: the model, as `keras_cmm.clip.load` returns it.
-        batch_size: int. Texts a forward pass.
+        batch_size: int. Number of texts in a forward pass. It may be set later too.
 
     Raises:
-        ValueError: If `batch_size` is no int of 1 or more, also where it is set later.
+        ValueError: If `batch_size` is not an int >= 1.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -45,18 +44,18 @@ class TextEmbedder(Batched):
         """Tokenizes texts.
 
         Args:
-            texts: any texts; one that is too long is cut, and keeps its end token.
+            texts: list of str. A text that is too long is cut off before its end token.
 
         Returns:
-            int32 array of shape `(texts, max_sequence_length)`, for CLIP the tokens of
-            transformers' `CLIPTokenizer`.
+            int32 array of shape `(texts, max_sequence_length)`. For CLIP, the token ids are those
+            of transformers' `CLIPTokenizer`.
 
         Raises:
-            InputError: If `texts` is one text, or holds anything else.
+            InputError: If `texts` is one str, or holds something other than str.
         """
-        # A text is a sequence of texts too: its letters.
+        # A str is a sequence of str too.
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise InputError(f"`texts` must be a list of texts. Received: {texts!r}")
+            raise InputError(f"`texts` must be a list of str. Received: {texts!r}")
         length = self.clip_model.backbone.text_encoder.max_sequence_length
         return tokenize(self.clip_model.tokenizer, texts, length)
 
@@ -64,7 +63,7 @@ class TextEmbedder(Batched):
         """Embeds texts.
 
         Args:
-            texts: any texts.
+            texts: list of str.
 
         Returns:
             float32 array of shape `(texts, dim)`, rows of unit length.
@@ -77,7 +76,7 @@ class TextEmbedder(Batched):
         ids = self.token_ids(texts)
         used = ids.shape[1]
         if isinstance(self.clip_model.tokenizer, keras_hub.models.CLIPTokenizer):
-            # Attention is causal, so what comes after the end token, the highest, changes nothing.
+            # Attention is causal, so tokens after the end token, the highest, change nothing.
             used = int((ids.argmax(axis=1) + 1).max(initial=1))
         batches = []
         for start in range(0, len(ids), self.batch_size):
@@ -91,16 +90,16 @@ class TextEmbedder(Batched):
     def class_prototypes(self, prompts: Sequence[Sequence[str]]) -> npt.NDArray[np.float32]:
         """Embeds the prompts of each class and averages them.
 
-        Every prompt's embedding is normalised, a class's are averaged, and the mean is normalised.
+        The embeddings of the prompts are normalised, averaged for each class, and normalised again.
 
         Args:
-            prompts: for each class one or more prompts, see `keras_cmm.clip.build_prompts`.
+            prompts: for each class a list of prompts, as `keras_cmm.clip.build_prompts` returns.
 
         Returns:
             float32 array of shape `(classes, dim)`, rows of unit length.
 
         Raises:
-            InputError: If a class has no list of prompts, or an empty one.
+            InputError: If a class has no list of prompts, or an empty list.
         """
         for group in prompts:
             if isinstance(group, str) or not len(group):
@@ -108,7 +107,7 @@ class TextEmbedder(Batched):
                     "`prompts` must hold a list of one or more prompts for each class. Received "
                     f"for a class: {group!r}"
                 )
-        # Ensembles repeat texts where classes share a name: each is embedded once.
+        # Classes may share prompts. Each is embedded once.
         texts = list(dict.fromkeys(text for group in prompts for text in group))
         row_of = {text: row for row, text in enumerate(texts)}
         embeddings = self.embed(texts)

@@ -1,4 +1,4 @@
-"""CLIP tokenizers from the vocabulary files of checkpoints."""
+"""Making CLIP tokenizers from vocabulary files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
 
 
 def read_tokenizer(folder: Path) -> Any:
-    """Reads the tokenizer that transformers saved beside a model.
+    """Reads the tokenizer that transformers saved with a model.
 
     Args:
         folder: the folder, with `vocab.json` and `merges.txt`, or `tokenizer.json`.
@@ -25,7 +25,7 @@ def read_tokenizer(folder: Path) -> Any:
         A `keras_hub.models.CLIPTokenizer`.
 
     Raises:
-        InputError: If the files are missing, damaged or of another tokenizer.
+        InputError: If the files are missing or damaged, or belong to another tokenizer.
     """
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         vocabulary = read_json_object(folder / "vocab.json")
@@ -39,26 +39,26 @@ def read_tokenizer(folder: Path) -> Any:
     content = read_json_object(path)
     model = content.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("vocab"), dict):
-        raise InputError(f"{path}: holds no BPE vocabulary, as CLIP's tokenizer has one.")
+        raise InputError(f"{path}: holds no BPE vocabulary; expected a tokenizer of CLIP.")
     try:
         vocabulary = dict(model["vocab"])
         for token in content.get("added_tokens") or ():
             vocabulary.setdefault(token["content"], token["id"])
-        # Either "a b" or ["a", "b"], by the version that wrote it.
+        # Some versions of transformers write "a b", others ["a", "b"].
         merges = [
             merge if isinstance(merge, str) else " ".join(merge)
             for merge in model.get("merges") or ()
         ]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: is not of the form that transformers writes.") from error
+        raise InputError(f"{path}: does not have the form that transformers writes.") from error
     return make_tokenizer(vocabulary, merges, path)
 
 
 def openai_tokenizer() -> Any:
-    """Returns the tokenizer of OpenAI's CLIP models, which nearly all others use too.
+    """Returns the tokenizer of OpenAI's CLIP models. Nearly all other CLIP models use it too.
 
-    Its 48,894 merges come with this package, under OpenAI's MIT licence (see NOTICE); the
-    vocabulary follows from them.
+    This package contains its 48,894 merges, under OpenAI's MIT licence (see NOTICE). The vocabulary
+    follows from them.
 
     Returns:
         A `keras_hub.models.CLIPTokenizer`.
@@ -67,7 +67,7 @@ def openai_tokenizer() -> Any:
         https://github.com/openai/CLIP, clip/simple_tokenizer.py.
     """
     merges = _openai_merges()
-    # The bytes in the order of OpenAI's tables: printable ones first, then those with stand-ins.
+    # The order of OpenAI's table: first the printable bytes, then the others.
     characters = _byte_characters()
     tokens = [
         *characters,
@@ -84,34 +84,34 @@ def make_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[str], path: P
 
     Args:
         vocabulary: ids by token.
-        merges: the merge rules in their order, two tokens with a space between.
-        path: where they are from, for messages.
+        merges: the merge rules in order: two tokens, separated by a space.
+        path: the file of the vocabulary, for messages.
 
     Returns:
         The tokenizer.
 
     Raises:
-        InputError: If they are not a CLIP tokenizer's.
+        InputError: If they do not belong to a CLIP tokenizer.
     """
     import keras_hub
 
     missing = [token for token in _SPECIAL_TOKENS if token not in vocabulary]
     if missing:
         raise InputError(
-            f"{path}: its vocabulary has no {missing[0]}; it is not a CLIP tokenizer's."
+            f"{path}: has no token {missing[0]}; expected the vocabulary of a CLIP tokenizer."
         )
-    # CLIP takes a text's embedding where the highest id is.
+    # CLIP reads the embedding of a text at the token with the highest id.
     end = vocabulary[_SPECIAL_TOKENS[1]]
     if not all(isinstance(number, int) and 0 <= number <= end for number in vocabulary.values()):
         raise InputError(
-            f"{path}: its vocabulary must have whole numbers with that of {_SPECIAL_TOKENS[1]}, "
-            f"{end}, as the highest."
+            f"{path}: the ids of the tokens must be ints >= 0, and that of {_SPECIAL_TOKENS[1]}, "
+            f"{end}, must be the highest."
         )
     try:
         return keras_hub.models.CLIPTokenizer(vocabulary=dict(vocabulary), merges=list(merges))
     except ValueError as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: is not a CLIP tokenizer's ({reason}).") from error
+        raise InputError(f"{path}: does not belong to a CLIP tokenizer ({reason}).") from error
 
 
 def _read_merges(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Images as CLIP was trained to see them."""
+"""Preprocessing images as CLIP does."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ _INTERPOLATIONS = {
 
 
 class ImagePreprocessor:
-    """CLIP's own image pipeline: shorter side to size with PIL, centre crop, scale, normalise.
+    """CLIP's image preprocessing: resizes the shorter side, crops the centre and normalises.
 
-    SigLIP's has no crop.
+    SigLIP resizes the whole image and does not crop.
 
-    keras-hub's image converter resizes without antialias, up to 0.125 of a normalised unit away on
-    average from what CLIP was trained and published with. For RGB images this gives the same bits
-    as the PIL image processor of transformers. Beyond it, files are turned upright by their EXIF
-    orientation and transparent parts put on white, see `read_image`.
+    For RGB images the result has the same bits as that of transformers' PIL image processor. Files
+    are also turned upright by their EXIF orientation, and transparent parts become white, see
+    `read_image`. keras-hub's image converter is not used, because it resizes without antialias:
+    the pixels differ from those CLIP was trained with by up to 0.125 on average, after
+    normalising.
 
     Args:
         image_size: int, pixels. Height and width of the result.
         mean: three floats, the channel means of values in [0, 1].
         std: three floats, the channel standard deviations of values in [0, 1].
         interpolation: `"bicubic"`, `"bilinear"`, `"lanczos3"` or `"nearest"`.
-        crop: bool. Whether the aspect ratio is kept and what is over cut off; otherwise the image
-            is squeezed into the square.
+        crop: bool. If `True`, the aspect ratio is kept and what exceeds the square is cut off. If
+            `False`, the image is squeezed into the square.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> import numpy as np
@@ -78,20 +79,20 @@ class ImagePreprocessor:
 
     @classmethod
     def from_image_converter(cls, converter: Any) -> ImagePreprocessor:
-        """Takes size, mean, standard deviation, interpolation and crop from a keras-hub converter.
+        """Makes a preprocessor with the settings of a keras-hub image converter.
 
         Args:
             converter: a `keras_hub.layers.ImageConverter` with a square `image_size`.
 
         Returns:
-            The preprocessor with the same settings.
+            The preprocessor.
 
         Raises:
-            ValueError: if the converter has no square image size, or pads images.
+            ValueError: If the converter has no square image size, or pads images.
         """
         if converter.pad_to_aspect_ratio:
             raise ValueError(
-                "the image converter pads images, which CLIP's preprocessing does not. "
+                "the image converter must not pad images. "
                 f"Received: {converter.pad_to_aspect_ratio=}"
             )
         size = converter.image_size
@@ -122,18 +123,18 @@ class ImagePreprocessor:
             The RGB picture, not resized.
 
         Raises:
-            InputError: If it cannot be read as an image, or is so narrow that resizing it would
-                take more than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
+            InputError: If the image cannot be read, or is so narrow that the resized image would
+                have more than `PIL.Image.MAX_IMAGE_PIXELS` pixels.
         """
         picture = read_image(image)
         width, height = self._target(picture)
-        # PIL scales the width first, and `pixels` cuts what is wide in between.
+        # PIL scales the width first, and `pixels` crops wide images before the height is scaled.
         most = width * (picture.height if width > height else max(height, picture.height))
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and most > limit:
             raise InputError(
-                f"{image_name(image)}: is too narrow, {picture.width} x {picture.height} pixels: "
-                f"resizing it would take more than {limit:,}; crop it, or raise "
+                f"{image_name(image)}: is too narrow, {picture.width} x {picture.height} pixels; "
+                f"resized, it would have more than {limit:,} pixels; crop it, or raise "
                 "PIL.Image.MAX_IMAGE_PIXELS."
             )
         return picture
@@ -154,8 +155,8 @@ class ImagePreprocessor:
         size, (width, height) = self.image_size, self._target(picture)
         filter_ = _INTERPOLATIONS[self.interpolation]
         if width > size:
-            # PIL scales the width first, then the height. Cutting in between gives the same bits,
-            # and spares the height's pass what would be cut off after it.
+            # PIL scales the width first, then the height. Cropping in between gives the same bits,
+            # and saves scaling the height of pixels that are cut off.
             scaled = picture.resize((width, picture.height), filter_)
             picture = _centre(scaled, size, picture.height)
             width = size
@@ -172,18 +173,18 @@ class ImagePreprocessor:
         Returns:
             float32 array of the same shape.
         """
-        # transformers scales in float64 and rounds to float32. For the 256 values there are, a
+        # transformers scales in float64 and rounds to float32. For the 256 possible values a
         # division in float32 gives the same bits, in a fraction of the time.
         images = np.asarray(pixels).astype("float32")
         images /= np.float32(255)
-        # Whole rows of pixels at a time: numpy is slow over an axis of three.
+        # numpy is slow along an axis of length three, so the statistics fill a row of pixels.
         width = images.shape[-2]
         images -= np.tile(np.array(self.mean, dtype="float32"), (width, 1))
         images /= np.tile(np.array(self.std, dtype="float32"), (width, 1))
         return images
 
     def _target(self, picture: Image.Image) -> tuple[int, int]:
-        """Returns width and height of the picture resized, before it is cropped."""
+        """Returns width and height of the resized picture, before it is cropped."""
         size, (width, height) = self.image_size, picture.size
         if not self.crop:
             return size, size

@@ -1,4 +1,4 @@
-"""From whatever holds an image to an RGB picture."""
+"""Reading images of any kind as RGB pictures."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from keras_cmm.errors import InputError
 
 _BACKGROUND = "white"
 
-# Of the others that Pillow knows some have no signature, so that any damaged file could pass for
-# one (TGA), run a program (EPS), are no pictures (HDF5) or can be cut off unnoticed (JPEG 2000).
+# Pillow knows more formats. Some of them have no signature, so any damaged file could pass for one
+# (TGA), run a program (EPS), are no pictures (HDF5), or hide that a file is cut off (JPEG 2000).
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 _MAX_BYTES = 2**30
 
-# What lies in folders of images under an image's name, by the start of the file.
+# Other files that are often named like images, by what they contain near their start.
 _OTHER_KINDS = {
     b"<svg": "an SVG drawing; draw it to PNG first",
     b"<!doctype html": "a web page, perhaps of a download that failed",
@@ -35,30 +35,36 @@ _OTHER_KINDS = {
 
 
 def read_image(image: Any) -> Image.Image:
-    """Returns an image as an RGB picture.
+    """Reads an image as an RGB picture.
 
-    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF, whatever their names say.
-    They are turned upright by their EXIF orientation. Transparent parts are put on white. Of an
-    animated image the first frame counts; 16-bit values are scaled to 8 bits.
+    Files may be JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or AVIF; their names do not matter. They are
+    turned upright by their EXIF orientation. Transparent parts become white. An animation gives its
+    first frame. 16-bit values are scaled to 8 bits.
 
-    A file that is cut off, or ends in zeros where a JPEG or WebP has pixels, is refused, not filled
-    up with grey, and so is one of more pixels than `PIL.Image.MAX_IMAGE_PIXELS` (89,478,485 unless
-    you raise it) or more than 1 GiB. A file with wrong bits in it is found out where its format has
-    a checksum, as PNG has and JPEG has not.
+    These files raise an error:
+
+    - files that are cut off, and JPEG and WebP files with zeros in place of the last pixels;
+    - images of more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, which is 89,478,485 by default;
+    - files of more than 1 GiB.
+
+    A file with a wrong bit raises an error if its format has checksums, as PNG does. JPEG has none.
 
     Args:
-        image: a path, the `bytes` of an image file, an object with `read_bytes()` that is not on
-            disk under its own name (such as `StoredImage` or `zipfile.Path`), a `PIL.Image.Image`,
-            or an array or tensor of one image: integers or floats in [0, 255], shape
-            `(height, width, channels)` with 1, 3 or 4 channels, or `(height, width)`. A float
-            tensor of shape `(channels, height, width)` is taken as torchvision makes it, with
-            values in [0, 1].
+        image: one of
+            - a path;
+            - the `bytes` of an image file;
+            - an object with `read_bytes()`, such as a `StoredImage` or a `zipfile.Path`;
+            - a `PIL.Image.Image`;
+            - an array or tensor of shape `(height, width, channels)`, with 1, 3 or 4 channels, or
+              `(height, width)`, of integers or floats in [0, 255];
+            - a float tensor of shape `(channels, height, width)` with values in [0, 1], as
+              torchvision makes it.
 
     Returns:
         A `PIL.Image.Image` of mode RGB.
 
     Raises:
-        InputError: If it is no image, or a file that cannot be read as one.
+        InputError: If `image` is none of these, or cannot be read.
 
     Example:
         >>> import numpy as np
@@ -74,7 +80,7 @@ def read_image(image: Any) -> Image.Image:
 
 
 def file_bytes(image: Any) -> bytes | None:
-    """Returns the bytes of the file that an image comes from, for `read_image` or for hashing.
+    """Returns the bytes of an image file.
 
     Args:
         image: what `read_image` takes.
@@ -83,7 +89,7 @@ def file_bytes(image: Any) -> bytes | None:
         The bytes of the encoded image, or `None` for a PIL image, array or tensor.
 
     Raises:
-        InputError: If it is no file, or one that cannot be read or is larger than 1 GiB.
+        InputError: If a path is not a file, or a file cannot be read or is larger than 1 GiB.
 
     Example:
         >>> file_bytes(b"GIF89a")
@@ -99,19 +105,19 @@ def file_bytes(image: Any) -> bytes | None:
         return image.read_bytes()
     except InputError:
         raise
-    # An archive or data set can fail in its own way.
+    # Each kind of archive and data set raises errors of its own.
     except Exception as error:
         raise InputError(f"{image_name(image)}: cannot be read ({error}).") from error
 
 
 def image_name(image: Any) -> str:
-    """Returns what messages call an image: its path, on one line whatever characters it has.
+    """Returns the name of an image for messages. It is always one line.
 
     Args:
         image: what `read_image` takes.
 
     Returns:
-        The name of a file, or the type of what has none.
+        The path of a file, or the type of an image that has no path.
 
     Example:
         >>> image_name("photos/cat.jpg")
@@ -124,14 +130,14 @@ def image_name(image: Any) -> str:
 
 
 def is_one_image(images: Any) -> bool:
-    """Returns whether something is one image, where several are expected.
+    """Returns whether `images` is a single image and not several.
 
     Args:
         images: what `read_image` takes, or an iterable of it. An array of three axes counts as one
-            image, not as a batch of grey ones.
+            image, not as a batch of grey images.
 
     Returns:
-        Whether it is a single image.
+        bool.
 
     Example:
         >>> is_one_image("cat.jpg"), is_one_image(["cat.jpg"])
@@ -145,7 +151,7 @@ def is_one_image(images: Any) -> bool:
 def _read_path(path: Path, name: str) -> bytes:
     try:
         status = path.stat()
-        # Opening a FIFO would wait for somebody to write to it, and a device may never end.
+        # A pipe would wait until another process writes to it, and a device may never end.
         if not stat.S_ISREG(status.st_mode):
             kind = "folder" if stat.S_ISDIR(status.st_mode) else "device or pipe"
             raise InputError(f"{name}: is a {kind}, not an image file.")
@@ -185,21 +191,21 @@ def _decode(data: bytes, name: str) -> Image.Image:
 
 
 def _check_pixels(image: Image.Image) -> None:
-    """Refuses what Pillow only warns of, once, without saying which file it is."""
+    """Raises an error for too many pixels. Pillow only warns, once, and does not name the file."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError
 
 
 def _check_end(data: bytes, format_name: str | None) -> None:
-    """Refuses a file of the right length whose end never arrived.
+    """Raises an error for a file that has its full length, but ends in zeros.
 
-    Some downloads reserve the space first, and Pillow decodes the zeros there to grey or worse.
+    Some downloads reserve the space first. If they stop, Pillow decodes the zeros to grey or worse.
     """
     zeros = bytes(64)
     is_unfinished = False
     if format_name == "JPEG":
-        # Zeros may follow the end of the image, but not its start of scan.
+        # Zeros may follow the end-of-image marker, but not a start-of-scan marker.
         is_unfinished = data.endswith(zeros) and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
     elif format_name == "WEBP":
         end = 8 + int.from_bytes(data[4:8], "little")
@@ -209,7 +215,7 @@ def _check_end(data: bytes, format_name: str | None) -> None:
 
 
 def _what_else(data: bytes) -> str:
-    """Says what a file is that is of none of the formats."""
+    """Says what a file is if it has none of the formats."""
     if not data:
         return "the file is empty"
     if not data.strip(b"\0"):
@@ -227,14 +233,14 @@ def _formats() -> tuple[str, ...]:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # 16-bit greyscale; Pillow's own conversion clips at 255 instead of scaling.
+        # 16-bit greyscale. Pillow's own conversion clips at 255 instead of scaling.
         values = np.asarray(image).astype("int64")
         if values.min() < 0 or values.max() > 65535:
             raise InputError(
                 "values of a greyscale image must lie in [0, 65535]. "
                 f"Received: {values.min()} to {values.max()}"
             )
-        # Of 32 bits, with the values of 8: as an array of integers would be read.
+        # An image of 32 bits with values up to 255 is read like an array of integers.
         if image.mode != "I" or values.max() > 255:
             values = values // 257
         return Image.fromarray(values.astype("uint8")).convert("RGB")
@@ -249,7 +255,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_numpy(image: Any) -> npt.NDArray[Any]:
-    if hasattr(image, "detach") and hasattr(image, "cpu"):  # An open file has the former, too.
+    if hasattr(image, "detach") and hasattr(image, "cpu"):  # open files have `detach` too
         image = image.detach().cpu()
         if image.is_floating_point() and image.ndim == 3 and image.shape[0] in (1, 3, 4):
             return 255.0 * image.permute(1, 2, 0).float().numpy()
@@ -274,13 +280,12 @@ def _to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     low, high = float(array.min()), float(array.max())
     if array.dtype.kind == "f" and 0 < high <= 1:
         raise InputError(
-            "float values of an image must lie in [0, 255], and these look like [0, 1]; multiply "
-            "them by 255, or give an image that is as dark as that in uint8. "
-            f"Received: {low:g} to {high:g}"
+            f"float values of an image must lie in [0, 255]. Received: {low:g} to {high:g}, which "
+            "looks like [0, 1]; multiply them by 255, or give a nearly black image as uint8."
         )
     if not (low >= 0 and high <= 255):  # also refuses NaN
         raise InputError(
-            "values of an image must lie in [0, 255]; pass raw images, not normalised ones. "
-            f"Received: {low:g} to {high:g}"
+            f"values of an image must lie in [0, 255]. Received: {low:g} to {high:g}; give images "
+            "that are not normalised."
         )
     return np.rint(array).astype("uint8")

@@ -1,4 +1,4 @@
-"""Prompts: from class names and templates to the texts that CLIP encodes."""
+"""Making prompts from class names, prompt templates and descriptions."""
 
 import difflib
 import re
@@ -14,88 +14,7 @@ _PHOTO = ("a photo of a {}.",)
 
 # The 80 ImageNet templates published with CLIP, in their order
 # (openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb).
-_IMAGENET_80 = (
-    "a bad photo of a {}.",
-    "a photo of many {}.",
-    "a sculpture of a {}.",
-    "a photo of the hard to see {}.",
-    "a low resolution photo of the {}.",
-    "a rendering of a {}.",
-    "graffiti of a {}.",
-    "a bad photo of the {}.",
-    "a cropped photo of the {}.",
-    "a tattoo of a {}.",
-    "the embroidered {}.",
-    "a photo of a hard to see {}.",
-    "a bright photo of a {}.",
-    "a photo of a clean {}.",
-    "a photo of a dirty {}.",
-    "a dark photo of the {}.",
-    "a drawing of a {}.",
-    "a photo of my {}.",
-    "the plastic {}.",
-    "a photo of the cool {}.",
-    "a close-up photo of a {}.",
-    "a black and white photo of the {}.",
-    "a painting of the {}.",
-    "a painting of a {}.",
-    "a pixelated photo of the {}.",
-    "a sculpture of the {}.",
-    "a bright photo of the {}.",
-    "a cropped photo of a {}.",
-    "a plastic {}.",
-    "a photo of the dirty {}.",
-    "a jpeg corrupted photo of a {}.",
-    "a blurry photo of the {}.",
-    "a photo of the {}.",
-    "a good photo of the {}.",
-    "a rendering of the {}.",
-    "a {} in a video game.",
-    "a photo of one {}.",
-    "a doodle of a {}.",
-    "a close-up photo of the {}.",
-    "a photo of a {}.",
-    "the origami {}.",
-    "the {} in a video game.",
-    "a sketch of a {}.",
-    "a doodle of the {}.",
-    "a origami {}.",
-    "a low resolution photo of a {}.",
-    "the toy {}.",
-    "a rendition of the {}.",
-    "a photo of the clean {}.",
-    "a photo of a large {}.",
-    "a rendition of a {}.",
-    "a photo of a nice {}.",
-    "a photo of a weird {}.",
-    "a blurry photo of a {}.",
-    "a cartoon {}.",
-    "art of a {}.",
-    "a sketch of the {}.",
-    "a embroidered {}.",
-    "a pixelated photo of a {}.",
-    "itap of the {}.",
-    "a jpeg corrupted photo of the {}.",
-    "a good photo of a {}.",
-    "a plushie {}.",
-    "a photo of the nice {}.",
-    "a photo of the small {}.",
-    "a photo of the weird {}.",
-    "the cartoon {}.",
-    "art of the {}.",
-    "a drawing of the {}.",
-    "a photo of the large {}.",
-    "a black and white photo of a {}.",
-    "the plushie {}.",
-    "a dark photo of a {}.",
-    "itap of a {}.",
-    "graffiti of the {}.",
-    "a toy {}.",
-    "itap of my {}.",
-    "a photo of a cool {}.",
-    "a photo of a small {}.",
-    "a tattoo of the {}.",
-)
+_IMAGENET_80 = Path(__file__).parents[2] / "assets" / "prompt_templates" / "imagenet_80.txt"
 
 PROMPT_TEMPLATES: dict[str, tuple[str, ...]] = {
     "imagenet": _PHOTO,
@@ -108,7 +27,7 @@ PROMPT_TEMPLATES: dict[str, tuple[str, ...]] = {
         "art of the {}.",
         "a photo of the small {}.",
     ),
-    "imagenet_80": _IMAGENET_80,
+    "imagenet_80": tuple(_IMAGENET_80.read_text("utf-8").splitlines()),
     "caltech101": _PHOTO,
     "oxford_pets": ("a photo of a {}, a type of pet.",),
     "stanford_cars": _PHOTO,
@@ -130,16 +49,16 @@ _CAMEL_CASE = re.compile(r"(?:[A-Z][a-z]{2,}){2,}")
 
 
 def clean_class_name(name: str) -> str:
-    """Turns a folder or label name into words for a prompt; the label itself stays as it is.
+    """Turns a class name into words for a prompt.
 
-    A leading CUB-style number goes, underscores become spaces, CamelCase is split where every word
-    has two lowercase letters or more, and white space is collapsed.
+    A leading number as in CUB is removed, underscores become spaces, CamelCase is split if each of
+    its words has two or more lowercase letters, and white space is collapsed.
 
     Args:
         name: A class name.
 
     Returns:
-        The words, or `name` where nothing would be left.
+        The words, or `name` if nothing would be left.
 
     Example:
         >>> clean_class_name("001.Black_footed_Albatross")
@@ -154,17 +73,16 @@ def clean_class_name(name: str) -> str:
 
 
 def resolve_templates(template: str | Sequence[str]) -> tuple[str, ...]:
-    """Looks up prompt templates by name, or checks given ones.
+    """Returns prompt templates that are given by name or as text.
 
     Args:
-        template: A key of `PROMPT_TEMPLATES`, a template with exactly one `{}`, or several of
-            these.
+        template: A key of `PROMPT_TEMPLATES`, a template with exactly one `{}`, or a list of these.
 
     Returns:
         The templates, each with one `{}` for the class name.
 
     Raises:
-        InputError: If a template is neither a known key nor has exactly one `{}`.
+        InputError: If a template is not a key and does not have exactly one `{}`.
 
     Example:
         >>> resolve_templates("dtd")
@@ -172,10 +90,16 @@ def resolve_templates(template: str | Sequence[str]) -> tuple[str, ...]:
         >>> resolve_templates(["dtd", "a {} fabric."])
         ('{} texture.', 'a {} fabric.')
     """
-    if not isinstance(template, str):
-        if not isinstance(template, Sequence) or not template:
-            raise InputError(f"`template` must be one template or several, not {template!r}.")
-        return tuple(each for part in template for each in resolve_templates(_text(part)))
+    given = [template] if isinstance(template, str) else template
+    is_list = isinstance(given, Sequence) and len(given) > 0
+    if not is_list or not all(isinstance(each, str) for each in given):
+        raise InputError(
+            f"`template` must be a prompt template or a list of them. Received: {template=}"
+        )
+    return tuple(each for name in given for each in _resolve(name))
+
+
+def _resolve(template: str) -> tuple[str, ...]:
     if template in PROMPT_TEMPLATES:
         return PROMPT_TEMPLATES[template]
     rest = template.replace("{}", "", 1)
@@ -184,24 +108,23 @@ def resolve_templates(template: str | Sequence[str]) -> tuple[str, ...]:
     near = difflib.get_close_matches(template, PROMPT_TEMPLATES, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
-        f"{template!r} is no known prompt template{hint} and has no single {{}} for the class "
-        f"name; the known ones are {', '.join(PROMPT_TEMPLATES)}."
+        "`template` must have exactly one {} for the class name, or be one of "
+        f"{', '.join(PROMPT_TEMPLATES)}. Received: {template=}{hint}"
     )
 
 
 def read_descriptions(path: str | Path, class_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Reads descriptions of classes: a JSON file `{class: [sentence, ...]}`, as CuPL's.
+    """Reads descriptions of classes from a JSON file `{class: [sentence, ...]}`, as in CuPL.
 
     Args:
         path: The JSON file, UTF-8.
-        class_names: The classes; the file must have each of them, under the same name, and no
-            others.
+        class_names: The classes. The file must have exactly these, under the same names.
 
     Returns:
-        The sentences of each class, white space collapsed, in the order of `class_names`.
+        The sentences of each class, in the order of `class_names`, with white space collapsed.
 
     Raises:
-        InputError: If the file cannot be read, is not of that form or has other classes.
+        InputError: If the file cannot be read, has another form or has other classes.
 
     Example:
         >>> import tempfile
@@ -228,8 +151,8 @@ def read_descriptions(path: str | Path, class_names: Sequence[str]) -> dict[str,
     unknown = [name for name in content if name not in set(class_names)]
     if unknown:
         raise InputError(
-            f"{path}: describes classes that are not asked for, {listed(unknown)}; remove them or "
-            f"use the names of the labels."
+            f"{path}: describes unknown classes, {listed(unknown)}; remove them or use the names "
+            "of the labels."
         )
     return {
         name: tuple(" ".join(sentence.split()) for sentence in content[name])
@@ -243,21 +166,21 @@ def build_prompts(
     descriptions: Mapping[str, Sequence[str]] | None = None,
     clean: bool = True,
 ) -> list[list[str]]:
-    """Makes the prompts of each class: templates filled in, then its descriptions.
+    """Makes the prompts of each class: the filled templates, then its descriptions.
 
     Args:
         class_names: The classes.
-        template: See `resolve_templates`; None to use descriptions only.
-        descriptions: Sentences of each class, by its name in `class_names`; see
+        template: See `resolve_templates`. `None` to use descriptions only.
+        descriptions: Sentences of each class, by its name in `class_names`. See
             `read_descriptions`.
-        clean: Whether templates get `clean_class_name(name)` instead of the name. Defaults to True.
+        clean: Whether to fill templates with `clean_class_name(name)` instead of the name.
 
     Returns:
-        For each class the list of its prompts.
+        For each class a list of prompts.
 
     Raises:
         InputError: If a template cannot be used, a class has no list of descriptions, there are
-            neither templates nor descriptions, or `class_names` is one text.
+            neither templates nor descriptions, or `class_names` is one str.
 
     Example:
         >>> build_prompts(["polka-dotted"], "dtd", {"polka-dotted": ["Round spots."]})
@@ -266,7 +189,7 @@ def build_prompts(
     if isinstance(class_names, str):
         raise InputError(f"`class_names` must be a list of names. Received: {class_names!r}")
     if template is None and descriptions is None:
-        raise InputError("there is nothing to prompt with; give a `template` or `descriptions`.")
+        raise InputError("`template` and `descriptions` must not both be None; give one of them.")
     templates = () if template is None else resolve_templates(template)
     if descriptions is not None:
         missing = [name for name in class_names if not descriptions.get(name)]
@@ -281,20 +204,14 @@ def build_prompts(
     prompts = []
     for name in class_names:
         words = clean_class_name(name) if clean else name
-        # Not str.format: a class name or sentence may hold braces of its own.
+        # `str.format` would fail at a class name that contains braces.
         filled = [each.replace("{}", words) for each in templates]
         prompts.append(filled + list(descriptions[name] if descriptions else ()))
     return prompts
 
 
-def _text(part: object) -> str:
-    if not isinstance(part, str):
-        raise InputError(f"`template` must hold texts only, not {part!r}.")
-    return part
-
-
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Builds an object of the JSON; json itself would silently drop the first of two equal keys."""
+    """Makes a dict and refuses repeated keys, of which `json` would keep only the last."""
     content = dict(pairs)
     if len(content) != len(pairs):
         repeated = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))

@@ -1,4 +1,4 @@
-"""From texts to what a text tower takes."""
+"""Turning texts into token ids."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[np.int32]:
-    """Tokenizes texts as the tokenizer's model was trained.
+    """Tokenizes texts as in the training of the tokenizer's model.
 
-    For CLIP the result is that of transformers' `CLIPTokenizer`; OpenAI's own code would also undo
-    HTML entities and mend broken encodings first. SigLIP's texts lose their case and punctuation
-    first, and have no start token; MetaCLIP 2's lose their case.
+    For CLIP the token ids are those of transformers' `CLIPTokenizer`. (OpenAI's own code first
+    decodes HTML entities and repairs broken encodings.) For SigLIP, texts are lowercased, lose
+    their punctuation, and get no start token. For MetaCLIP 2, texts are lowercased.
 
     Args:
         tokenizer: a `CLIPTokenizer`, `SigLIPTokenizer` or `MetaCLIP2Tokenizer` of keras-hub.
-        texts: any texts; one that is too long is cut, and keeps its end token.
-        length: int. The tokens of every row.
+        texts: list of str. A text that is too long is cut off before its end token.
+        length: int. Number of tokens of each row.
 
     Returns:
-        int32 array of shape `(texts, length)`, filled up with the pad token.
+        int32 array of shape `(texts, length)`, padded with the pad token.
     """
     ids = np.full((len(texts), length), tokenizer.pad_token_id, dtype="int32")
     if not len(texts):

@@ -169,7 +169,7 @@ def test_unknown_backbones_are_left_to_themselves():
     encoder = VisionEncoder(other)
     np.testing.assert_allclose(encoded(encoder), plain(other, "vision"), atol=1e-6)
     assert not is_fast(encoder)
-    with pytest.raises(InputError, match="load it with dtype='bfloat16'"):
+    with pytest.raises(InputError, match="load the model with dtype='bfloat16'"):
         encoded(VisionEncoder(other, "bfloat16"))
 
 

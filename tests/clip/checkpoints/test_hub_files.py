@@ -185,7 +185,7 @@ def test_unknown_model(hub, source):
         InputError, match="there is no such model on the Hugging Face hub"
     ) as caught:
         clip.load(source)
-    assert "is no folder here" in str(caught.value)
+    assert "is not a folder" in str(caught.value)
 
 
 def test_names_that_the_hub_does_not_take(hub):

@@ -149,15 +149,19 @@ def test_config_that_names_no_model_type(copy):
     [
         ("text_config", {"hidden_act": "relu"}, r"text_config\.hidden_act.*hidden_act='relu'"),
         ("vision_config", {"layer_norm_eps": 1e-3}, r"layer_norm_eps=0\.001"),
-        ("vision_config", {"num_channels": 1}, "1 channels"),
-        ("vision_config", {"num_attention_heads": 3}, "a multiple of num_attention_heads"),
-        ("vision_config", {"num_attention_heads": None}, "must be ints >= 1"),
+        ("vision_config", {"num_channels": 1}, "num_channels=1"),
+        (
+            "vision_config",
+            {"num_attention_heads": 3},
+            "multiple of the number of attention",
+        ),
+        ("vision_config", {"num_attention_heads": None}, "must be an int >= 1"),
         ("vision_config", {"hidden_size": 64}, r"shape .* do not belong together"),
         ("vision_config", {"patch_size": 16}, "do not belong together"),
         ("vision_config", {"num_hidden_layers": 3}, r"no tensor .*layers\.2"),
         ("vision_config", {"num_hidden_layers": 1}, "tensors that CLIP does not have"),
         ("text_config", {"vocab_size": 100}, "its model only 100"),
-        ("text_config", {"vocab_size": "all"}, "must be ints >= 1"),
+        ("text_config", {"vocab_size": "all"}, "must be an int >= 1"),
         ("text_config", {"eos_token_id": 49407}, "eos_token_id=49407"),
     ],
 )

@@ -110,7 +110,7 @@ def test_shards(tmp_path):
     [
         ({"a": "a.safetensors", "b": "c.safetensors"}, r"c\.safetensors: no such file"),
         ({"a": "a.safetensors", "c": "b.safetensors"}, "have no 'c'"),
-        ({"a": "../a.safetensors"}, "not a file beside it"),
+        ({"a": "../a.safetensors"}, "not in its folder"),
         ({"a": 3}, "no weight_map"),
         (None, "no weight_map"),
     ],

@@ -99,7 +99,7 @@ def test_class_prototypes_against_a_loop(embedder):
 
 def test_a_text_is_no_list_of_texts(embedder):
     for texts in ("a cat", ["a cat", 3], [["a cat"]]):
-        with pytest.raises(InputError, match=r"`texts` must be a list of texts. Received: "):
+        with pytest.raises(InputError, match=r"`texts` must be a list of str. Received: "):
             embedder.embed(texts)
     with pytest.raises(InputError, match="Received: 'a cat'"):
         embedder.token_ids("a cat")

@@ -147,12 +147,12 @@ def without(token):
 @pytest.mark.parametrize(
     ("vocabulary", "merges", "message"),
     [
-        (without("<|endoftext|>"), None, r"no <\|endoftext\|>"),
-        (without("<|startoftext|>"), None, r"no <\|startoftext\|>"),
-        (tiny_vocabulary()[0] | {"later": 9999}, None, "as the highest"),
-        (tiny_vocabulary()[0] | {"text": "12"}, None, "whole numbers"),
-        (None, ["zz zz"], "is not a CLIP tokenizer's"),
-        (None, ["alone"], "is not a CLIP tokenizer's"),
+        (without("<|endoftext|>"), None, r"no token <\|endoftext\|>"),
+        (without("<|startoftext|>"), None, r"no token <\|startoftext\|>"),
+        (tiny_vocabulary()[0] | {"later": 9999}, None, "must be the highest"),
+        (tiny_vocabulary()[0] | {"text": "12"}, None, "must be ints >= 0"),
+        (None, ["zz zz"], "does not belong to a CLIP tokenizer"),
+        (None, ["alone"], "does not belong to a CLIP tokenizer"),
         ([1, 2], None, "is not a JSON object"),
     ],
 )

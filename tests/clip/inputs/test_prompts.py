@@ -158,7 +158,7 @@ def test_descriptions_follow_the_templates():
 
 
 def test_build_prompts_refuses():
-    with pytest.raises(InputError, match="nothing to prompt with"):
+    with pytest.raises(InputError, match="must not both be None"):
         build_prompts(["bee"], None)
     with pytest.raises(InputError, match="no sentence for 'bee'"):
         build_prompts(["bee"], "dtd", {"ant": ["Small."]})
@@ -203,7 +203,7 @@ def test_read_descriptions(tmp_path):
         ('{"bee": ["It flies.", 3]}', "the value of 'bee'"),
         ('{"bee": {"a": "b"}}', "the value of 'bee'"),
         ('{"bee": ["a"], "bee": ["b"]}', "'bee' twice"),
-        ('{"bee": ["a"], "ant": ["b"], "cat": ["c"]}', "not asked for, 'cat'"),
+        ('{"bee": ["a"], "ant": ["b"], "cat": ["c"]}', "describes unknown classes, 'cat'"),
         ('{"bee": ["a"]}', "no descriptions of 'ant'"),
     ],
 )
