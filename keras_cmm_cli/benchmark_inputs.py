@@ -248,18 +248,8 @@ def open_datasets(
 ) -> list[BenchmarkInput]:
     """Lists the images of benchmark data sets, and reports those that cannot be used.
 
-    Args:
-        embedding: How the images are embedded.
-        names: Names of the data sets.
-        where: The arguments `protocol` and `data_dir` of `Benchmark.load`.
-        indices: A folder of given draws, or `None`.
-        shifted: Whether shifts can be scored.
-
-    Returns:
-        The data sets to train on. ImageNet is among them if a shift is.
-
-    Raises:
-        ClickException: If a shift cannot be scored, or a name is not known.
+    ImageNet is added if a shift is among `names`, and shifts are refused unless `shifted`. The
+    other arguments are those of `DatasetInput`.
     """
     benchmarks = [get_benchmark(name) for name in names]
     shifts = tuple(each for each in benchmarks if each.splits == ("test",))

@@ -43,14 +43,10 @@ class BenchmarkRecords:
     def take(self, data: BenchmarkInput, wanted: Sequence[Record], skip_existing: bool) -> None:
         """Takes the wanted records in the folder of runs, and writes those that it lacks to it.
 
-        Args:
-            data: The data set of the records.
-            wanted: The identity of each record.
-            skip_existing: Whether the folder's records count. If not, they will be replaced.
+        Without `skip_existing` the wanted records in the folder do not count: they are replaced.
 
-        Raises:
-            ClickException: If there are records of other data of the same name, such as a file that
-                was made anew. All runs are checked, because `aggregate` would average them.
+        Records of other data of the same name are refused, such as of a file that was made anew.
+        All runs are checked, because `aggregate` would average them.
         """
         asked = dict.fromkeys(map(record_key, wanted))
         stored = {}

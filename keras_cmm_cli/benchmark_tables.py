@@ -45,28 +45,21 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
     Returns:
         Tables with a row for each method and number of shots.
     """
-    from keras_cmm.evaluation import short_draws, summarize_base_to_new
+    from keras_cmm.evaluation import grouped, short_draws, summarize_base_to_new
 
+    columns = ("top-1 %", "shots", "base", "new", "harmonic mean", "seeds")
     tables = []
     for setting, same in _by_setting(records):
         rows = summarize_base_to_new(same)
         cells = {(row["dataset"], row["method"], row["shots"]): row for row in rows}
-        datasets = list(dict.fromkeys(row["dataset"] for row in rows))
         runs = dict.fromkeys((row["method"], row["shots"]) for row in rows)
-        for dataset in datasets:
-            found = [(run, cells.get((dataset, *run))) for run in runs]
-            lines = [[method, str(shots), *_base_to_new(row)] for (method, shots), row in found]
-            others = [name for name in datasets if name != "average"]
-            heading = f"average of {', '.join(others)}" if dataset == "average" else dataset
-            shown = same if dataset == "average" else [r for r in same if r["dataset"] == dataset]
-            tables.append(
-                ResultTable(
-                    f"base to new: {heading} ({setting})",
-                    ("top-1 %", "shots", "base", "new", "harmonic mean", "seeds"),
-                    lines,
-                    short_draws(shown),
-                )
-            )
+        own = {name: found for (name,), found in grouped(same, ("dataset",)).items()}
+        headings = {name: name for name in own} | {"average": f"average of {', '.join(own)}"}
+        for dataset in dict.fromkeys(row["dataset"] for row in rows):
+            lines = [[run[0], str(run[1]), *_halves(cells.get((dataset, *run)))] for run in runs]
+            heading = f"base to new: {headings[dataset]} ({setting})"
+            notes = short_draws(own.get(dataset, same))
+            tables.append(ResultTable(heading, columns, lines, notes))
     return tables
 
 
@@ -99,7 +92,7 @@ def _by_setting(records: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     return [(f"{key[0]}, protocol {key[1]}", found) for key, found in settings.items()]
 
 
-def _base_to_new(row: Row | None) -> list[str]:
+def _halves(row: Row | None) -> list[str]:
     if row is None:
         return [MISSING] * 4
     measures = [f"{row[name]:.1f}" for name in ("base", "new", "harmonic_mean")]
@@ -116,16 +109,15 @@ class _Shape:
         self.plus_minus = plus_minus
 
     def tables(self, records: Sequence[Row], kind: str) -> list[ResultTable]:
-        from keras_cmm.evaluation import average_over_datasets, short_draws, summarize
+        from keras_cmm.evaluation import average_over_datasets, grouped, short_draws, summarize
 
-        rows = summarize(records)
-        datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-        tables = []
-        for name in datasets:
-            notes = short_draws([record for record in records if record["dataset"] == name])
-            tables.append(self._table(name, [row for row in rows if row["dataset"] == name], notes))
-        if len(datasets) > 1:
-            heading = f"average of {kind}{', '.join(datasets)}"
+        by_dataset = {name: found for (name,), found in grouped(records, ("dataset",)).items()}
+        tables = [
+            self._table(name, summarize(found), short_draws(found))
+            for name, found in by_dataset.items()
+        ]
+        if len(tables) > 1:
+            heading = f"average of {kind}{', '.join(by_dataset)}"
             averages = average_over_datasets(records)
             tables.append(self._table(heading, averages, short_draws(records)))
         return tables

@@ -102,11 +102,9 @@ def record_key(record: Record) -> tuple[Any, ...]:
 
 
 def warn_of_mixed_versions(where: str, versions: Iterable[Any]) -> None:
-    """Warns if records were made by several versions of the package, or on several backends.
+    """Warns if records have several versions of the package or several backends.
 
-    Args:
-        where: The place of the records, for the warning.
-        versions: The field `versions` of each record, or `None` if it has none.
+    `where` names their place, and `versions` has the field `versions` of each record or `None`.
     """
     known = [each for each in versions if isinstance(each, dict)]
     mixed = []

@@ -79,11 +79,8 @@ class MappedEmbeddings:
             head: The classifier, for example the `head` of a `CMMImageClassifier`.
             embeddings: Image embeddings, shape `(images, dim)`.
             labels: Class of each image, shape `(images,)`.
-            classes: Ids of the classes that are scored, if they are not all of the classifier's.
+            classes: Ids of the classes that are scored, for test sets with some of the classes.
                 `labels` are then positions in `classes`.
-
-        Returns:
-            The embeddings with the classifier's texts and prototypes.
 
         Example:
             >>> import numpy as np

@@ -7,14 +7,7 @@ import numpy.typing as npt
 
 
 def top_1(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer]) -> float:
-    """Returns top-1 accuracy in percent.
-
-    Args:
-        logits: Scores, shape `(batch, classes)`. Of equal scores the lower class id comes first.
-        labels: Class ids, shape `(batch,)`.
-
-    Returns:
-        Percentage of rows whose highest score is at their label.
+    """Returns top-1 accuracy in percent, see `top_k`.
 
     Example:
         >>> import numpy as np

@@ -23,7 +23,7 @@ class ModalityGap(NamedTuple):
 
     References:
         The distance of the centroids: Liang et al., "Mind the Gap", NeurIPS 2022,
-        arXiv:2203.02053.
+        arXiv:2203.02053. The cosines are those of the triplet loss: Yang et al., arXiv:2412.20110.
     """
 
     centroid_distance: float
@@ -57,10 +57,6 @@ def measure_modality_gap(
         >>> gap = measure_modality_gap(images, texts, labels=np.array([0]))
         >>> round(gap.own_cosine, 3), round(gap.hardest_wrong_cosine, 3)
         (0.6, 0.8)
-
-    References:
-        Liang et al., NeurIPS 2022, arXiv:2203.02053. The cosines are those of the triplet loss:
-        Yang et al., arXiv:2412.20110.
     """
     images, texts = unit_rows(image_embeddings), unit_rows(text_embeddings)
     cosines = images @ texts.T

@@ -102,7 +102,18 @@ def make_task(
     References:
         The protocol of CoOp: Zhou et al., IJCV 2022, arXiv:2109.01134.
     """
-    rows = _support_rows(embedding_set, shots, seed, sample)
+    if shots == 0:
+        rows = np.empty(0, dtype=np.int64)
+    elif sample is None:
+        keys = embedding_set.keys("train")
+        rows = sample_few_shot(embedding_set.train_labels, shots, seed=seed, keys=keys).indices
+    else:
+        num_rows, rows = len(embedding_set.train_labels), sample.indices
+        if (sample.num_rows, sample.shots) != (num_rows, shots):
+            raise InputError(
+                f"`sample` must hold a {shots}-shot draw of {num_rows} train rows. "
+                f"Received: a {sample.shots}-shot draw of {sample.num_rows} rows"
+            )
     labels = embedding_set.train_labels[rows].astype(np.int64)
     largest = int(np.bincount(labels, minlength=1).max())
     task = FewShotTask(
@@ -114,23 +125,6 @@ def make_task(
         seed=seed,
     )
     return _with_validation(task, embedding_set, rows, largest, val_sample) if rows.size else task
-
-
-def _support_rows(
-    embedding_set: EmbeddingSet, shots: Shots, seed: int, sample: FewShotSample | None
-) -> npt.NDArray[np.int64]:
-    if shots == 0:
-        return np.empty(0, dtype=np.int64)
-    if sample is None:
-        keys = embedding_set.keys("train")
-        return sample_few_shot(embedding_set.train_labels, shots, seed=seed, keys=keys).indices
-    num_rows = len(embedding_set.train_labels)
-    if (sample.num_rows, sample.shots) != (num_rows, shots):
-        raise InputError(
-            f"`sample` must hold a {shots}-shot draw of {num_rows} train rows. "
-            f"Received: a {sample.shots}-shot draw of {sample.num_rows} rows"
-        )
-    return sample.indices
 
 
 def _with_validation(

@@ -145,18 +145,16 @@ def _check_arguments(
     shots: Sequence[Shots],
     seeds: Sequence[int],
 ) -> None:
-    unknown = [method for method in methods if method not in METHODS]
-    if unknown:
-        raise InputError(f"`methods` must be among {', '.join(METHODS)}. Received: {unknown[0]}")
     integers = int | np.integer
-    bad = [
-        each for each in shots if each != "all" and not (isinstance(each, integers) and each > 0)
-    ]
-    if bad:
-        raise InputError(f'`shots` must be integers of 1 or more, or "all". Received: {bad[0]!r}')
-    bad = [each for each in seeds if not (isinstance(each, integers) and 0 <= each < 2**32)]
-    if bad:
-        raise InputError(f"`seeds` must be integers from 0 to 2**32 - 1. Received: {bad[0]!r}")
+    for method in methods:
+        if method not in METHODS:
+            raise InputError(f"`methods` must be among {', '.join(METHODS)}. Received: {method}")
+    for number in shots:
+        if number != "all" and not (isinstance(number, integers) and number > 0):
+            raise InputError(f'`shots` must be integers >= 1 or "all". Received: {number!r}')
+    for seed in seeds:
+        if not (isinstance(seed, integers) and 0 <= seed < 2**32):
+            raise InputError(f"`seeds` must be integers from 0 to 2**32 - 1. Received: {seed!r}")
     names = [(data.dataset, data.protocol, data.backbone) for data in embedding_sets]
     repeated = [name for name in names if names.count(name) > 1]
     if repeated:

@@ -55,10 +55,7 @@ class GalleryPicture:
         return self.guesses[0][0] == self.class_name
 
     def thumbnail(self) -> str:
-        """Returns the picture as a data URI, at most 160 pixels wide and high.
-
-        Returns:
-            A WebP picture, `data:image/webp;base64,...`.
+        """Returns the picture as a data URI of a WebP file, at most 160 pixels wide and high.
 
         Raises:
             InputError: If the picture cannot be read.

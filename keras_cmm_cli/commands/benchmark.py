@@ -239,7 +239,10 @@ def benchmark(
     if output is not None:
         terminal.note(f"{output}: {counted(len(records.all), 'record', 'records')}.")
     if report is not None and shown:
-        _report(report, shown)
+        from keras_cmm.report import ReportContent, write_report
+
+        content = ReportContent("Few-shot benchmark", records=shown, command=command_line())
+        write_report(report, content)
         terminal.note(f"{report}: the report.")
     if failed:
         raise click.exceptions.Exit(2)
@@ -283,17 +286,9 @@ def _known_methods(methods: list[str], base_to_new: bool) -> list[str]:
             "no image of.",
             stacklevel=2,
         )
-    able = [method for method in methods if method not in unable]
-    if not able:
+    if len(unable) == len(methods):
         raise click.BadParameter("none of them scores new classes.", param_hint="'--methods'")
-    return able
-
-
-def _report(path: Path, records: list[Record]) -> None:
-    from keras_cmm.report import ReportContent, write_report
-
-    content = ReportContent("Few-shot benchmark", records=records, command=command_line())
-    write_report(path, content)
+    return [method for method in methods if method not in unable]
 
 
 def _drawable(terminal: Terminal, data: BenchmarkInput, runs: Sequence[Run]) -> list[Run]:

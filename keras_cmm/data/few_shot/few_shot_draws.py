@@ -1,5 +1,6 @@
 """All few-shot draws of a benchmark on one data set."""
 
+import functools
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -58,8 +59,8 @@ class FewShotDraws:
         self._train = train.labels, train.keys()
         self._val = None if val is None else (val.labels, val.keys())
         # A draw from ImageNet takes seconds, and each is asked for several times.
-        self._support: dict[tuple[int, int], FewShotSample] = {}
-        self._validation: dict[tuple[int, int], FewShotSample] = {}
+        self._support = functools.cache(self._draw_support)
+        self._validation = functools.cache(self._draw_validation)
 
     @property
     def largest_class(self) -> int:
@@ -79,9 +80,7 @@ class FewShotDraws:
         Raises:
             InputError: If a file of `indices` cannot be used.
         """
-        if (shots, seed) not in self._support:
-            self._support[shots, seed] = self._draw_support(shots, seed)
-        return self._support[shots, seed]
+        return self._support(shots, seed)
 
     def validation(self, shots: int, seed: int) -> FewShotSample:
         """Draws validation images.
@@ -96,9 +95,7 @@ class FewShotDraws:
         Raises:
             InputError: If a file of `indices` cannot be used.
         """
-        if (shots, seed) not in self._validation:
-            self._validation[shots, seed] = self._draw_validation(shots, seed)
-        return self._validation[shots, seed]
+        return self._validation(shots, seed)
 
     def rows(self, runs: Iterable[tuple[int, int]]) -> tuple[npt.NDArray[np.int64], ...]:
         """Lists what must be embedded.
@@ -123,16 +120,9 @@ class FewShotDraws:
         train_rows: npt.NDArray[np.int64],
         val_rows: npt.NDArray[np.int64],
     ) -> tuple[FewShotSample, FewShotSample]:
-        """Numbers the rows of a draw among those that were embedded.
+        """Returns the support and validation samples of a draw, for data of these rows only.
 
-        Args:
-            shots: Images a class of the support set.
-            seed: Seed of the draw.
-            train_rows: The first result of `rows`.
-            val_rows: The second.
-
-        Returns:
-            The support and validation samples of data that has these rows only.
+        `train_rows` and `val_rows` are the results of `rows`.
         """
         pool = train_rows if self.val is None else val_rows
         samples = (self.support(shots, seed), train_rows), (self.validation(shots, seed), pool)
@@ -176,14 +166,13 @@ def sample_validation(
 
     Args:
         train: The train rows.
-        val: The rows of the validation split, or `None` to draw from the train rows outside the
-            support set.
-        support_rows: Row numbers of the support set in `train`.
+        val: The rows of the validation split, or `None` to draw from `train`.
+        support_rows: Row numbers of the support set in `train`, which are not drawn.
         shots: Rows a class of the support set.
         seed: As of `sample_few_shot`.
 
     Returns:
-        Rows of `val`, or of `train` where there is none.
+        Rows of `val`, or of `train` if there is no validation split.
 
     Example:
         >>> train = [0] * 9, list("abcdefghi")
