@@ -35,7 +35,9 @@ def can_classify_new(method: str) -> bool:
     """
     cls = METHODS[method]
     return any(
-        issubclass(cls, kind) and cls.predict_logits is kind.predict_logits
+        issubclass(cls, kind)
+        and cls.predict_logits is kind.predict_logits
+        and cls._logits is kind._logits
         for kind in (CMM, CLIPAdapter, ZeroShot)
     )
 

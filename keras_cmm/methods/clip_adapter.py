@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.methods.checks import check_fitted, check_support
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
-from keras_cmm.methods.selection import tuning_task
-from keras_cmm.methods.training import train_on_support
+from keras_cmm.methods.selection import best_on_validation, tuning_task
+from keras_cmm.methods.support_training import SupportTraining
 
 DEFAULT_RATIO = 0.2
 
 _RATIOS = (0.2, 0.4, 0.6, 0.8)
 
 
-class CLIPAdapter(FewShotMethod):
+@dataclass(eq=False)
+class CLIPAdapter(SupportTraining, FewShotMethod):
     """CLIP-Adapter: `logit_scale * normalize(r * MLP(x) + (1 - r) * x) @ T0.T`.
 
     The MLP is Dense(dim / 4)-ReLU-Dense(dim)-ReLU without biases, trained by cross-entropy, Adam
-    and a cosine schedule to 0 (the authors train with SGD). The ratio r is chosen by top-1 accuracy
-    on few-shot validation among 0.2, 0.4, 0.6 and 0.8; where there is none it is 0.2, as in the
+    and a cosine schedule to 0 (the authors train with SGD). The ratio r is chosen among 0.2, 0.4,
+    0.6 and 0.8 by top-1 on few-shot validation; without validation rows it is 0.2, as in the
     authors' code.
 
     Args:
         learning_rate: Initial learning rate.
         epochs: Passes over the support set.
         batch_size: Support rows a step.
-        max_steps: Bounds the passes over a support set of more than 3,072 rows, for time; the
-            authors have no bound.
+        max_steps: Largest number of steps, for time: a support set of more than 3,072 rows gets
+            fewer passes. The authors have no such bound.
 
     Example:
         >>> import numpy as np
@@ -49,94 +51,48 @@ class CLIPAdapter(FewShotMethod):
 
     name: ClassVar[str] = "clip_adapter"
 
-    def __init__(
-        self,
-        learning_rate: float = 1e-3,
-        epochs: int = 100,
-        batch_size: int = 256,
-        max_steps: int = 1200,
-    ) -> None:
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.max_steps = max_steps
+    learning_rate: float = 1e-3
+    epochs: int = 100
+    batch_size: int = 256
+    max_steps: int = 1200
 
-    def fit(self, task: FewShotTask) -> Self:
-        """Choose the ratio and train the adapter.
-
-        Args:
-            task: The support set, class texts and validation rows.
-
-        Returns:
-            The method itself, fitted.
-
-        Raises:
-            InputError: If the support set is empty.
-        """
-        check_support(self, task)
+    def _fit(self, task: FewShotTask) -> dict[str, object]:
         tuning, selection = tuning_task(task)
-        ratio = DEFAULT_RATIO if tuning is None else self._search_ratio(tuning)
-        model, epochs = self._train(task, ratio)
+        ratio = DEFAULT_RATIO if tuning is None else best_on_validation(tuning, self._grid_logits)
+        model = _AdapterModel(task, ratio)
+        epochs = self._train(model, task)
         self.first_weights_, self.second_weights_ = model.get_weights()
         self.ratio_ = ratio
-        self.text_weights_ = np.float32(task.logit_scale) * task.text_embeddings
-        self.hyperparameters_ = {
+        self.text_weights_ = task.text_weights
+        return {
             "ratio": ratio,
             "learning_rate": self.learning_rate,
             "epochs": epochs,
             "batch_size": self.batch_size,
             "selection": selection,
         }
-        return self
 
-    def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Score every class.
-
-        Args:
-            embeddings: Unit-length float32 image embeddings, shape `(batch, dim)`.
-
-        Returns:
-            float32 logits, shape `(batch, classes)`.
-
-        Raises:
-            InputError: If the method is not fitted yet.
-        """
-        check_fitted(self)
+    def _logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         hidden = np.maximum(embeddings @ self.first_weights_, 0)
         adapted = np.maximum(hidden @ self.second_weights_, 0)
         mixed = np.float32(self.ratio_) * adapted + np.float32(1 - self.ratio_) * embeddings
         mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
         return mixed @ self.text_weights_.T
 
-    def _train(self, task: FewShotTask, ratio: float) -> tuple[_AdapterModel, int]:
-        model = _AdapterModel(task, ratio)
-        epochs = train_on_support(
-            model,
-            task,
-            keras.optimizers.Adam,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            max_steps=self.max_steps,
-            learning_rate=self.learning_rate,
-        )
-        return model, epochs
-
-    def _search_ratio(self, tuning: FewShotTask) -> float:
-        """Return the smallest ratio with the highest top-1 accuracy on validation."""
-        assert tuning.val_embeddings is not None
-        hits = []
+    def _grid_logits(
+        self, tuning: FewShotTask, images: npt.NDArray[np.float32]
+    ) -> Iterator[tuple[float, npt.NDArray[np.float32]]]:
         for ratio in _RATIOS:
-            model, _ = self._train(tuning, ratio)
-            logits = ops.convert_to_numpy(model(tuning.val_embeddings))
-            hits.append(np.count_nonzero(logits.argmax(axis=1) == tuning.val_labels))
-        return _RATIOS[int(np.argmax(hits))]
+            model = _AdapterModel(tuning, ratio)
+            self._train(model, tuning)
+            yield ratio, ops.convert_to_numpy(model(images))
 
 
 class _AdapterModel(keras.Model):
-    """CLIP-Adapter's logits; its weights start as the seed of the task says."""
+    """Returns CLIP-Adapter's logits. The task's seed draws the weights."""
 
     def __init__(self, task: FewShotTask, ratio: float) -> None:
-        # The name is given because TensorFlow refuses an automatic one that starts with "_".
+        # TensorFlow refuses the automatic name, which starts with "_".
         super().__init__(dtype="float32", name="clip_adapter")
         dim = task.text_embeddings.shape[1]
         bottleneck = max(1, dim // 4)
@@ -144,7 +100,7 @@ class _AdapterModel(keras.Model):
         self.first = self._add_kernel("first", (dim, bottleneck), generator)
         self.second = self._add_kernel("second", (bottleneck, dim), generator)
         self.ratio = ratio
-        self.text_weights = np.float32(task.logit_scale) * task.text_embeddings.T
+        self.text_weights = task.text_weights.T
 
     def call(self, inputs: Any) -> Any:
         hidden = ops.relu(ops.matmul(inputs, self.first))
@@ -153,8 +109,8 @@ class _AdapterModel(keras.Model):
         return ops.matmul(ops.normalize(mixed, axis=-1), self.text_weights)
 
     def _add_kernel(self, name: str, shape: tuple[int, int], generator: np.random.Generator) -> Any:
-        # PyTorch's default for a linear layer, which the authors take; by NumPy, so that it is the
-        # same on every backend.
+        # PyTorch's default for a linear layer, as in the authors' code. NumPy draws the same
+        # numbers on every backend.
         limit = 1 / np.sqrt(shape[0])
         start = generator.uniform(-limit, limit, size=shape)
         return self.add_weight(

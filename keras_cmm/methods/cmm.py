@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
 from keras_cmm.losses import CrossModalTripletLoss
-from keras_cmm.methods.checks import check_fitted
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
@@ -86,23 +85,7 @@ class CMM(FewShotMethod):
         self.text = text
         self.calibrate = calibrate
 
-    def fit(self, task: FewShotTask) -> Self:
-        """Train the mapping and the prototypes.
-
-        Args:
-            task: The support set, class texts and logit scale.
-
-        Returns:
-            The method itself, fitted.
-
-        Raises:
-            InputError: If the support set is empty.
-        """
-        if not len(task.labels):
-            raise InputError(
-                f"`{self.name}` needs at least one support row; without any, use `zero_shot`. "
-                "Received: none"
-            )
+    def _fit(self, task: FewShotTask) -> dict[str, object]:
         recipe = self.recipe if isinstance(self.recipe, TrainingRecipe) else _RECIPES[self.recipe]()
         self.recipe_ = recipe
         self.model_ = self._new_head(task)
@@ -121,7 +104,7 @@ class CMM(FewShotMethod):
             verbose=0,
         )
         self.temperature_ = self.model_.temperature
-        self.hyperparameters_ = {
+        return {
             "recipe": "auto" if isinstance(recipe, AutoRecipe) else "plain",
             **asdict(recipe),
             "learning_rate": history.params["learning_rate"],
@@ -136,7 +119,6 @@ class CMM(FewShotMethod):
             "temperature_from": source,
             "selection": "fixed",
         }
-        return self
 
     def _new_head(self, task: FewShotTask) -> CMMClassifier:
         return CMMClassifier.from_text_embeddings(
@@ -148,19 +130,5 @@ class CMM(FewShotMethod):
             alpha=1.0 if self.alpha is None else self.alpha,
         )
 
-    def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Score every class.
-
-        Args:
-            embeddings: Unit-length float32 image embeddings, shape `(batch, dim)`.
-
-        Returns:
-            float32 logits, shape `(batch, classes)`.
-
-        Raises:
-            InputError: If the method is not fitted yet.
-        """
-        check_fitted(self)
-        if not len(embeddings):  # Keras predicts no empty array.
-            return np.empty((0, self.model_.num_classes), dtype="float32")
+    def _logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.asarray(self.model_.predict(embeddings, batch_size=_PREDICTION_BATCH, verbose=0))

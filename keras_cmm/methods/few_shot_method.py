@@ -1,4 +1,4 @@
-"""The one interface behind which all few-shot methods stand."""
+"""The interface that all few-shot methods share."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.errors import InputError
 from keras_cmm.methods.few_shot_task import FewShotTask
 
 
 class FewShotMethod(ABC):
-    """A classifier on frozen embeddings: fit on a support set, then predict logits.
+    """A classifier on frozen embeddings: fit it on a support set, then predict logits.
 
-    A subclass is constructed with its settings, keeps them under their own names, and `fit` sets
-    what was learned in attributes that end in an underscore.
+    A subclass takes its settings in the constructor and keeps them under their own names. It
+    implements `_fit` and `_logits`, and keeps what it learns in attributes that end in an
+    underscore.
 
     Attributes:
         name: Key of the method in `keras_cmm.methods.METHODS`, in records and on the command line.
-        temperature_: Set by `fit` of a method that fits one: what to divide the logits by for
+        min_classes: Number of classes that must have support rows.
+        temperature_: Set by `fit` of a method that fits a temperature: logits divided by it give
             calibrated probabilities.
-        hyperparameters_: Set by `fit`: every value used, JSON-able, and under `"selection"` how
-            the values were chosen: `"fixed"` or `"few-shot validation: ..."`.
+        hyperparameters_: Set by `fit`: every value used, JSON-able. `"selection"` says how the
+            values were chosen: `"fixed"` or `"few-shot validation: ..."`.
 
     Example:
         >>> import numpy as np
@@ -35,27 +38,56 @@ class FewShotMethod(ABC):
     """
 
     name: ClassVar[str]
+    min_classes: ClassVar[int] = 1
     hyperparameters_: dict[str, object]
     temperature_: float | None = None
 
-    @abstractmethod
     def fit(self, task: FewShotTask) -> Self:
-        """Fit on the support set, choosing hyper-parameters on nothing but the task.
+        """Fits the method, and chooses hyper-parameters on the task alone.
 
         Args:
-            task: The support set, class texts and validation rows.
+            task: Support set, class texts and, where there are some, validation rows.
 
         Returns:
             The method itself, fitted.
-        """
 
-    @abstractmethod
+        Raises:
+            InputError: If fewer than `min_classes` classes have support rows.
+        """
+        present = np.count_nonzero(task.rows_per_class)
+        if present < self.min_classes:
+            raise InputError(
+                f"The number of classes with support rows must be at least {self.min_classes} for "
+                f"`{self.name}`; `zero_shot` needs none. Received: {present}"
+            )
+        self.hyperparameters_ = self._fit(task)
+        self._num_classes = task.num_classes
+        return self
+
     def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Score every class.
+        """Returns the logits of every class, whose softmax gives probabilities.
 
         Args:
             embeddings: Unit-length float32 image embeddings, shape `(batch, dim)`.
 
         Returns:
-            float32 logits, shape `(batch, classes)`: softmax gives probabilities.
+            float32 logits, shape `(batch, classes)`.
+
+        Raises:
+            InputError: If the method is not fitted yet.
         """
+        if not hasattr(self, "hyperparameters_"):
+            raise InputError(
+                f"`{self.name}` is not fitted yet: call `fit(task)` before it predicts."
+            )
+        if not len(embeddings):  # Keras refuses to predict an empty array.
+            return np.empty((0, self._num_classes), dtype="float32")
+        return self._logits(embeddings)
+
+    @abstractmethod
+    def _fit(self, task: FewShotTask) -> dict[str, object]:
+        """Fits on a task with enough support rows and returns `hyperparameters_`."""
+
+    @abstractmethod
+    def _logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Returns the logits of at least one image embedding."""

@@ -9,23 +9,23 @@ import numpy.typing as npt
 
 from keras_cmm.errors import InputError
 
-# float16 files hold unit vectors to about 1e-3; anything further off was never normalised.
+# Unit vectors from a float16 file are off by about 1e-3. Larger errors mean: never normalised.
 _UNIT_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class FewShotTask:
-    """One few-shot problem: support set, class texts and, where there is one, validation rows.
+    """One few-shot problem: support set, class texts and, where there are some, validation rows.
 
-    It never holds test data, so no method can choose anything on it.
+    It holds no test data, so no method can choose anything on test data.
 
     Args:
         embeddings: Support set, unit-length float32 image embeddings, shape `(rows, dim)`.
         labels: Class of each support row, integers in `[0, classes)`, shape `(rows,)`. A class may
-            have no row.
+            have no support row.
         text_embeddings: Unit-length float32 class prototypes T0, shape `(classes, dim)`.
         logit_scale: CLIP's logit scale, 100 for the OpenAI models.
-        shots: Shots per class that were asked for; 0 for zero-shot.
+        shots: Requested shots per class; 0 for zero-shot.
         seed: Seed of the support set and of the training.
         val_embeddings: Unit-length float32 validation embeddings, shape `(val_rows, dim)`, or
             `None`.
@@ -81,6 +81,16 @@ class FewShotTask:
         return int(self.text_embeddings.shape[0])
 
     @property
+    def rows_per_class(self) -> npt.NDArray[np.intp]:
+        """Number of support rows of each class, shape `(classes,)`."""
+        return np.bincount(self.labels, minlength=self.num_classes)
+
+    @property
+    def text_weights(self) -> npt.NDArray[np.float32]:
+        """The classifier of zero-shot CLIP, `logit_scale * text_embeddings`."""
+        return np.float32(self.logit_scale) * self.text_embeddings
+
+    @property
     def has_validation(self) -> bool:
         """Whether there is at least one validation row."""
         return self.val_labels is not None and len(self.val_labels) > 0
@@ -91,16 +101,16 @@ class FewShotTask:
         expected = (len(labels), self.text_embeddings.shape[1])
         if labels.ndim != 1 or embeddings.shape != expected:
             raise InputError(
-                f"`{name}` must have one row a label and the width of `text_embeddings`: "
-                f"{expected}. Received: {embeddings.shape}"
+                f"`{name}` must have one row for each label and the width of `text_embeddings`, "
+                f"shape {expected}. Received: {embeddings.shape}"
             )
         if labels.dtype.kind not in "iu":
             raise InputError(
-                f"labels of `{name}` must be class ids, integers. Received: {labels.dtype}"
+                f"The labels of `{name}` must be class ids, integers. Received: {labels.dtype}"
             )
         if len(labels) and not (labels.min() >= 0 and labels.max() < self.num_classes):
             raise InputError(
-                f"labels of `{name}` must lie in [0, {self.num_classes}). "
+                f"The labels of `{name}` must lie in [0, {self.num_classes}). "
                 f"Received: {labels.min()} to {labels.max()}"
             )
         _check_unit_rows(name, embeddings)
@@ -113,6 +123,6 @@ def _check_unit_rows(name: str, embeddings: npt.NDArray[np.float32]) -> None:
     # `not <=` also refuses NaN.
     if lengths.size and not np.abs(lengths - 1.0).max() <= _UNIT_TOLERANCE:
         raise InputError(
-            f"rows of `{name}` must be of unit length: divide each by its norm. "
-            f"Received lengths from {lengths.min():.4g} to {lengths.max():.4g}"
+            f"The rows of `{name}` must have unit length: divide each by its norm. "
+            f"Received: lengths from {lengths.min():.4g} to {lengths.max():.4g}"
         )

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import copy
 import warnings
-from typing import Any, ClassVar, Self
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.linear_head import LinearHead
-from keras_cmm.methods.selection import tuning_task
+from keras_cmm.methods.selection import best_on_validation, tuning_task
 
 _INVERSE_PENALTIES = (1.0, 10.0, 100.0)
 _DEFAULT_INVERSE_PENALTY = 10.0
 _MAX_ITERATIONS = 100
 
-# Below any logit of a trained class, finite so that softmax and cross-entropy stay finite too.
+# Below any logit of a trained class, and finite, so that softmax and cross-entropy are finite too.
 _ABSENT_LOGIT = -1e4
 
 
 class LinearProbe(LinearHead):
     """Multinomial logistic regression by L-BFGS (scikit-learn), without the class texts.
 
-    The inverse L2 penalty C is chosen among 1, 10 and 100 by top-1 accuracy on few-shot
-    validation; where there is none it is 10. A class without a support row gets the logit -1e4 and
-    is never predicted.
+    The inverse L2 penalty C is chosen among 1, 10 and 100 by top-1 on few-shot validation; without
+    validation rows it is 10. A class without a support row gets the logit -1e4 and is never
+    predicted.
 
     Example:
         >>> import numpy as np
@@ -41,42 +41,35 @@ class LinearProbe(LinearHead):
     """
 
     name: ClassVar[str] = "linear_probe"
+    min_classes: ClassVar[int] = 2
 
-    def fit(self, task: FewShotTask) -> Self:
-        """Choose C and fit the weights.
-
-        Args:
-            task: The support set and validation rows.
-
-        Returns:
-            The method itself, fitted.
-
-        Raises:
-            InputError: If fewer than two classes have a support row.
-        """
-        present = np.unique(task.labels)
-        if len(present) < 2:
-            raise InputError(
-                f"`{self.name}` needs support rows of two classes or more. Received: {len(present)}"
-            )
+    def _fit(self, task: FewShotTask) -> dict[str, object]:
         tuning, selection = tuning_task(task)
         if tuning is None:
-            regression = _fit(_new_regression(_DEFAULT_INVERSE_PENALTY), task)
+            regression = _fit_regression(_new_regression(_DEFAULT_INVERSE_PENALTY), task)
         else:
-            regression = _search_inverse_penalty(tuning)
+            regression = best_on_validation(tuning, _grid_logits)
             if tuning is not task:
-                # From zero: started at the held-out solution, L-BFGS may stop where it stands.
-                regression = _fit(_new_regression(regression.C), task)
-        self.weights_ = np.zeros(task.text_embeddings.shape, dtype="float32")
-        self.bias_ = np.full(task.num_classes, _ABSENT_LOGIT, dtype="float32")
-        self.weights_[present], self.bias_[present] = _softmax_weights(regression)
-        self.hyperparameters_ = {
+                # From zero: L-BFGS may not move from the solution without the held-out rows.
+                regression = _fit_regression(_new_regression(regression.C), task)
+        weights, bias = _classifier(regression, task.num_classes)
+        self.weights_, self.bias_ = weights.astype("float32"), bias.astype("float32")
+        return {
             "C": regression.C,
             "iterations": int(regression.n_iter_[0]),
             "max_iterations": _MAX_ITERATIONS,
             "selection": selection,
         }
-        return self
+
+
+def _grid_logits(
+    tuning: FewShotTask, images: npt.NDArray[np.float32]
+) -> Iterator[tuple[Any, npt.NDArray[np.float64]]]:
+    regression = _new_regression(_INVERSE_PENALTIES[0])
+    for inverse_penalty in _INVERSE_PENALTIES:
+        _fit_regression(regression.set_params(C=inverse_penalty), tuning)
+        weights, bias = _classifier(regression, tuning.num_classes)
+        yield copy.deepcopy(regression), images @ weights.T + bias
 
 
 def _new_regression(inverse_penalty: float) -> Any:
@@ -86,32 +79,27 @@ def _new_regression(inverse_penalty: float) -> Any:
     return LogisticRegression(C=inverse_penalty, max_iter=_MAX_ITERATIONS, warm_start=True)
 
 
-def _fit(regression: Any, task: FewShotTask) -> Any:
+def _fit_regression(regression: Any, task: FewShotTask) -> Any:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        # The cap on iterations is part of the method and stands in the record.
+        # The bound on the iterations is part of the method, and the record names it.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        # At one shot scikit-learn suspects a regression.
+        # At one shot scikit-learn takes the class ids for targets of a regression.
         warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return regression.fit(task.embeddings, task.labels)
 
 
-def _search_inverse_penalty(tuning: FewShotTask) -> Any:
-    """Return the regression with the highest top-1 accuracy, on a tie the smallest C."""
-    regression = _new_regression(_INVERSE_PENALTIES[0])
-    best, best_accuracy = regression, -1.0
-    for inverse_penalty in _INVERSE_PENALTIES:
-        _fit(regression.set_params(C=inverse_penalty), tuning)
-        accuracy = np.mean(regression.predict(tuning.val_embeddings) == tuning.val_labels)
-        if accuracy > best_accuracy:
-            best, best_accuracy = copy.deepcopy(regression), accuracy
-    return best
-
-
-def _softmax_weights(regression: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return weights `(present classes, dim)` and biases whose softmax is the regression's."""
-    weights, bias = regression.coef_, regression.intercept_
-    if len(weights) == 1:  # Two classes: scikit-learn keeps only the difference, a sigmoid's logit.
-        weights, bias = np.concatenate([0 * weights, weights]), np.concatenate([0 * bias, bias])
-    return weights.astype("float32"), bias.astype("float32")
+def _classifier(
+    regression: Any, num_classes: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Returns weights `(classes, dim)` and biases `(classes,)` with the regression's softmax."""
+    present_weights, present_bias = regression.coef_, regression.intercept_
+    if len(present_weights) == 1:
+        # Of two classes scikit-learn keeps only the difference, the logit of a sigmoid.
+        present_weights = np.concatenate([0 * present_weights, present_weights])
+        present_bias = np.concatenate([0 * present_bias, present_bias])
+    weights = np.zeros((num_classes, present_weights.shape[1]))
+    bias = np.full(num_classes, _ABSENT_LOGIT)
+    weights[regression.classes_], bias[regression.classes_] = present_weights, present_bias
+    return weights, bias

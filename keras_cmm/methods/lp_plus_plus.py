@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.methods.checks import check_support
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.linear_head import LinearHead
 
-# The authors' constant: the starting multiplier of a text is so many times the mean cosine between
-# support rows and their own texts.
+# The authors' constant: a text's multiplier starts at 250 times the mean cosine between support
+# rows and their own texts.
 _MULTIPLIER_PER_COSINE = 250.0
 _MOMENTUM = 0.9
 
 
+@dataclass(eq=False)
 class LPPlusPlus(LinearHead):
     """LP++: logits `x @ (w_c + alpha_c * t_c)`, with w and alpha learned.
 
-    w_c starts at the sum of the class's support rows, every alpha_c at 250 times the mean cosine
-    between support rows and their own texts. Gradient descent on the mean cross-entropy of the
-    whole support set, with steps that the data give: w moves by `4 * N / eigmax(K.T @ K)` times its
-    gradient with momentum 0.9 every iteration, alpha by `N / (4 * max_c ||K @ t_c||^2)` times its
-    gradient every tenth. Nothing is chosen on validation: it keeps the last iteration, while the
-    authors' script keeps the one that is best on validation rows. It also trains a bias, and its
-    steps of alpha are along the sum of all gradients so far; this follows the paper instead.
+    w_c starts at the sum of the class's support rows. Every alpha_c starts at 250 times the mean
+    cosine between support rows and their own texts. Gradient descent on the mean cross-entropy of
+    the whole support set takes step sizes from the data: w moves every iteration by
+    `4 * N / eigmax(K.T @ K)` times its gradient, with momentum 0.9; alpha moves every tenth
+    iteration by `N / (4 * max_c ||K @ t_c||^2)` times its gradient.
 
-    A class without a support row keeps its starting multiplier and takes the mean of the other
-    classes' starting w, so that its text alone tells it from them; they are trained without it.
+    Nothing is chosen on validation, and the last iteration is kept. The authors' script differs
+    from their paper, which this class follows: the script keeps the iteration that is best on
+    validation rows, trains a bias too, and moves alpha along the sum of all gradients so far.
+
+    A class without a support row keeps its starting alpha, and its w is the mean of the other
+    classes' starting w, so only its text sets it apart. The other classes are trained without it.
 
     Args:
         iterations: Steps of gradient descent.
@@ -49,24 +52,10 @@ class LPPlusPlus(LinearHead):
 
     name: ClassVar[str] = "lp_plus_plus"
 
-    def __init__(self, iterations: int = 300) -> None:
-        self.iterations = iterations
+    iterations: int = 300
 
-    def fit(self, task: FewShotTask) -> Self:
-        """Learn the visual weights and the text multipliers.
-
-        Args:
-            task: The support set and class texts.
-
-        Returns:
-            The method itself, fitted.
-
-        Raises:
-            InputError: If the support set is empty.
-        """
-        check_support(self, task)
-        embeddings, labels = task.embeddings, task.labels
-        counts = np.bincount(labels, minlength=task.num_classes)
+    def _fit(self, task: FewShotTask) -> dict[str, object]:
+        embeddings, labels, counts = task.embeddings, task.labels, task.rows_per_class
         present = counts > 0
         text_logits = embeddings @ task.text_embeddings.T
         rows = np.arange(len(labels))
@@ -74,7 +63,7 @@ class LPPlusPlus(LinearHead):
         weights = np.zeros_like(task.text_embeddings)
         np.add.at(weights, labels, embeddings)
         weights[~present] = weights[present].mean(axis=0)
-        # Every class counts alike, whatever its number of rows.
+        # Every class has the same weight, whatever its number of rows.
         own_cosines = np.sum(text_logits[rows, labels] / counts[labels]) / np.count_nonzero(present)
         start = _MULTIPLIER_PER_COSINE * own_cosines
         multipliers = np.full(task.num_classes, start, dtype="float32")
@@ -84,7 +73,7 @@ class LPPlusPlus(LinearHead):
         velocity = np.zeros_like(weights)
         for iteration in range(1, self.iterations + 1):
             logits = embeddings @ weights.T + multipliers * text_logits
-            # Without rows of its own a class could only lose, to classes that grow without end.
+            # Training could only lower the logits of a class without rows, without end.
             logits[:, ~present] = -np.inf
             errors = _softmax(logits)
             errors[rows, labels] -= 1
@@ -97,18 +86,17 @@ class LPPlusPlus(LinearHead):
         self.weights_ = np.asarray(
             weights + multipliers[:, None] * task.text_embeddings, dtype="float32"
         )
-        self.hyperparameters_ = {
+        return {
             "iterations": self.iterations,
             "weight_step": float(weight_step),
             "multiplier_step": float(multiplier_step),
             "multiplier_start": float(start),
             "selection": "fixed",
         }
-        return self
 
 
 def _softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the softmax of every row, in place: at 1000 classes the copies cost as much."""
+    """Returns the softmax of every row, in place: at 1000 classes copies would double its time."""
     logits -= logits.max(axis=1, keepdims=True)
     np.exp(logits, out=logits)
     logits /= logits.sum(axis=1, keepdims=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from keras_cmm.methods.linear_head import LinearHead
 class NearestMean(LinearHead):
     """Cosine similarity to the mean support embedding of every class, times the logit scale.
 
-    Means are taken over unit-length rows and normalised again. A class without a support row is
-    represented by its text prototype.
+    The means are scaled to unit length. The text of a class without a support row takes the place
+    of its mean.
 
     Example:
         >>> import numpy as np
@@ -29,21 +29,13 @@ class NearestMean(LinearHead):
     """
 
     name: ClassVar[str] = "nearest_mean"
+    min_classes: ClassVar[int] = 0
 
-    def fit(self, task: FewShotTask) -> Self:
-        """Average the support rows of every class.
-
-        Args:
-            task: The support set and class texts.
-
-        Returns:
-            The method itself, fitted.
-        """
+    def _fit(self, task: FewShotTask) -> dict[str, object]:
         sums = np.zeros_like(task.text_embeddings)
         np.add.at(sums, task.labels, task.embeddings)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        # Zero length: no support row, or rows that cancel out, and then no mean to point along.
+        # The length is 0 without support rows, and where they cancel out: no mean has a direction.
         means = np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), task.text_embeddings)
         self.weights_ = np.float32(task.logit_scale) * means
-        self.hyperparameters_ = {"logit_scale": float(task.logit_scale), "selection": "fixed"}
-        return self
+        return {"logit_scale": float(task.logit_scale), "selection": "fixed"}

@@ -13,15 +13,15 @@ from keras_cmm.methods.few_shot_task import FewShotTask
 
 
 class ResidualTexts(keras.Model):
-    """Logits `logit_scale * x @ normalize(T0 + scale * R).T`, R trained from 0.
+    """Returns the logits `logit_scale * x @ normalize(T0 + scale * R).T`, with R trained from 0.
 
-    The residual of a class without a support row stays 0: cross-entropy could only push its text
-    away from the images.
+    The residual of a class without a support row stays 0, because cross-entropy could only push its
+    text away from the images.
 
     Args:
-        task: Class texts, logit scale and which classes have support rows.
-        scale: The fixed factor of the residuals.
-        penalties: Adds `sum_c penalties[c] * ||R_c||^2` to the loss, shape `(classes,)`.
+        task: Gives the class texts, the logit scale and which classes have support rows.
+        scale: Fixed factor of the residuals.
+        penalties: Shape `(classes,)`. Adds `sum_c penalties[c] * ||R_c||^2` to the loss.
     """
 
     def __init__(
@@ -30,10 +30,8 @@ class ResidualTexts(keras.Model):
         scale: float = 1.0,
         penalties: npt.NDArray[np.float32] | None = None,
     ) -> None:
-        # The name is given because TensorFlow refuses an automatic one that starts with "_".
-        super().__init__(dtype="float32", name="residual_texts")
-        rows_per_class = np.bincount(task.labels, minlength=task.num_classes)
-        self.factors = np.float32(scale) * (rows_per_class > 0)[:, None].astype("float32")
+        super().__init__(dtype="float32")
+        self.factors = np.float32(scale) * (task.rows_per_class > 0)[:, None].astype("float32")
         self.texts = task.text_embeddings
         self.logit_scale = float(task.logit_scale)
         self.residuals = self.add_weight(
@@ -50,7 +48,7 @@ class ResidualTexts(keras.Model):
         return self.logit_scale * ops.matmul(inputs, ops.transpose(prototypes))
 
     def weights_with_scale(self) -> npt.NDArray[np.float32]:
-        """Return the trained classifier, `logit_scale` included, shape `(classes, dim)`."""
+        """Returns the trained classifier, `logit_scale` included, shape `(classes, dim)`."""
         prototypes = self.texts + self.factors * ops.convert_to_numpy(self.residuals.value)
         lengths = np.linalg.norm(prototypes, axis=1, keepdims=True)
         return np.asarray(np.float32(self.logit_scale) * prototypes / lengths, dtype="float32")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
-
-import numpy as np
+from typing import ClassVar
 
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.linear_head import LinearHead
@@ -25,16 +23,8 @@ class ZeroShot(LinearHead):
     """
 
     name: ClassVar[str] = "zero_shot"
+    min_classes: ClassVar[int] = 0
 
-    def fit(self, task: FewShotTask) -> Self:
-        """Keep the class prototypes.
-
-        Args:
-            task: Only its texts and logit scale are used.
-
-        Returns:
-            The method itself, fitted.
-        """
-        self.weights_ = np.float32(task.logit_scale) * task.text_embeddings
-        self.hyperparameters_ = {"logit_scale": float(task.logit_scale), "selection": "fixed"}
-        return self
+    def _fit(self, task: FewShotTask) -> dict[str, object]:
+        self.weights_ = task.text_weights
+        return {"logit_scale": float(task.logit_scale), "selection": "fixed"}

@@ -188,7 +188,7 @@ def test_a_method_that_needs_too_much_memory(error, refused, monkeypatch):
 def test_a_method_that_refuses_a_run_stops_no_other():
     one_class = make_data((8, 0, 0, 0), dataset="one class")
     methods = ["linear_probe", "nearest_mean"]
-    message = "one class: linear_probe, 2-shot, seed 3 left out. .* two classes or more"
+    message = "one class: linear_probe, 2-shot, seed 3 left out. .* at least 2 for `linear_probe`"
     with pytest.warns(UserWarning, match=message):
         records = run_benchmark([one_class, make_data()], methods, [2], [3])
     assert [(record["dataset"], record["method"]) for record in records] == [
@@ -198,7 +198,7 @@ def test_a_method_that_refuses_a_run_stops_no_other():
     ]
     with (
         pytest.warns(UserWarning, match="left out"),
-        pytest.raises(InputError, match="two classes or more"),
+        pytest.raises(InputError, match="at least 2 for `linear_probe`"),
     ):
         run_benchmark([one_class], ["linear_probe"], [2], [3])
 

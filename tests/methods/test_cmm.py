@@ -164,7 +164,7 @@ def test_a_support_set_of_one_row():
 
 
 def test_an_empty_support_set_is_refused():
-    with pytest.raises(InputError, match="at least one support row; without any, use `zero_shot`"):
+    with pytest.raises(InputError, match="must be at least 1 for `cmm`; `zero_shot` needs none"):
         CMM().fit(make_task((0, 0, 0, 0, 0)))
 
 

@@ -38,9 +38,9 @@ def test_there_is_no_place_for_test_data():
     ("changes", "message"),
     [
         ({"text_embeddings": EYE[0]}, "text_embeddings"),
-        ({"embeddings": EYE[:2]}, "one row a label"),
+        ({"embeddings": EYE[:2]}, "one row for each label"),
         ({"embeddings": EYE[:, :2]}, "width"),
-        ({"labels": np.zeros((3, 1), int)}, "one row a label"),
+        ({"labels": np.zeros((3, 1), int)}, "one row for each label"),
         ({"labels": np.array([0, 1, 3])}, "must lie in"),
         ({"labels": np.array([0, 1, -1])}, "must lie in"),
         ({"labels": np.arange(3.0)}, "must be class ids, integers. Received: float64"),

@@ -22,7 +22,7 @@ from keras_cmm.methods import (
     TipAdapterF,
     ZeroShot,
 )
-from keras_cmm.methods import tip_adapter as tip_adapter_module
+from keras_cmm.methods import row_batches as row_batches_module
 
 # The other peers have a file of tests each.
 HERE = [CMM, PlainCMM, ZeroShot, NearestMean, LinearProbe, TipAdapter, TipAdapterF]
@@ -160,13 +160,13 @@ def test_linear_probe_chooses_the_penalty_on_validation():
 
 @pytest.mark.parametrize("rows", [(0, 0, 0, 0, 0), (4, 0, 0, 0, 0)])
 def test_linear_probe_needs_two_classes(rows):
-    with pytest.raises(InputError, match="two classes or more"):
+    with pytest.raises(InputError, match="must be at least 2 for `linear_probe`"):
         LinearProbe().fit(make_task(rows))
 
 
 @pytest.mark.parametrize("method", [TipAdapter, TipAdapterF])
 def test_tip_adapter_needs_a_support_row(method):
-    with pytest.raises(InputError, match="at least one support row"):
+    with pytest.raises(InputError, match="must be at least 1 for `tip_adapter"):
         method().fit(make_task((0, 0, 0, 0, 0)))
 
 
@@ -191,7 +191,7 @@ def test_batches_do_not_change_the_logits(monkeypatch):
     task = make_task(validation=True)
     whole = TipAdapter().fit(task)
     logits = whole.predict_logits(QUERIES)
-    monkeypatch.setattr(tip_adapter_module, "_MAX_SIMILARITIES", 2 * len(task.labels))
+    monkeypatch.setattr(row_batches_module, "_MAX_ENTRIES", 2 * len(task.labels))
     split = TipAdapter().fit(task)
     assert split.hyperparameters_ == whole.hyperparameters_
     np.testing.assert_allclose(split.predict_logits(QUERIES), logits, rtol=1e-5, atol=1e-4)

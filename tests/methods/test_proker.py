@@ -15,7 +15,7 @@ from small_tasks import (
 )
 
 from keras_cmm.methods import ProKeR
-from keras_cmm.methods import proker as proker_module
+from keras_cmm.methods import row_batches as row_batches_module
 
 
 def naive_kernel(first, second, beta):
@@ -63,7 +63,7 @@ def test_proker_searches_the_grid_on_validation():
 def test_batches_do_not_change_the_logits(monkeypatch):
     method = ProKeR().fit(make_task())
     whole = method.predict_logits(QUERIES)
-    monkeypatch.setattr(proker_module, "_MAX_KERNEL_ENTRIES", 2 * len(make_task().labels))
+    monkeypatch.setattr(row_batches_module, "_MAX_ENTRIES", 2 * len(make_task().labels))
     np.testing.assert_allclose(method.predict_logits(QUERIES), whole, rtol=1e-5, atol=1e-5)
 
 

@@ -16,6 +16,7 @@ from small_tasks import (
 )
 
 from keras_cmm.methods import TaskRes
+from keras_cmm.methods.residual_texts import ResidualTexts
 
 
 def naive_logits(task, rows, residuals, alpha):
@@ -56,7 +57,8 @@ def test_task_res_chooses_alpha_on_validation():
         fixed = make_task()
         rate = hyperparameters["learning_rate"] * alpha / 0.5
         method = TaskRes(rate, hyperparameters["epochs"])
-        model, _ = method._train(fixed, 0.5)
+        model = ResidualTexts(fixed, 0.5)
+        method._train(model, fixed)
         return task.val_embeddings @ model.weights_with_scale().T
 
     expected = best_on_validation(task, [0.1, 0.5, 1.0, 2.0], logits_of)
