@@ -56,6 +56,7 @@ default_role = "code"
 # References to this project must lead somewhere. Those to other projects are plain text, because
 # the site is built offline.
 nitpicky = True
+nitpick_ignore = [("py:class", "keras_cmm.evaluation.runner.Data")]  # a type variable
 nitpick_ignore_regex = [(r"py:.*", r"(?!keras_cmm).*")]
 
 # === Look ===
@@ -67,6 +68,9 @@ html_favicon = "_static/favicon.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_math_renderer = "mathml"
+html_context = {"default_mode": "auto"}
+# Pages without sub-pages need no navigation of their section.
+html_sidebars = {"*": []}
 html_theme_options = {
     "github_url": "https://github.com/keras-cmm/keras-cmm",
     "navbar_align": "left",

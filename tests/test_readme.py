@@ -31,7 +31,7 @@ def names(tmp_path, monkeypatch):
 
 
 def test_there_are_blocks():
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 3
 
 
 def test_blocks_run(names):

@@ -98,9 +98,9 @@ def run_benchmark(
         support_rows, top1 (percent), ece, fit_seconds, predict_seconds, hyperparameters, versions}.
         `support_rows` is below shots * num_classes where classes have fewer train rows. Methods
         that fit a temperature also have ece_calibrated. CMM also has the mean cosines of test
-        images to their own and to the hardest wrong prototype, before (own_cosine,
-        hardest_wrong_cosine) and after the mapping (mapped_...). The hardest wrong cosines are left
-        out where all classes share one text.
+        images to their own and to the hardest wrong prototype, before the mapping (`own_cosine`,
+        `hardest_wrong_cosine`) and after it (`mapped_own_cosine`, `mapped_hardest_wrong_cosine`).
+        The hardest wrong cosines are left out where all classes share one text.
 
     Raises:
         InputError: If a method is unknown, `shots` or a seed cannot be used, two data sets have

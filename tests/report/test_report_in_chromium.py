@@ -1,72 +1,31 @@
 """The report as a browser shows it."""
 
-import json
-import re
-import shutil
-import subprocess
-
 import pytest
+from chromium import CHROMIUM, browse
 from made_up import make_content
 
 from keras_cmm.report import write_report
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
-# The page around the report measures it from outside, so that the report itself is tested as it
-# is. An iframe can be narrower than a window.
-PROBE = """<!doctype html>
-<iframe id="report" src="{name}" style="width:{width}px;height:900px;border:0;color-scheme:{theme}">
-</iframe><pre id="result"></pre>
-<script>
-onload = () => {{
-  const page = document.getElementById("report").contentDocument;
-  const size = (node) => {{
+MEASURE = """(page) => {
+  const size = (node) => {
     const box = node.getBoundingClientRect();
-    return {{
+    return {
       name: node.getAttribute("class") || node.tagName,
       width: box.width,
       height: box.height,
       loaded: node.tagName != "IMG" || node.naturalWidth > 0,
-    }};
-  }};
-  document.getElementById("result").textContent = JSON.stringify({{
+    };
+  };
+  return {
     figures: [...page.querySelectorAll("figure")].map(size),
     drawings: [...page.querySelectorAll("figure svg, figure img, figure ol")].map(size),
     marks: [...page.querySelectorAll(".chart use, .matrix rect, .cloud path")].map(size),
     pageWidth: page.documentElement.scrollWidth,
     background: getComputedStyle(page.body).backgroundColor,
-  }});
-}};
-</script>"""
-
-
-def browse(folder, name, width=1200, theme="light"):
-    """Return what the page measured and what the browser wrote to its console."""
-    (folder / "probe.html").write_text(PROBE.format(name=name, width=width, theme=theme))
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-dev-shm-usage",
-        "--allow-file-access-from-files",
-        "--hide-scrollbars",
-        "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}",
-        "--window-size=1300,1000",
-        "--dump-dom",
-        (folder / "probe.html").as_uri(),
-    ]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    result = re.search(r'<pre id="result">(.*?)</pre>', run.stdout, re.DOTALL).group(1)
-    console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(result.replace("&amp;", "&")), console
+  };
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +37,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize(("width", "theme"), [(1200, "light"), (400, "dark")])
 def test_every_figure_is_shown_and_the_console_is_empty(folder, width, theme):
-    page, console = browse(folder, "report.html", width, theme)
+    (page,), console = browse([folder / "report.html"], MEASURE, folder, width, theme)
     assert console == []
     names = [drawing["name"] for drawing in page["drawings"]]
     assert {name: names.count(name) for name in names} == {
@@ -106,7 +65,7 @@ def test_the_probe_notices_faults(tmp_path):
     <meta http-equiv="Content-Security-Policy" content="img-src 'none'">
     <figure><img src="data:image/png;base64,AAAA"></figure><p style="width:3000px">wide</p>"""
     (tmp_path / "faulty.html").write_text(source)
-    page, console = browse(tmp_path, "faulty.html")
+    (page,), console = browse([tmp_path / "faulty.html"], MEASURE, tmp_path)
     assert any("Content Security Policy" in line for line in console)
     assert not page["drawings"][0]["loaded"]
     assert page["pageWidth"] > 1200
