@@ -109,8 +109,9 @@ PUBLIC_NAMES = public_names()
 
 
 def from_markdown(app, what, name, obj, options, lines):
-    """Turns Markdown's links into reStructuredText's, and public names into references."""
-    text = re.sub(r"\[([^\]\[]+)\]\(\s*(https?://[^)]+)\)", r"`\1 <\2>`__", "\n".join(lines))
+    """Turns Markdown's lists and links into reStructuredText's, and names into references."""
+    text = re.sub(r"(?m)^( *(?!- )\S.*\n)(?= *- )", r"\1\n", "\n".join(lines))
+    text = re.sub(r"\[([^\]\[]+)\]\(\s*(https?://[^)]+)\)", r"`\1 <\2>`__", text)
 
     def reference(match):
         full_name = PUBLIC_NAMES.get(match[1].removeprefix("keras_cmm.").rpartition(".")[2])

@@ -74,7 +74,6 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
 
     Args:
         source: one of
-
             - a preset bundled with this package (`"emoji_clip_tiny"`), a keras-hub preset name
               (`"clip_vit_base_patch16"`), a `kaggle://` or `hf://` handle, or a preset folder, of
               a CLIP, SigLIP or MetaCLIP 2 model;
