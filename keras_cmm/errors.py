@@ -1,9 +1,9 @@
-"""The error that is the caller's to mend."""
+"""The error for what the user can mend."""
 
 
 class InputError(ValueError):
-    """A file, folder or argument that cannot be used as given.
+    """A file, folder or argument that cannot be used.
 
-    The message is one sentence that says what was given, what was expected and how to mend it.
-    The command line shows it as one line and exits with code 2.
+    The message is one sentence: what was given, what was expected and how to mend it. The command
+    line prints it as one line and exits with code 2.
     """

@@ -21,8 +21,8 @@ batch_size_option = click.option(
     show_default=True,
     help="Images a pass through the backbone.",
 )
-model_argument = click.argument(
-    "model_dir", type=click.Path(exists=True, file_okay=False, path_type=Path)
+strict_option = click.option(
+    "--strict", is_flag=True, help="Stop at an image that cannot be read, instead of skipping it."
 )
 MAX_SEED = 2**32 - 1  # What numpy takes.
 SEED = click.IntRange(0, MAX_SEED)
@@ -35,10 +35,10 @@ unused_seed_option = click.option(
     "--seed",
     type=SEED,
     expose_value=False,
-    help="Taken as by every command; nothing is random in this one.",
+    help="Accepted by every command; nothing is random in this one.",
 )
 report_option = click.option(
-    "--report", type=click.Path(path_type=Path), help="HTML file for a report to look at."
+    "--report", type=click.Path(path_type=Path), help="HTML file to write a report to."
 )
 
 
@@ -60,12 +60,12 @@ class Shots(click.ParamType):
         return number
 
     def get_metavar(self, *args: Any, **kwargs: Any) -> str:
-        """Returns what stands for the value in the help."""
+        """Returns the name of the value in the help."""
         return "K|all"
 
 
 class CommaSeparated(click.ParamType):
-    """One value or several with commas between, each of the same type, each once."""
+    """One or several values of the same type, separated by commas. Repeated values count once."""
 
     name = "list"
 
@@ -83,12 +83,12 @@ class CommaSeparated(click.ParamType):
         return list(dict.fromkeys(self.item.convert(part, param, ctx) for part in parts))
 
     def get_metavar(self, *args: Any, **kwargs: Any) -> str:
-        """Returns what stands for the value in the help."""
+        """Returns the name of the value in the help."""
         return self.metavar
 
 
 def refuse_together(given: str, other: str) -> None:
-    """Refuses an option beside the given one, which stands in its place.
+    """Raises an error if an option excludes the given one.
 
     Raises:
         UsageError: If `other` is on the command line.

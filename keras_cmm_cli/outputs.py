@@ -1,4 +1,4 @@
-"""Outputs that are refused before the work starts, and appear whole or not at all."""
+"""Outputs: checked before the work starts, written whole or not at all."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from keras_cmm_cli.run_file import read_run
 
 
 def check_new_file(path: Path, overwrite: bool) -> None:
-    """Refuses a file that cannot be written or must not be replaced.
+    """Raises an error if a file cannot be written or must not be replaced.
 
     Raises:
         ClickException: If the file exists and `overwrite` is not set, or its folder does not exist
@@ -36,14 +36,14 @@ def check_new_file(path: Path, overwrite: bool) -> None:
 def check_apart(
     outputs: Mapping[str, Path | None], inputs: Iterable[str | Path | None] = ()
 ) -> None:
-    """Refuses outputs that would replace what is read, or each other.
+    """Raises an error if an output would replace an input or another output.
 
     Args:
-        outputs: The path of each option that names an output, or `None` where it is not given.
-        inputs: What is read, or `None`.
+        outputs: For each option that names an output its path, or `None` if it is not given.
+        inputs: The paths that are read, or `None`.
 
     Raises:
-        ClickException: If one would.
+        ClickException: If an output would.
     """
     sources = {Path(path).resolve() for path in inputs if path is not None}
     places: dict[str, Path] = {}
@@ -52,21 +52,21 @@ def check_apart(
             continue
         place = path.resolve()
         if place in sources:
-            raise click.ClickException(f"{path}: is what is read; give another name to {option}.")
+            raise click.ClickException(f"{path}: is an input; give another name to {option}.")
         for other, taken in places.items():
             if place == taken or place in taken.parents or taken in place.parents:
                 raise click.ClickException(
-                    f"{path}: {option} and {other} must not be one place, nor one lie in the "
-                    f"other; give another name to {option}."
+                    f"{path}: {option} and {other} must not be the same place, nor may one lie in "
+                    f"the other; give another name to {option}."
                 )
         places[option] = place
 
 
 def check_new_folder(path: Path, overwrite: bool) -> None:
-    """Refuses a folder that holds anything but a model of `keras-cmm fit` that may be replaced.
+    """Raises an error unless a folder is new, empty, or a model of `fit` that may be replaced.
 
     Raises:
-        ClickException: If it does, or is a file, or its own folder does not exist or cannot be
+        ClickException: If it is something else, or its own folder does not exist or cannot be
             written to.
     """
     check_folder_of(path)
@@ -77,7 +77,7 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
     if not path.is_dir():
         raise click.ClickException(f"{path}: is a file; give the name of a new folder.")
     run = read_run(path) or {}
-    # Only what `fit` itself wrote may go; a user may have put more beside it.
+    # A user may have added files; only those that `fit` wrote may be removed.
     ours = run.get("files", [])
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if others:
@@ -89,15 +89,15 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
 
 
 def check_folder_of(path: Path) -> None:
-    """Refuses what is to be written in a folder that does not exist or cannot be written to.
+    """Raises an error if the folder of an output does not exist or cannot be written to.
 
     Raises:
-        ClickException: If it is such a folder.
+        ClickException: If it does not or cannot.
     """
     folder = path.resolve().parent
     if not folder.is_dir():
         raise click.ClickException(f"{path}: the folder {folder} does not exist; make it.")
-    # Tried, because permissions do not tell of read-only or special file systems.
+    # Permissions say nothing about read-only or special file systems, so a file is tried.
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -110,14 +110,14 @@ def check_folder_of(path: Path) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder that takes the place of `path` if the block ends without an error.
+    """Yields a temporary folder that replaces `path` if the block ends without an error.
 
-    What `path` holds is for `check_new_folder` to judge; here it is replaced.
+    `check_new_folder` must have decided that the content of `path` may be replaced.
 
     Raises:
         ClickException: If it cannot be written.
     """
-    place = path.resolve()  # What is written belongs where a link leads.
+    place = path.resolve()  # A link stays, and its target is replaced.
     stem = place.parent / f".keras-cmm-{uuid.uuid4().hex}"
     temporary, replaced = stem.with_suffix(".tmp"), stem.with_suffix(".old")
     try:
@@ -127,7 +127,7 @@ def new_folder(path: Path) -> Iterator[Path]:
             place.rename(replaced)
         temporary.rename(place)
     except OSError as error:
-        # Not `error.strerror`, which h5py fills with all that it knows of the file.
+        # `error.strerror` of h5py is a long text about the file.
         reason = os.strerror(error.errno) if error.errno else error
         raise click.ClickException(f"{path}: cannot be written ({reason}).") from error
     finally:
@@ -139,7 +139,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON, whole or not at all."""
-    from keras_cmm.utils.files import replacing
+    from keras_cmm.utils import replacing
 
     with replacing(path) as file:
         file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")

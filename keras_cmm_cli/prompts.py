@@ -1,4 +1,4 @@
-"""The options that say what class prototypes are made of."""
+"""The options for the texts of the classes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_prompts(
     templates: Sequence[str], descriptions: Path | None, class_names: Sequence[str]
 ) -> dict[str, Any]:
     """Returns `template` and `descriptions` as `keras_cmm.clip.build_prompts` takes them."""
-    from keras_cmm.clip.inputs.prompts import read_descriptions, resolve_templates
+    from keras_cmm.clip.inputs import read_descriptions, resolve_templates
 
     if not templates and descriptions is None:
         templates = (_DEFAULT_TEMPLATE,)

@@ -1,4 +1,4 @@
-"""The file beside a model that says how it was made."""
+"""The file in a model folder that records how the model was trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN_FORMAT = "keras-cmm-run/1"
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
-    """Returns what `keras-cmm fit` wrote about a model, or `None` if there is no such file."""
+    """Returns the record that `keras-cmm fit` wrote about a model, or `None` if there is none."""
     try:
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -32,12 +32,12 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 
 def command_line() -> str:
-    """Returns the command as it can be given to a shell again."""
+    """Returns the command line, quoted for a shell."""
     return shlex.join(["keras-cmm", *sys.argv[1:]])
 
 
 def image_records(images: ImageSource) -> list[dict[str, str]]:
-    """Returns name, label and SHA-256 of images."""
+    """Returns the name, label and SHA-256 of each image."""
     return [
         {"name": name, "label": images.class_names[label], "sha256": file_hash(image)}
         for name, image, label in images
@@ -45,7 +45,7 @@ def image_records(images: ImageSource) -> list[dict[str, str]]:
 
 
 def file_hash(image: Any) -> str:
-    """Returns the SHA-256 of the file of an image in hexadecimal."""
-    from keras_cmm.clip.inputs.image_reading import file_bytes
+    """Returns the SHA-256 of an image's file in hexadecimal."""
+    from keras_cmm.clip.inputs import file_bytes
 
     return hashlib.sha256(file_bytes(image) or b"").hexdigest()

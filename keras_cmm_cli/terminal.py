@@ -1,4 +1,4 @@
-"""What a command says, and where: results to stdout, all else to stderr."""
+"""The output of a command: results go to stdout, everything else to stderr."""
 
 import contextlib
 import functools
@@ -161,8 +161,8 @@ def with_terminal(command: Callable[Concatenate[Terminal, P], None]) -> Callable
             with terminal.active():
                 command(terminal, *args, **kwargs)
         except ValueError as error:
-            # Imports nothing new: an InputError can only come from the package itself.
-            from keras_cmm.errors import InputError
+            # The package is imported already if it has raised an InputError.
+            from keras_cmm import InputError
 
             if not isinstance(error, InputError):
                 raise

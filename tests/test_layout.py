@@ -19,12 +19,6 @@ CLIP_ROOMS = {
 # Modules that import each other and files that are too long, until they are taken apart.
 KNOWN_CYCLES = [
     {"keras_cmm.models.cmm_classifier", "keras_cmm.recipes.training_recipe"},
-    {
-        "keras_cmm.data.benchmarks.benchmark",
-        "keras_cmm.data.benchmarks.check",
-        "keras_cmm.data.benchmarks.coop_layout",
-        "keras_cmm.data.benchmarks.tfds_layout",
-    },
 ]
 KNOWN_LONG_FILES = {
     "keras_cmm/models/cmm_classifier.py",

@@ -1,9 +1,10 @@
-"""Data: embeddings files, images and their classes, the demo's pictures and few-shot samples.
+"""Data: labelled images, embeddings files, few-shot samples, benchmarks, the demo's pictures.
 
-Needs numpy, Pillow and safetensors only; what a source needs beyond, it imports when it is used.
+Importing it needs numpy, Pillow and safetensors only. A source imports what else it needs when it
+is used.
 """
 
-from keras_cmm.data.benchmarks import Benchmark
+from keras_cmm.data.benchmarks import BENCHMARKS, Benchmark, get_benchmark
 from keras_cmm.data.demo_set import DemoSet
 from keras_cmm.data.embedding_set import EmbeddingSet
 from keras_cmm.data.few_shot import (
@@ -22,10 +23,14 @@ from keras_cmm.data.sources import (
     ImageSource,
     StoredImage,
     TFDSSource,
+    find_images,
+    open_images,
+    read_class_names,
     read_coop_split,
 )
 
 __all__ = [
+    "BENCHMARKS",
     "ArchiveSource",
     "Benchmark",
     "DemoSet",
@@ -37,7 +42,11 @@ __all__ = [
     "ImageSource",
     "StoredImage",
     "TFDSSource",
+    "find_images",
+    "get_benchmark",
     "key_digests",
+    "open_images",
+    "read_class_names",
     "read_coop_split",
     "read_few_shot_indices",
     "row_keys",

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from keras_cmm.data.few_shot.sampling import row_keys
 from keras_cmm.errors import InputError
-from keras_cmm.utils.files import replacing
+from keras_cmm.utils import replacing
 
 FORMAT = "keras-cmm-embeddings/1"
 

@@ -1,4 +1,4 @@
-"""Reading JSON files, and writing files that appear whole or not at all."""
+"""Reading JSON and text files, and writing files that appear whole or not at all."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ def read_json_object(
 
     Args:
         path: The file.
-        mend: How the error ends if the file has another form: what to do about it.
+        mend: The end of the error for a file of another form: what the user should do.
         **options: Arguments of `json.loads`.
 
     Returns:
@@ -45,12 +45,33 @@ def read_json_object(
     return content
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a temporary file that takes the place of `path` when the block ends without an error.
+def read_lines(path: Path, mend: str = "save it as UTF-8") -> list[str]:
+    """Reads the lines of a text file, without the white space around each.
 
     Args:
-        path: The file to write; its folder must exist.
+        path: The file, UTF-8 with or without a byte order mark.
+        mend: The end of the error for a file that is not UTF-8: what the user should do.
+
+    Returns:
+        The lines.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text; {mend}.") from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Opens a temporary file that replaces `path` when the block ends without an error.
+
+    Args:
+        path: The file to write. Its folder must exist.
 
     Yields:
         The temporary file, in the same folder, open for binary writing.
@@ -74,15 +95,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replacing_durably(path: Path) -> Iterator[BinaryIO]:
-    """As `replacing`, but lets an `OSError` pass. What it wrote survives a loss of power.
-
-    Args:
-        path: The file to write; its folder must exist.
-
-    Yields:
-        The temporary file, in the same folder, open for binary writing.
-    """
-    path = path.resolve()  # What is written belongs where a link leads.
+    """Does what `replacing` does, but raises `OSError`. The file survives a loss of power."""
+    path = path.resolve()  # A link stays, and its target is replaced.
     temporary = path.parent / TEMPORARY_FILES.replace("*", uuid.uuid4().hex)
     try:
         with temporary.open("wb") as file:
@@ -96,7 +110,7 @@ def replacing_durably(path: Path) -> Iterator[BinaryIO]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Waits until the names in a folder are on the disk; only POSIX has a way to."""
+    """Waits until the names in a folder are on the disk. Only POSIX offers this."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 
 def listed(names: Iterable[object], most: int = 5, show: Callable[[object], str] = repr) -> str:
-    """Returns the names, separated by commas, and the number of those after the first `most`.
+    """Returns the first `most` names, separated by commas, and the number of the others.
 
     Example:
         >>> listed(["ant", "bee", "cat"], most=2)

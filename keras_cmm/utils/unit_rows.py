@@ -1,4 +1,4 @@
-"""Rows at unit length, as everything that compares embeddings wants them."""
+"""Rows of unit length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 
 def unit_rows(rows: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Returns rows of unit length in float32; a row of zeros stays one."""
+    """Returns the rows in float32, each scaled to unit length; a row of zeros stays as it is."""
     values: npt.NDArray[Any] = np.asarray(rows)
     # Half precision would round the lengths.
     values = values.astype(np.result_type(values, np.float32), copy=False)

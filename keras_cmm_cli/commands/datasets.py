@@ -1,4 +1,4 @@
-"""`keras-cmm datasets`: what the benchmarks are, and whether those on disk are whole."""
+"""`keras-cmm datasets`: facts about the benchmarks, and checks of those on disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
-    from keras_cmm.data.benchmarks.benchmark import Benchmark
+    from keras_cmm.data import Benchmark
 
 _PROBLEMS = 1
 
@@ -46,7 +46,7 @@ def list_(terminal: Terminal) -> None:
     from rich.table import Table
 
     load_keras()
-    from keras_cmm.data.benchmarks.registry import BENCHMARKS
+    from keras_cmm.data import BENCHMARKS
 
     table = Table("NAME", "benchmark", "classes", "train", "val", "test", "in TFDS")
     for benchmark in BENCHMARKS.values():
@@ -69,10 +69,10 @@ Example:
 @unused_seed_option
 @with_terminal
 def show(terminal: Terminal, name: str) -> None:
-    """Show what is known of the benchmark NAME, and where to get it."""
+    """Show the facts about the benchmark NAME, and where to download it."""
     load_keras()
     from keras_cmm.clip import PROMPT_TEMPLATES
-    from keras_cmm.data.benchmarks import get_benchmark
+    from keras_cmm.data import get_benchmark
 
     benchmark = get_benchmark(name)
     names = benchmark.class_names
@@ -112,7 +112,7 @@ Examples:
     type=click.Choice(["coop", "tfds"]),
     default="coop",
     show_default=True,
-    help="Whether it is laid out as CoOp's DATASETS.md says, or prepared by tensorflow-datasets.",
+    help="coop: laid out as CoOp's DATASETS.md says; tfds: prepared by tensorflow-datasets.",
 )
 @click.option(
     "--every-image", is_flag=True, help="Read every image, not 500 of them; this may take hours."
@@ -126,13 +126,13 @@ def check(
     protocol: Literal["coop", "tfds"],
     every_image: bool,
 ) -> None:
-    """Check that the benchmark NAME is whole in --data-dir.
+    """Check that the benchmark NAME is complete in --data-dir.
 
-    Each problem is printed with its mend. The exit code is 0 where there is none, 1 where there are
-    some, and 2 where the command could not be run.
+    Each problem is printed with its mend. The exit code is 0 without problems, 1 with problems, and
+    2 if the command could not run.
     """
     load_keras()
-    from keras_cmm.data.benchmarks import get_benchmark
+    from keras_cmm.data import get_benchmark
 
     benchmark = get_benchmark(name)
     with terminal.status(f"checking {name}"):

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.images import embed_list, images_options, list_images, strict_option
-from keras_cmm_cli.options import DTYPES, batch_size_option, preset_option, seed_option
+from keras_cmm_cli.images import embed_list, images_options, list_images
+from keras_cmm_cli.options import (
+    DTYPES,
+    batch_size_option,
+    preset_option,
+    seed_option,
+    strict_option,
+)
 from keras_cmm_cli.outputs import check_apart, check_new_file
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.run_file import command_line
@@ -68,9 +74,9 @@ def embed(
     """Write the CLIP embeddings of IMAGES_DIR to a file, for `benchmark`.
 
     If IMAGES_DIR has the folders train and test, and perhaps val, each with one folder of images a
-    class, these are the splits. Otherwise IMAGES_DIR, or the CSV file, has the classes, and
-    --test-fraction of each class's images, drawn by --seed, are the test rows, the others the train
-    rows. IMAGES_DIR may also be a .zip or .tar archive, or a .csv or .parquet list.
+    class, these are the splits. Otherwise IMAGES_DIR has one folder of images a class. Then
+    --test-fraction of each class's images, drawn by --seed, become the test rows, and the others
+    the train rows. IMAGES_DIR may also be a .zip or .tar archive, or a .csv or .parquet list.
     """
     check_apart({"--output": output}, (images_dir, table, descriptions))
     check_new_file(output, overwrite)
@@ -119,16 +125,18 @@ def _splits(
     images_dir: Path | None, table: Path | None, test_fraction: float, seed: int
 ) -> tuple[dict[str, ImageSource], str]:
     """Returns the images of each split, and the name of the protocol."""
-    if table is None and images_dir is not None and images_dir.is_dir():
-        folders = {split: images_dir / split for split in _SPLITS if (images_dir / split).is_dir()}
-        if {"train", "test"} <= set(folders):
+    from keras_cmm.data import open_images
+
+    if table is None and images_dir is not None:
+        names = [split for split in _SPLITS if (images_dir / split).is_dir()]
+        if {"train", "test"} <= set(names):
             _warn_of_other_folders(images_dir)
-            train = list_images(folders.pop("train"), None)
-            others = {
-                split: list_images(folder, None, train.class_names)
-                for split, folder in folders.items()
-            }
-            return {"train": train, **others}, "folders"
+            splits: dict[str, ImageSource] = {}
+            class_names = None
+            for split in names:
+                splits[split] = open_images(images_dir, split=split, class_names=class_names)
+                class_names = splits["train"].class_names
+            return splits, "folders"
     images = list_images(images_dir, table)
     test_rows = _draw_test_rows(images, test_fraction, seed)
     train_rows = [row for row in range(len(images)) if row not in test_rows]
@@ -150,9 +158,9 @@ def _warn_of_other_folders(images_dir: Path) -> None:
 
 
 def _draw_test_rows(images: ImageSource, fraction: float, seed: int) -> set[int]:
-    """Draws a share of each class: at least one image, but not the last one, which is trained on.
+    """Draws a share of each class, at least one image; one image at least is left to train on.
 
-    By `sample_few_shot`, so that the draw depends on the images' names and the seed alone.
+    `sample_few_shot` makes the draw depend on the images' names and the seed alone.
     """
     import numpy as np
 

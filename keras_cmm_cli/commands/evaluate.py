@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.images import (
-    embed_list,
-    images_options,
-    list_images,
-    load_classifier,
-    strict_option,
-)
-from keras_cmm_cli.options import batch_size_option, model_argument, unused_seed_option
+from keras_cmm_cli.images import embed_list, images_options, list_images
 from keras_cmm_cli.run_file import file_hash, read_run
-from keras_cmm_cli.store import open_store, store_options
+from keras_cmm_cli.saved_model import load_classifier, model_argument, model_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -49,10 +42,7 @@ Example:
     default="table",
     show_default=True,
 )
-@batch_size_option
-@store_options
-@unused_seed_option
-@strict_option
+@model_options
 @with_terminal
 def evaluate(
     terminal: Terminal,
@@ -67,21 +57,19 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of a model of `fit` on IMAGES_DIR, which has one folder a class.
 
-    Gives top-1 and, where there are more than five classes, top-5 accuracy, macro F1, and the
-    accuracy on each class, all in percent. The folders must have names of the model's classes, but
-    not every class needs one.
+    Prints top-1 accuracy, top-5 accuracy for more than five classes, macro F1, and the accuracy on
+    each class, all in percent. The folders must have the names of the model's classes; not every
+    class needs one.
     """
     with terminal.status("loading Keras"):
         load_keras()
     with terminal.status("loading the model"):
-        classifier = load_classifier(model_dir)
+        classifier = load_classifier(model_dir, batch_size, store)
     images = list_images(images_dir, table, classifier.class_names)
     images = _without_training_images(model_dir, images, held_out)
-    classifier.embedder.batch_size = batch_size
-    classifier.embedder.store = open_store(store)
     embeddings, kept = embed_list(terminal, classifier.embedder, images, strict)
     logits = classifier.predict_embeddings(embeddings)
-    measures = _measure(logits, kept) | {"skipped": len(images) - len(kept)}
+    measures = measure(logits, kept) | {"skipped": len(images) - len(kept)}
     if style == "json":
         terminal.result(json.dumps(measures, indent=1, ensure_ascii=False, allow_nan=False))
     else:
@@ -92,12 +80,12 @@ def evaluate(
 
 
 def _without_training_images(model_dir: Path, images: ImageSource, held_out: bool) -> ImageSource:
-    """Leaves out, or warns of, images that the model was trained on."""
+    """Leaves out the images that the model was trained on, or warns of them."""
     run = read_run(model_dir)
     if run is None:
         if held_out:
             raise click.ClickException(
-                f"{model_dir}: does not say what it was trained on; leave out --held-out."
+                f"{model_dir}: has no list of its training images; leave out --held-out."
             )
         return images
     known = {image["sha256"] for image in run["images"]}
@@ -119,15 +107,16 @@ def _without_training_images(model_dir: Path, images: ImageSource, held_out: boo
 
 
 def _hash(image: Any) -> str | None:
-    from keras_cmm.errors import InputError
+    from keras_cmm import InputError
 
     try:
         return file_hash(image)
-    except InputError:  # It is reported when it is to be embedded.
+    except InputError:  # The embedder will report it.
         return None
 
 
-def _measure(logits: npt.NDArray[np.float32], images: ImageSource) -> dict[str, Any]:
+def measure(logits: npt.NDArray[np.float32], images: ImageSource) -> dict[str, Any]:
+    """Returns the measures that `--format json` prints, but for the number of skipped images."""
     import numpy as np
 
     from keras_cmm.evaluation import confusion_matrix, macro_f1, per_class_accuracy, top_1, top_k

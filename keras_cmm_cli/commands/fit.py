@@ -15,9 +15,6 @@ from keras_cmm_cli.images import (
     find_broken,
     images_options,
     list_images,
-    read_class_names,
-    strict_option,
-    warn_of_short_classes,
 )
 from keras_cmm_cli.model_folder import INDICES_FILE, describe_run, write_model
 from keras_cmm_cli.options import (
@@ -27,12 +24,14 @@ from keras_cmm_cli.options import (
     refuse_together,
     report_option,
     seed_option,
+    strict_option,
 )
 from keras_cmm_cli.outputs import check_apart, check_new_file, check_new_folder, new_folder
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import image_records
 from keras_cmm_cli.store import open_store, store_options
+from keras_cmm_cli.support_set import draw_support_set, warn_of_copies
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
@@ -40,8 +39,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from keras_cmm import CMMImageClassifier
-    from keras_cmm.clip import ImageEmbedder
-    from keras_cmm.data import FewShotSample, ImageSource
+    from keras_cmm.data import ImageSource
 
 
 @click.command(
@@ -55,8 +53,9 @@ Example:
     "--class-names",
     "class_names_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text file with all class names, one a line, in the order to take. A class without images "
-    "is told by its name and the other classes' images.  [default: those that have images]",
+    help="Text file with all class names, one a line, in the model's order. A class without images "
+    "is classified by its name and what the other classes' images teach.  [default: the classes "
+    "that have images]",
 )
 @preset_option
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
@@ -89,7 +88,7 @@ Example:
     "--check/--no-check",
     default=True,
     show_default=True,
-    help="Open every image first, so that damaged ones are named though they are not drawn.",
+    help="Open every image first, to name all that are damaged, not only those that are drawn.",
 )
 @report_option
 @click.option(
@@ -121,14 +120,14 @@ def fit(
 ) -> None:
     """Train a classifier on IMAGES_DIR, which has one folder of images a class.
 
-    The CLIP backbone stays as it is; every image is embedded once and the head is trained on the
-    embeddings. An image that cannot be read is left out with a warning, and another of its class
-    takes its place. IMAGES_DIR may also be a .zip or .tar archive of such folders, or a .csv or
+    The CLIP backbone stays frozen: every image is embedded once, and the head is trained on the
+    embeddings. An image that cannot be read is left out with a warning, and another image of its
+    class replaces it. IMAGES_DIR may also be a .zip or .tar archive of such folders, or a .csv or
     .parquet list.
 
     The output folder holds the model, the few-shot draw, the record of the run and a model card.
 
-    With --report the images that were not drawn are the test images of the report.
+    --report tests the classifier on the images that were not drawn.
     """
     if indices is not None:
         refuse_together("indices", "shots")
@@ -140,17 +139,17 @@ def fit(
     check_new_folder(output, overwrite)
     if report is not None:
         check_new_file(report, overwrite)
-    class_names = None if class_names_file is None else read_class_names(class_names_file)
     with terminal.status("loading Keras"):
         load_keras()
-    from keras_cmm.data import FewShotSample
+    from keras_cmm.data import FewShotSample, read_class_names
     from keras_cmm.evaluation import top_1
-    from keras_cmm.utils.listed import listed
+    from keras_cmm.utils import listed
 
+    class_names = None if class_names_file is None else read_class_names(class_names_file)
     images = list_images(images_dir, table, class_names)
     prompts = read_prompts(templates, descriptions, images.class_names)
-    sample = None
     broken: list[int] = []
+    sample = None
     if indices is not None:
         sample = FewShotSample.load(indices, labels=images.labels, keys=images.keys())
 
@@ -163,26 +162,26 @@ def fit(
         f"{table or images_dir}: {counted(len(images), 'image', 'images')} of "
         f"{counted(len(with_images), 'class', 'classes')}."
     )
-    untold = [name for row, name in enumerate(images.class_names) if row not in with_images]
-    if untold:
-        terminal.note(f"Classes without images, told by their names: {listed(untold)}.")
+    zero_shot = [name for row, name in enumerate(images.class_names) if row not in with_images]
+    if zero_shot:
+        terminal.note(f"Zero-shot classes, which have no images: {listed(zero_shot)}.")
     with terminal.status("loading CLIP"), warnings.catch_warnings():
-        # It advises on an argument that only Python has.
+        # The warning recommends an argument that only Python has.
         warnings.filterwarnings("ignore", ".*makes a new classifier of the saved one's classes")
         classifier = CMMImageClassifier.from_preset(
             preset, class_names=images.class_names, dtype=dtype, **prompts
         )
     if saved_class_names(preset_path(preset)) is not None:
         warnings.warn(
-            f"{preset}: is a trained classifier, whose training is not gone on with; its CLIP is "
-            "used, and a head trained anew on these images alone.",
+            f"{preset}: is a trained classifier. Only its CLIP is used; a new head is trained on "
+            "these images alone.",
             stacklevel=2,
         )
     classifier.embedder.store = open_store(store)
     if sample is None:
         if check:
             broken = find_broken(terminal, classifier.embedder, images, strict)
-        sample, embeddings, broken = _draw(
+        sample, embeddings = draw_support_set(
             terminal, classifier.embedder, images, shots, seed, strict, broken
         )
     else:
@@ -194,7 +193,7 @@ def fit(
 
     run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)
-    _warn_of_copies(run["images"])
+    warn_of_copies(run["images"])
     with new_folder(output) as folder:
         write_model(folder, classifier, sample, run)
     if report is not None:
@@ -209,21 +208,6 @@ def fit(
     )
 
 
-def _warn_of_copies(images: list[dict[str, Any]]) -> None:
-    """Warns of pictures that were drawn for two classes: one of the labels is wrong."""
-    first: dict[str, dict[str, Any]] = {}
-    pairs = [(first.setdefault(image["sha256"], image), image) for image in images]
-    pairs = [(one, other) for one, other in pairs if one["label"] != other["label"]]
-    if pairs:
-        one, other = pairs[0]
-        more = f" ({len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
-        warnings.warn(
-            f"{one['name']} of class {one['label']!r} and {other['name']} of class "
-            f"{other['label']!r} are the same picture{more}; keep those of the right class only.",
-            stacklevel=2,
-        )
-
-
 def _report(
     terminal: Terminal,
     path: Path,
@@ -231,7 +215,7 @@ def _report(
     images: ImageSource,
     run: dict[str, Any],
 ) -> None:
-    """Writes the report, on images that the classifier was not trained on, where there are any."""
+    """Writes the report, with tests on `images`, which the classifier was not trained on."""
     from keras_cmm.report import ReportContent, write_report
 
     sections: dict[str, Any] = {}
@@ -254,48 +238,6 @@ def _report(
     terminal.note(f"{path}: the report.")
 
 
-def _draw(
-    terminal: Terminal,
-    embedder: ImageEmbedder,
-    images: ImageSource,
-    shots: int | Literal["all"],
-    seed: int,
-    strict: bool,
-    broken: list[int],
-) -> tuple[FewShotSample, npt.NDArray[np.float32], list[int]]:
-    """Draws few-shot images and embeds them, drawing others for those that cannot be read.
-
-    `broken` are the numbers of images that are known not to be readable; it returns all such.
-    """
-    import numpy as np
-
-    from keras_cmm.data import sample_few_shot
-
-    embedded: dict[int, npt.NDArray[np.float32]] = {}
-    while True:
-        with warnings.catch_warnings():
-            # It knows class ids only; the names follow when the draw is final.
-            warnings.simplefilter("ignore", UserWarning)
-            sample = sample_few_shot(
-                images.labels, shots, seed=seed, keys=images.keys(), exclude=broken
-            )
-        new = [row for row in sample.indices.tolist() if row not in embedded]
-        if not new:
-            break
-        embeddings, kept = embed_images(terminal, embedder, images.take(new).images, strict)
-        good = [new[position] for position in kept.tolist()]
-        embedded.update(zip(good, embeddings, strict=True))
-        broken = [*broken, *set(new).difference(good)]
-    empty = set(images.labels.tolist()).difference(images.labels[sample.indices].tolist())
-    if empty:
-        raise click.ClickException(
-            f"class {images.class_names[min(empty)]!r} has no image that can be read; add some or "
-            "remove the class."
-        )
-    warn_of_short_classes(images, sample.short, shots)
-    return sample, np.stack([embedded[row] for row in sample.indices.tolist()]), broken
-
-
 def _train(
     terminal: Terminal,
     classifier: CMMImageClassifier,
@@ -305,7 +247,7 @@ def _train(
     batch_size: int | None,
     seed: int,
 ) -> dict[str, list[float]]:
-    """Trains the head with a progress bar over the epochs; returns the history."""
+    """Trains the head and shows the progress over the epochs; returns the history."""
     import keras
 
     with terminal.progress("training the head") as progress:

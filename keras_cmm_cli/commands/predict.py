@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.images import embed_images, find_images, load_classifier, strict_option
-from keras_cmm_cli.options import batch_size_option, model_argument, unused_seed_option
+from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.result_table import to_csv
-from keras_cmm_cli.store import open_store, store_options
+from keras_cmm_cli.saved_model import load_classifier, model_argument, model_options
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -51,10 +50,7 @@ Examples:
     default="table",
     show_default=True,
 )
-@batch_size_option
-@store_options
-@unused_seed_option
-@strict_option
+@model_options
 @with_terminal
 def predict(
     terminal: Terminal,
@@ -66,14 +62,14 @@ def predict(
     store: Path | None,
     strict: bool,
 ) -> None:
-    """Name the most probable classes of IMAGES, files or folders, with a model of `fit`."""
+    """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`."""
     with terminal.status("loading Keras"):
         load_keras()
+    from keras_cmm.data import find_images
+
     images = find_images(paths)
     with terminal.status("loading the model"):
-        classifier = load_classifier(model_dir)
-    classifier.embedder.batch_size = batch_size
-    classifier.embedder.store = open_store(store)
+        classifier = load_classifier(model_dir, batch_size, store)
     embeddings, rows = embed_images(terminal, classifier.embedder, images, strict)
     if not len(rows):
         raise click.ClickException("none of the images can be read.")

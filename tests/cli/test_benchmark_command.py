@@ -44,11 +44,11 @@ def test_outputs_replace_neither_an_input_nor_each_other(refused, embeddings_fil
     before = embeddings_file.read_bytes()
     for option in ("--output", "--report"):
         line = refused("benchmark", embeddings_file, *QUICK, option, embeddings_file, "--overwrite")
-        assert line.endswith(f"is what is read; give another name to {option}.")
+        assert line.endswith(f"is an input; give another name to {option}.")
     assert embeddings_file.read_bytes() == before
     same = tmp_path / "same"
     line = refused("benchmark", embeddings_file, *QUICK, "--output", same, "--report", same)
-    assert "--report and --output must not be one place" in line
+    assert "--report and --output must not be the same place" in line
     assert files_in(tmp_path) == []
 
 

@@ -160,7 +160,7 @@ def test_train_images_among_the_test_images(miniature, problems):
     rows["test"] = rows["train"]
     path.write_text(json.dumps(rows))
     (line,) = problems("eurosat")
-    assert f"{path}: the image {rows['train'][0][0]!r} stands in train and in test" in line
+    assert f"{path}: the image {rows['train'][0][0]!r} is in train and in test" in line
     assert "download the file again" in line
 
 
@@ -169,7 +169,7 @@ def test_aircraft_train_images_among_the_validation_images(miniature, problems):
     train = (folder / "images_variant_train.txt").read_text()
     (folder / "images_variant_val.txt").write_text(train)
     (line,) = problems("fgvc_aircraft")
-    assert f"{folder}: images_variant_*.txt: the image '0000001.jpg' stands in train and" in line
+    assert f"{folder}: images_variant_*.txt: the image '0000001.jpg' is in train and" in line
 
 
 def test_rotated_class_names(miniature, problems):

@@ -152,7 +152,7 @@ def test_bad_input(refuse, shared_photos, tmp_path):
     assert "'no_such_preset'" in refuse(shared_photos, preset="no_such_preset")
     (tmp_path / "labels.csv").write_text("path\nx.png\n")
     line = refuse("--csv", tmp_path / "labels.csv", "--overwrite", output="labels.csv")
-    assert "labels.csv: is what is read; give another name to --output." in line
+    assert "labels.csv: is an input; give another name to --output." in line
     assert (tmp_path / "labels.csv").read_text() == "path\nx.png\n"
     assert "expected path and label" in refuse("--csv", tmp_path / "labels.csv")
     assert "'two {} {}'" in refuse(shared_photos, "--template", "two {} {}")

@@ -14,7 +14,7 @@ def predicted(model_dir):
     return lambda paths: classifier.predict(paths).argmax(axis=1)
 
 
-def test_measures(run, model_dir, photos, predicted):
+def testmeasures(run, model_dir, photos, predicted):
     # Mislabelled on purpose, so that no measure is 100.
     (photos / "red_fox" / "0.png").rename(photos / "Blue Jay" / "fox.png")
     names = sorted(path.name for path in photos.iterdir())
@@ -48,12 +48,12 @@ def test_top_5_of_many_classes():
     from pathlib import Path
 
     from keras_cmm.data import ImageList
-    from keras_cmm_cli.commands.evaluate import _measure
+    from keras_cmm_cli.commands.evaluate import measure
 
     logits = -np.abs(np.arange(7)[None] - np.array([[0.1], [6.1]])).astype("float32")
     names = tuple("abcdefg")
     images = ImageList((Path("1"), Path("2")), np.array([4, 1], "int32"), names, Path())
-    measures = _measure(logits, images)
+    measures = measure(logits, images)
     assert measures["top5"] == 50.0
     assert measures["top1"] == 0.0
     assert measures["per_class"]["c"] == {"images": 0, "top1": None}

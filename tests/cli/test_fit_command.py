@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from folders import files_in, truncate_as_jpeg, write_photos
 
-from keras_cmm_cli.images import load_classifier
 from keras_cmm_cli.run_file import file_hash
+from keras_cmm_cli.saved_model import load_classifier
 
 
 def read_run(folder):
@@ -89,7 +89,7 @@ def test_a_saved_classifier_as_preset_is_trained_anew(shared_photos, fit):
     _, first = fit(shared_photos, "--shots", 2, output="first")
     result, again = fit(shared_photos, "--shots", 2, "--preset", first, output="again")
     (warning,) = [line for line in result.stderr.splitlines() if line.startswith("Warning: ")]
-    assert warning.startswith(f"Warning: {first}: is a trained classifier, whose training is not")
+    assert warning.startswith(f"Warning: {first}: is a trained classifier. Only its CLIP")
     assert "class_names" not in result.stderr
     np.testing.assert_array_equal(
         predictions(again, shared_photos), predictions(first, shared_photos)
@@ -227,7 +227,7 @@ def test_a_class_of_broken_images(photos, refused, tiny_preset, tmp_path):
     assert files_in(tmp_path) == before
 
 
-def test_classes_without_images_are_told_by_their_names(photos, fit, refuse, tmp_path):
+def test_classes_without_images_are_zero_shot(photos, fit, refuse, tmp_path):
     for path in (photos / "green tea").iterdir():
         path.unlink()
     names = tmp_path / "names.txt"
@@ -238,7 +238,7 @@ def test_classes_without_images_are_told_by_their_names(photos, fit, refuse, tmp
     assert result.stderr.splitlines() == [
         f"Warning: {photos}: class folders without images: 'green tea'.",
         f"{photos}: 12 images of 2 classes.",
-        "Classes without images, told by their names: 'okapi', 'green tea'.",
+        "Zero-shot classes, which have no images: 'okapi', 'green tea'.",
     ]
     assert read_run(folder)["class_names"] == ["okapi", "red_fox", "Blue Jay", "green tea"]
     assert predictions(folder, photos).shape[-1] == 4
@@ -268,14 +268,14 @@ def test_one_picture_of_two_classes_is_named(fit, photos, copies, more):
     # Of several, any: the draw has an order of its own.
     found = re.search(r"/(\d).png of class 'Blue Jay' and red_fox/copy(\d).png of class", line)
     assert found[1] == found[2]
-    assert f"are the same picture{more}; keep those of the right class only." in line
+    assert f"are the same picture{more}; keep only those of the right class." in line
 
 
 @pytest.mark.parametrize("report", ["model", "model/report.html", "../{}/model/report.html"])
 def test_a_report_has_a_place_of_its_own(refuse, shared_photos, tmp_path, monkeypatch, report):
     monkeypatch.chdir(tmp_path)
     line = refuse(shared_photos, "--report", report.format(tmp_path.name), output="model")
-    assert "--report and --output must not be one place, nor one lie in the other" in line
+    assert "--report and --output must not be the same place" in line
     assert not (tmp_path / "model").exists()
 
 
@@ -283,7 +283,7 @@ def test_a_report_does_not_replace_what_is_read(refuse, photos, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("okapi\nred_fox\nBlue Jay\ngreen tea\n")
     line = refuse(photos, "--class-names", names, "--report", names, "--overwrite")
-    assert "names.txt: is what is read; give another name to --report." in line
+    assert "names.txt: is an input; give another name to --report." in line
     assert names.read_text().startswith("okapi")
 
 

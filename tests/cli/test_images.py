@@ -3,13 +3,11 @@
 import json
 import shutil
 
-import click
 import pytest
 from folders import files_in
-from labelled_pictures import hf_dataset, pictures, write_tar, write_zip
+from labelled_pictures import write_tar, write_zip
 
 from keras_cmm.data import ImageList
-from keras_cmm_cli.images import list_images, read_class_names
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +54,6 @@ def test_every_command_reads_them_as_it_reads_the_folder(
         assert records[0] == records[1]
 
 
-def test_csv_option_takes_parquet(packed):
-    images = list_images(packed, packed / "photos.parquet")
-    assert images.keys() == list_images(None, packed / "photos.csv").keys()
-
-
-def test_parquet_that_holds_the_images(tmp_path, monkeypatch):
-    datasets = pytest.importorskip("datasets")
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    hf_dataset(pictures()).to_parquet(str(tmp_path / "train.parquet"))
-    images = list_images(tmp_path / "train.parquet", None)
-    assert [image.read_bytes() for image in images.images] == list(pictures().values())
-
-
 def test_files_that_cannot_be(refused, packed, tiny_preset, tmp_path):
     def refuse(*arguments):
         before = files_in(tmp_path)
@@ -90,51 +75,16 @@ def test_files_that_cannot_be(refused, packed, tiny_preset, tmp_path):
     assert "look like splits, not classes; pack the folder of each" in refuse(path)
 
 
-def make_folders(root, *names):
-    for name in names:
-        (root / name).mkdir()
-        (root / name / "1.png").touch()
-
-
-@pytest.mark.parametrize(
-    ("train", "other"),
-    [
-        ("training_set", "test_set"),
-        ("seg_train", "seg_test"),
-        ("Train Images", "Validation Images"),
-        ("train2017", "val2017"),
-        ("trainset", "testset"),
-        ("train", "dev"),
-    ],
-)
-def test_splits_of_longer_names_are_no_classes(tmp_path, train, other):
-    make_folders(tmp_path, train, other, "sample")
-    with pytest.raises(click.ClickException, match="look like splits") as caught:
-        list_images(tmp_path, None)
-    assert caught.value.message.endswith(f"; give {tmp_path / train}.")
-    with pytest.raises(click.ClickException, match="look like splits"):
-        list_images(tmp_path, None, ["cat", "dog"])
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("plane", "train", "truck"),
-        ("model train", "steam train", "train"),
-        ("bus", "test tube", "train station"),
-        ("constraint", "latest"),
-    ],
-)
-def test_classes_with_a_word_of_splits(tmp_path, names):
-    make_folders(tmp_path, *names)
-    assert list_images(tmp_path, None).class_names == names
-
-
-def test_a_comment_in_a_list_of_classes_is_a_name_that_is_warned_of(tmp_path):
-    path = tmp_path / "names.txt"
-    path.write_text("# my classes\ncat\ndog #2\n")
-    with pytest.warns(UserWarning, match=r"'# my classes' is taken for .* with # \(1\); rem"):
-        assert read_class_names(path) == ["# my classes", "cat", "dog #2"]
+def test_csv_option_takes_parquet(run, packed, model_dir):
+    listed, table = (
+        run("evaluate", model_dir, *arguments, "--format", "json", "-q")
+        for arguments in (
+            (packed, "--csv", packed / "photos.parquet"),
+            ("--csv", packed / "photos.csv"),
+        )
+    )
+    assert listed.exit_code == 0, listed.output
+    assert listed.stdout == table.stdout
 
 
 def test_a_damaged_image_in_an_archive_is_named(run, refused, packed, tiny_preset, tmp_path):

@@ -70,19 +70,6 @@ def test_folders_and_files(run, model_dir, photos):
     assert len(folder) == 17
 
 
-def test_folders_have_the_images_that_fit_takes(tmp_path):
-    from keras_cmm.data import ImageList
-    from keras_cmm_cli.images import find_images
-
-    for suffix in (".jpg", ".png", ".webp", ".TIFF", ".txt", ".pdf"):
-        for name in ("a", "b"):
-            (tmp_path / name).mkdir(exist_ok=True)
-            (tmp_path / name / f"1{suffix}").touch()
-    found = find_images([tmp_path])
-    assert set(found) == set(ImageList.from_folder(tmp_path).paths)
-    assert len(found) == 2 * 4
-
-
 def test_a_truncated_image(run, refused, model_dir, photos):
     broken = truncate_as_jpeg(photos / "red_fox" / "2.png")
     result = run("predict", model_dir, photos / "red_fox", "--format", "json")

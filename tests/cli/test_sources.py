@@ -2,11 +2,8 @@
 
 import json
 
-import click
 import pytest
 from labelled_pictures import write_tar, write_zip
-
-from keras_cmm_cli.images import find_images
 
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "predict"])
@@ -31,8 +28,6 @@ def test_a_folder_of_nothing_else(refused, model_dir, tmp_path):
     (tmp_path / "1.heic").touch()
     line = refused("predict", model_dir, tmp_path)
     assert line == f"Error: {tmp_path}: there are no images in it."
-    with pytest.warns(UserWarning, match="1 .heic"), pytest.raises(click.ClickException):
-        find_images([tmp_path])
 
 
 def test_predict_names_images_without_a_suffix(run, model_dir, photos):

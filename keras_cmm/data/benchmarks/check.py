@@ -1,12 +1,10 @@
-"""What is wrong with a benchmark on disk, and how to mend it."""
-
-from __future__ import annotations
+"""Finding what is wrong with a benchmark on disk, and how to mend it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
+from keras_cmm.data.benchmarks.benchmark_facts import BenchmarkFacts
 from keras_cmm.data.benchmarks.coop_layout import (
     DATASETS_MD,
     folder_names,
@@ -15,30 +13,28 @@ from keras_cmm.data.benchmarks.coop_layout import (
     read_aircraft,
     read_imagenet_names,
 )
+from keras_cmm.data.benchmarks.tfds_layout import prepared_sizes
 from keras_cmm.data.sources.coop_split import read_coop_split, refuse_shared_images
 from keras_cmm.errors import InputError
-from keras_cmm.utils.listed import listed
-
-if TYPE_CHECKING:
-    from keras_cmm.data.benchmarks.benchmark import Benchmark
+from keras_cmm.utils import listed
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz")
 _CLASS_NAMES = 1000
-# Left out of the splits by CoOp, but in the archive.
+# The archive has these folders, and CoOp's splits leave them out.
 _NO_CLASSES = {"BACKGROUND_Google", "Faces_easy"}
 _SAMPLE = 500
 
 
-def check_coop(benchmark: Benchmark, data_dir: Path, every_image: bool) -> list[str]:
-    """Looks for what is missing, strange or damaged.
+def check_coop(benchmark: BenchmarkFacts, data_dir: Path, every_image: bool) -> list[str]:
+    """Looks for what is missing, unexpected or damaged.
 
     Args:
         benchmark: The benchmark.
         data_dir: The folder that holds `benchmark.coop_folder`.
-        every_image: Read every image, instead of 500 of them.
+        every_image: Whether to read every image, or 500 of them.
 
     Returns:
-        One sentence a problem, with its mend.
+        One sentence for each problem, with its mend.
     """
     folder = data_dir / benchmark.coop_folder
     if not folder.is_dir():
@@ -52,18 +48,16 @@ def check_coop(benchmark: Benchmark, data_dir: Path, every_image: bool) -> list[
     return problems + _unreadable(images, every_image)
 
 
-def check_tfds(benchmark: Benchmark, data_dir: Path) -> list[str]:
-    """Looks whether TFDS has prepared a data set whole.
+def check_tfds(benchmark: BenchmarkFacts, data_dir: Path) -> list[str]:
+    """Compares the number of images that TFDS has prepared with the number expected.
 
     Args:
         benchmark: The benchmark.
         data_dir: The folder of TFDS's data sets.
 
     Returns:
-        One sentence a problem, with its mend.
+        One sentence for each problem, with its mend.
     """
-    from keras_cmm.data.benchmarks.tfds_layout import prepared_sizes
-
     try:
         sizes = prepared_sizes(benchmark, data_dir)
     except InputError as error:
@@ -76,7 +70,7 @@ def check_tfds(benchmark: Benchmark, data_dir: Path) -> list[str]:
     ]
 
 
-def _check_lists(benchmark: Benchmark, folder: Path) -> tuple[list[str], list[Path]]:
+def _check_lists(benchmark: BenchmarkFacts, folder: Path) -> tuple[list[str], list[Path]]:
     """Checks a set whose images are listed in files; returns the problems and the images."""
     images = folder / benchmark.coop_images
     splits: dict[str, list[tuple[str, int]]] = {}
@@ -117,7 +111,7 @@ def _check_lists(benchmark: Benchmark, folder: Path) -> tuple[list[str], list[Pa
     return problems + _check_listed(benchmark, images, paths), [images / path for path in paths]
 
 
-def _check_listed(benchmark: Benchmark, images: Path, paths: Sequence[str]) -> list[str]:
+def _check_listed(benchmark: BenchmarkFacts, images: Path, paths: Sequence[str]) -> list[str]:
     missing = [path for path in paths if not (images / path).is_file()]
     if missing:
         deeper = _find_deeper(images, paths[0])
@@ -145,7 +139,7 @@ def _check_listed(benchmark: Benchmark, images: Path, paths: Sequence[str]) -> l
 
 
 def _missing_images(
-    benchmark: Benchmark, images: Path, paths: Sequence[str], missing: Sequence[str]
+    benchmark: BenchmarkFacts, images: Path, paths: Sequence[str], missing: Sequence[str]
 ) -> str:
     expected = Counter(str(PurePosixPath(path).parent) for path in paths)
     lost = Counter(str(PurePosixPath(path).parent) for path in missing)
@@ -157,7 +151,7 @@ def _missing_images(
             wanted[parent].add(PurePosixPath(path).name)
     others = {path: names[path] - wanted[path] for path in lost}
     total = f"{len(missing):,} of {len(paths):,} listed images are missing, such as {missing[0]!r}"
-    # As many others in their place: the files are there under names of somebody else.
+    # At least as many other images are there: someone has renamed the files.
     renamed = [path for path in lost if len(others[path]) >= lost[path]]
     if renamed:
         example = min(others[renamed[0]])
@@ -174,7 +168,7 @@ def _missing_images(
 
 
 def _check_class_folders(
-    benchmark: Benchmark, data_dir: Path, folder: Path
+    benchmark: BenchmarkFacts, data_dir: Path, folder: Path
 ) -> tuple[list[str], list[Path]]:
     """Checks ImageNet or a shift of it; returns the problems and the images."""
     problems: list[str] = []
@@ -200,7 +194,7 @@ def _check_class_folders(
 
 
 def _check_one_split(
-    benchmark: Benchmark, place: Path, known: set[str], expected: int, problems: list[str]
+    benchmark: BenchmarkFacts, place: Path, known: set[str], expected: int, problems: list[str]
 ) -> list[Path]:
     if not place.is_dir():
         near = folder_names(place.parent) if place.parent.is_dir() else []
@@ -247,7 +241,7 @@ def _check_one_split(
     return images
 
 
-def _no_folder(benchmark: Benchmark, data_dir: Path, folder: Path) -> str:
+def _no_folder(benchmark: BenchmarkFacts, data_dir: Path, folder: Path) -> str:
     if not data_dir.is_dir():
         return f"{data_dir}: no such folder; give the one that holds {benchmark.coop_folder!r}."
     inside = [benchmark.coop_split_file, benchmark.coop_images, "images_variant_test.txt"]
@@ -272,7 +266,7 @@ def _find_deeper(images: Path, path: str) -> Path | None:
 
 
 def _unreadable(images: Sequence[Path], every_image: bool) -> list[str]:
-    from keras_cmm.clip.inputs.image_reading import read_image
+    from keras_cmm.clip import read_image
 
     step = 1 if every_image else max(1, len(images) // _SAMPLE)
     reasons = []
@@ -285,14 +279,14 @@ def _unreadable(images: Sequence[Path], every_image: bool) -> list[str]:
         except InputError as error:
             reasons.append(str(error).rstrip("."))
         except OSError:
-            continue  # It is missing, which has been said.
+            continue  # A missing image is a problem of its own, which is listed already.
     if not reasons:
         return []
     more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
     return [f"{reasons[0]}{more}; replace what cannot be read from the original archive."]
 
 
-def _get(benchmark: Benchmark) -> str:
+def _get(benchmark: BenchmarkFacts) -> str:
     return f"get it again from {benchmark.sources[0]}"
 
 

@@ -1,27 +1,22 @@
-"""Benchmarks in folders as CoOp's DATASETS.md lays them out."""
-
-from __future__ import annotations
+"""Benchmarks in the folders of CoOp's DATASETS.md."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.data.sources.folders import is_image_name
-from keras_cmm.data.sources.image_list import ImageList
-from keras_cmm.data.sources.image_source import ImageSource
+from keras_cmm.data.benchmarks.benchmark_facts import BenchmarkFacts
+from keras_cmm.data.sources import ImageList
+from keras_cmm.data.sources.folders import is_image_name, refuse_missing
 from keras_cmm.errors import InputError
-from keras_cmm.utils.listed import listed
-
-if TYPE_CHECKING:
-    from keras_cmm.data.benchmarks.benchmark import Benchmark
+from keras_cmm.utils import listed, read_lines
 
 DATASETS_MD = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
 
 
-def load_coop(benchmark: Benchmark, split: str, data_dir: Path) -> ImageSource:
+def load_coop(benchmark: BenchmarkFacts, split: str, data_dir: Path) -> ImageList:
     """Lists the images of one split.
 
     Args:
@@ -46,8 +41,7 @@ def load_coop(benchmark: Benchmark, split: str, data_dir: Path) -> ImageSource:
         split_file = folder / benchmark.coop_split_file
         if not split_file.is_file():
             raise InputError(f"{split_file}: {missing_list(benchmark.coop_split_file)}")
-        name = cast(Literal["train", "val", "test"], split)
-        return ImageList.from_coop(split_file, images, name)
+        return ImageList.from_coop(split_file, images, cast(Literal["train", "val", "test"], split))
     if benchmark.coop_layout == "aircraft":
         return _load_aircraft(folder, images, split)
     if benchmark.name == "imagenet":
@@ -56,7 +50,7 @@ def load_coop(benchmark: Benchmark, split: str, data_dir: Path) -> ImageSource:
 
 
 def missing_list(name: str) -> str:
-    """Says that a list of images is missing, and where to get it."""
+    """Returns the end of the error for a list of images that is missing."""
     if name.startswith("split_zhou"):
         return f"no such file; download it from the link in {DATASETS_MD} and put it there."
     return "no such file; it comes in the archive of the images, which must be unpacked whole."
@@ -73,7 +67,7 @@ def read_aircraft(folder: Path, split: str) -> tuple[tuple[str, ...], list[tuple
         The class names, and the file names of images with their class ids.
 
     Raises:
-        InputError: If a list is missing or is not such a list.
+        InputError: If a list is missing or has another form.
     """
     variants = tuple(name for name in _lines(folder / "variants.txt") if name)
     ids = {name: label for label, name in enumerate(variants)}
@@ -90,18 +84,18 @@ def read_aircraft(folder: Path, split: str) -> tuple[tuple[str, ...], list[tuple
     return variants, rows
 
 
-def read_imagenet_names(benchmark: Benchmark, data_dir: Path) -> dict[str, str]:
+def read_imagenet_names(benchmark: BenchmarkFacts, data_dir: Path) -> dict[str, str]:
     """Reads CLIP's names of ImageNet's classes.
 
     Args:
-        benchmark: ImageNet or a shift of it; its own folder is looked in first, then ImageNet's.
-        data_dir: The folder that holds these.
+        benchmark: ImageNet or a shift of it. Its own folder is searched first, then ImageNet's.
+        data_dir: The folder that holds both.
 
     Returns:
         The names by WordNet id, in the order of the ids.
 
     Raises:
-        InputError: If there is no such file, or it is not such a file.
+        InputError: If the file is missing or has another form.
     """
     places = [data_dir / benchmark.coop_folder, data_dir / "imagenet"]
     paths = [place / "classnames.txt" for place in places]
@@ -123,14 +117,8 @@ def read_imagenet_names(benchmark: Benchmark, data_dir: Path) -> dict[str, str]:
     return dict(sorted(names.items()))
 
 
-def read_wnids(benchmark: Benchmark, protocol: str, data_dir: Path) -> npt.NDArray[np.int64]:
-    """Returns which of ImageNet's classes a shift has, see `Benchmark.imagenet_classes`."""
-    if benchmark.num_classes == 1000:
-        return np.arange(1000)
-    if protocol == "tfds":
-        from keras_cmm.data.benchmarks.tfds_layout import present_classes
-
-        return present_classes(benchmark, data_dir)
+def read_wnids(benchmark: BenchmarkFacts, data_dir: Path) -> npt.NDArray[np.int64]:
+    """Returns the classes of ImageNet that a shift has, see `Benchmark.imagenet_classes`."""
     names = list(read_imagenet_names(benchmark, data_dir))
     folder = data_dir / benchmark.coop_folder / benchmark.coop_images
     return np.array([names.index(wnid) for wnid in _class_folders(folder, set(names))])
@@ -143,7 +131,7 @@ def is_wnid(name: str) -> bool:
 
 def image_names(folder: Path) -> list[str]:
     """Returns the names of the images that lie directly in a folder, sorted."""
-    # scandir: ImageNet has a million of them, and asking for each takes minutes.
+    # scandir: ImageNet has a million images, and a system call for each takes minutes.
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -153,7 +141,7 @@ def image_names(folder: Path) -> list[str]:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Returns the names of the folders that lie in a folder, sorted, without hidden ones."""
+    """Returns the names of the sub-folders that are not hidden, sorted."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
@@ -162,18 +150,12 @@ def folder_names(folder: Path) -> list[str]:
 
 def _load_aircraft(folder: Path, images: Path, split: str) -> ImageList:
     names, rows = read_aircraft(folder, split)
-    missing = [name for name, _ in rows if not (images / name).is_file()]
-    if missing:
-        more = f" and {len(missing) - 1} more of {len(rows)}" if len(missing) > 1 else ""
-        raise InputError(
-            f"{images / missing[0]}: is listed in images_variant_{split}.txt, but there is no such "
-            f"file{more}; unpack the archive again."
-        )
-    labels = np.array([label for _, label in rows], dtype=np.int32)
-    return ImageList(tuple(images / name for name, _ in rows), labels, names, images)
+    paths = tuple(images / name for name, _ in rows)
+    refuse_missing(paths, f"images_variant_{split}.txt", "unpack the archive again")
+    return ImageList(paths, np.array([label for _, label in rows], np.int32), names, images)
 
 
-def _load_folders(benchmark: Benchmark, images: Path, data_dir: Path) -> ImageSource:
+def _load_folders(benchmark: BenchmarkFacts, images: Path, data_dir: Path) -> ImageList:
     wnids = read_imagenet_names(benchmark, data_dir)
     names = list(wnids.values())
     if benchmark.coop_layout == "numbers":
@@ -183,7 +165,7 @@ def _load_folders(benchmark: Benchmark, images: Path, data_dir: Path) -> ImageSo
     else:
         found = _class_folders(images, set(wnids))
         known = wnids
-    # A set of 1,000 keeps its numbers where a class is missing; one of 200 is what is there.
+    # With 1,000 classes a missing one keeps its number; 200 classes are those that are there.
     classes = list(known) if benchmark.num_classes == 1000 else found
     ids = {name: label for label, name in enumerate(classes)}
     paths, labels = [], []
@@ -212,9 +194,4 @@ def _class_folders(folder: Path, known: set[str]) -> list[str]:
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"{path}: {missing_list(path.name)}")
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text; get the file again.") from None
+    return read_lines(path, "get the file again")

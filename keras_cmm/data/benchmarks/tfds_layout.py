@@ -1,27 +1,21 @@
 """Benchmarks that tensorflow-datasets has prepared."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
-import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.data.benchmarks.benchmark_facts import BenchmarkFacts
 from keras_cmm.data.benchmarks.coop_layout import DATASETS_MD, read_imagenet_names
-from keras_cmm.data.sources.relabelled_source import RelabelledSource
-from keras_cmm.data.sources.tfds_source import TFDSSource, import_tfds, named_builder
+from keras_cmm.data.sources import TFDSSource
+from keras_cmm.data.sources.tfds_source import import_tfds, named_builder
 from keras_cmm.errors import InputError
-from keras_cmm.utils.listed import listed
-
-if TYPE_CHECKING:
-    from keras_cmm.data.benchmarks.benchmark import Benchmark
+from keras_cmm.utils import listed
 
 
-def load_tfds(benchmark: Benchmark, split: str, data_dir: Path) -> tuple[RelabelledSource, int]:
+def load_tfds(benchmark: BenchmarkFacts, split: str, data_dir: Path) -> tuple[TFDSSource, int]:
     """Lists the images of one split.
 
     Args:
@@ -30,8 +24,7 @@ def load_tfds(benchmark: Benchmark, split: str, data_dir: Path) -> tuple[Relabel
         data_dir: The folder of TFDS's data sets.
 
     Returns:
-        The images under CLIP's class names, and the number of images that the split of TFDS has
-        which they are from.
+        The images under CLIP's class names, and the number of images of the whole split of TFDS.
 
     Raises:
         InputError: If the data set is not prepared, or ImageNet's class names are missing.
@@ -45,16 +38,16 @@ def load_tfds(benchmark: Benchmark, split: str, data_dir: Path) -> tuple[Relabel
     labels = np.searchsorted(kept, source.labels[rows]).astype(np.int32)
     class_names = tuple(names[label] for label in kept)
     taken = source if len(rows) == len(source) else source.take(rows)
-    return RelabelledSource(taken, labels, class_names), len(source)
+    return taken.relabel(labels, class_names), len(source)
 
 
 def rows_of_part(
     labels: npt.NDArray[np.integer], keys: list[str], start: float, stop: float
 ) -> npt.NDArray[np.int64]:
-    """Takes a part of each class, which depends on the identities of its images only.
+    """Takes a part of each class, whatever the order of the images.
 
-    The images of a class are ranked by the SHA-256 of their keys, so parts that do not overlap as
-    fractions share no image.
+    The images of a class are ranked by the SHA-256 of their keys, so parts whose fractions do not
+    overlap share no image.
 
     Args:
         labels: `(images,)` class ids.
@@ -77,21 +70,21 @@ def rows_of_part(
     return np.array(sorted(rows), dtype=np.int64)
 
 
-def present_classes(benchmark: Benchmark, data_dir: Path) -> npt.NDArray[np.int64]:
+def present_classes(benchmark: BenchmarkFacts, data_dir: Path) -> npt.NDArray[np.int64]:
     """Returns the class ids of ImageNet that the images of a shift have, ascending."""
     source = _open(benchmark, benchmark.tfds_splits["test"][0], data_dir)
     return np.unique(source.labels).astype(np.int64)
 
 
-def prepared_sizes(benchmark: Benchmark, data_dir: Path) -> dict[str, int]:
-    """Returns how many images the splits have that TFDS has prepared.
+def prepared_sizes(benchmark: BenchmarkFacts, data_dir: Path) -> dict[str, int]:
+    """Returns the number of images of each split that TFDS has prepared.
 
     Args:
         benchmark: The benchmark.
         data_dir: The folder of TFDS's data sets.
 
     Returns:
-        Numbers of images by TFDS's names of splits.
+        `{split of TFDS: number of images}`.
 
     Raises:
         InputError: If tensorflow-datasets is not installed or the data set is not prepared.
@@ -107,18 +100,18 @@ def prepared_sizes(benchmark: Benchmark, data_dir: Path) -> dict[str, int]:
     return {name: split.num_examples for name, split in splits.items()}
 
 
-def _open(benchmark: Benchmark, split: str, data_dir: Path) -> TFDSSource:
+def _open(benchmark: BenchmarkFacts, split: str, data_dir: Path) -> TFDSSource:
     _import_our_builders()
     return TFDSSource(benchmark.tfds_name, split, data_dir=data_dir)
 
 
 def _import_our_builders() -> None:
-    """Makes our builders known to TFDS by name; without TFDS, the source says so."""
+    """Registers our builders with TFDS. Without TFDS, `TFDSSource` raises the error."""
     with contextlib.suppress(ImportError):
-        importlib.import_module("keras_cmm.data.benchmarks.tfds_builders")
+        from keras_cmm.data.benchmarks import tfds_builders  # noqa: F401
 
 
-def _clip_names(benchmark: Benchmark, source: TFDSSource, data_dir: Path) -> list[str]:
+def _clip_names(benchmark: BenchmarkFacts, source: TFDSSource, data_dir: Path) -> list[str]:
     """Returns CLIP's name of each class of TFDS, "" for those that are dropped."""
     if not benchmark.is_imagenet:
         return [benchmark.tfds_class_name(name) for name in source.class_names]

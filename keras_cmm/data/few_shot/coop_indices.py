@@ -14,7 +14,7 @@ from keras_cmm.data.few_shot.few_shot_sample import (
     short_classes,
 )
 from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
+from keras_cmm.utils import read_json_object
 
 
 def read_few_shot_indices(

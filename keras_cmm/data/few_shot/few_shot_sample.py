@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object, replacing
+from keras_cmm.utils import read_json_object, replacing
 
 FORMAT = "keras-cmm-indices/1"
 

@@ -17,7 +17,7 @@ from keras_cmm.data.few_shot.few_shot_sample import (
     short_classes,
 )
 from keras_cmm.errors import InputError
-from keras_cmm.utils.listed import listed
+from keras_cmm.utils import listed
 
 
 def sample_few_shot(

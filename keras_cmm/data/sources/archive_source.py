@@ -3,7 +3,6 @@
 import functools
 import json
 import tarfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from keras_cmm.data.sources.folders import (
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.stored_images import StoredImages
 from keras_cmm.errors import InputError
-from keras_cmm.utils.listed import listed
+from keras_cmm.utils import listed, warn
 
 _MAX_BYTES = 2**30
 _LABEL_KEYS = ("label", "cls", "class", "class_name")
@@ -34,9 +33,9 @@ _Members = dict[str, "functools.partial[bytes]"]
 
 @dataclass(frozen=True, eq=False)
 class ArchiveSource(StoredImages):
-    """Labelled images inside a zip or tar archive, which is never unpacked.
+    """Labelled images in a zip or tar archive, which is never unpacked.
 
-    It is an `ImageSource`. Each image is read from its place in the archive when it is needed.
+    It is an `ImageSource`, and reads each image from the archive when it is needed.
 
     Example:
         >>> import tempfile, zipfile
@@ -56,14 +55,14 @@ class ArchiveSource(StoredImages):
     def from_file(cls, path: str | Path, class_names: Sequence[str] | None = None) -> Self:
         """Lists the images of an archive.
 
-        Either it holds one folder a class, perhaps inside one other folder, as
-        `ImageList.from_folder` reads them, with the same identities; or, if there are `.cls` or
-        `.json` files, it is a WebDataset: the class of `key.jpg` is the text of `key.cls`, or
-        `label`, `cls`, `class` or `class_name` in `key.json`. Classes that are numbers there need
-        names, from `class_names` or from a file `classnames.txt` beside the archive, a name a line.
+        An archive with `.cls` or `.json` files is a WebDataset: the class of `key.jpg` is the text
+        of `key.cls`, or `label`, `cls`, `class` or `class_name` in `key.json`. If these classes are
+        numbers, `class_names` or a file `classnames.txt` beside the archive must name them, one
+        name a line. Any other archive must have one folder for each class, perhaps inside a common
+        folder. Its images have the same identities as in `ImageList.from_folder`.
 
         Args:
-            path: A `.zip` file, or a `.tar` file that is not compressed.
+            path: A `.zip` file, or a `.tar` file without compression.
             class_names: Names and order of the classes, such as those of a trained model. Defaults
                 to the names that are found, sorted.
 
@@ -71,9 +70,9 @@ class ArchiveSource(StoredImages):
             The images, sorted by path in the archive.
 
         Raises:
-            InputError: If the file is no such archive, encrypted or damaged, has no labelled
-                images, one class only (where `class_names` is not given), or classes that are not
-                in `class_names`.
+            InputError: If the file is no such archive, is encrypted or damaged, has no labelled
+                images, has one class only (where `class_names` is not given), or has classes
+                outside `class_names`.
         """
         path = Path(path)
         members = _visible_members(path, _list_members(path))
@@ -118,7 +117,7 @@ def _list_members(path: Path) -> _Members:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except InputError:
         raise
-    # The archive's own text can be damaged in any way.
+    # A damaged archive can fail in any of these ways.
     except (tarfile.TarError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise InputError(
             f"{path}: is damaged, or neither a zip archive nor a tar archive without compression "
@@ -153,14 +152,14 @@ def _list_tar(path: Path) -> _Members:
                 )
             members[info.name.removeprefix("./")] = read
         end = archive.offset
-    # tarfile takes a damaged header, and the end of a file that is cut off, for the end of it all.
+    # tarfile takes a damaged header, or the end of a truncated file, for the end of the archive.
     if _read_at(path, end, 512) != bytes(512):
         raise tarfile.ReadError(f"it is cut off, or damaged at byte {end:,}")
     return members
 
 
 def _read_zip_member(path: Path, info: zipfile.ZipInfo) -> bytes:
-    """Reads one file without listing the archive again, which takes long if it has many files."""
+    """Reads one file without listing the archive again, which is slow if it has many files."""
     name = f"{path}/{info.filename}"
     if info.file_size > _MAX_BYTES:
         raise InputError(f"{name}: is larger than 1 GiB, too large for an image.")
@@ -204,7 +203,7 @@ def _refuse(reason: str) -> bytes:
 
 
 def _visible_members(path: Path, members: _Members) -> _Members:
-    """Leaves out hidden files, and names that point out of the archive, which nobody means well."""
+    """Leaves out hidden files, and names that lead out of the archive, as attackers write them."""
     visible: _Members = {}
     outside = []
     for name, read in members.items():
@@ -214,15 +213,12 @@ def _visible_members(path: Path, members: _Members) -> _Members:
         elif not any(part.startswith(".") or part == "__MACOSX" for part in parts):
             visible[name] = read
     if outside:
-        warnings.warn(
-            f"{path}: left out, since their paths lead out of the archive: {listed(outside)}.",
-            stacklevel=3,
-        )
+        warn(f"{path}: left out, since their paths lead out of the archive: {listed(outside)}.")
     return visible
 
 
 def _without_common_folder(names: Sequence[str], class_names: Sequence[str]) -> list[str]:
-    """Drops the folder around the class folders, where there is one."""
+    """Drops the folder around the class folders, if there is one."""
     split = [name.split("/") for name in names]
     while (
         len({parts[0] for parts in split}) == 1
@@ -234,7 +230,7 @@ def _without_common_folder(names: Sequence[str], class_names: Sequence[str]) -> 
 
 
 def _webdataset_key(name: str) -> str:
-    """Returns what the files of one example share, their path up to a first dot in its end."""
+    """Returns what the files of one example share: their path up to the name's first dot."""
     folder, _, file = name.rpartition("/")
     return f"{folder}/{file.split('.')[0]}".removeprefix("/")
 
@@ -267,7 +263,7 @@ def _webdataset_label(path: Path, image: str, labels: _Members) -> int | str:
 def _name_numbers(
     path: Path, labels: Sequence[int], class_names: Sequence[str] | None
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    """Gives names to classes that are numbers: those beside the archive, or `class_names`."""
+    """Names classes that are numbers, by the file beside the archive or by `class_names`."""
     beside = path.parent / "classnames.txt"
     try:
         names = beside.read_text(encoding="utf-8").splitlines()

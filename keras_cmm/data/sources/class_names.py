@@ -1,15 +1,53 @@
-"""From the class names of images to class ids, and from one list of classes to another."""
+"""Class names and class ids of images."""
 
 import difflib
-import warnings
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
-from keras_cmm.utils.listed import listed
-from keras_cmm.utils.same_names import same_names
+from keras_cmm.utils import listed, read_lines, same_names, warn
+
+
+def read_class_names(path: str | Path) -> list[str]:
+    r"""Reads a list of class names, one a line. Empty lines are skipped.
+
+    Args:
+        path: The text file, UTF-8.
+
+    Returns:
+        The names in the order of the file.
+
+    Raises:
+        InputError: If the file cannot be read, repeats a name, or has fewer than two.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "names.txt")
+        ...     _ = path.write_text("okapi\nred fox\n")
+        ...     read_class_names(path)
+        ['okapi', 'red fox']
+    """
+    names = [line for line in read_lines(Path(path), "give one class name a line") if line]
+    repeated = [name for name, number in Counter(names).items() if number > 1]
+    if repeated:
+        raise InputError(f"{path}: names {min(repeated)!r} twice; remove one.")
+    if len(names) < 2:
+        raise InputError(
+            f"{path}: lists {len(names)} class names, but a classifier needs two or more, one a "
+            "line."
+        )
+    marked = [name for name in names if name.startswith("#")]
+    if marked:
+        warn(
+            f"{path}: {marked[0]!r} is taken as a class name, like all lines that begin with # "
+            f"({len(marked)}); remove the lines that are comments."
+        )
+    return names
 
 
 def number_classes(
@@ -18,10 +56,10 @@ def number_classes(
     """Numbers the classes of images.
 
     Args:
-        source: What the images come from, for messages.
+        source: Where the images come from, for messages.
         names: The class of each image.
-        class_names: Names and order of the classes of a trained model, or `None` for those that are
-            found, sorted.
+        class_names: Names and order of the classes of a trained model, or `None` for the classes
+            of `names`, sorted.
 
     Returns:
         The class names, and `(images,)` class ids.
@@ -65,10 +103,9 @@ def _warn_of_cases(source: object, names: Sequence[str]) -> None:
     if pairs:
         one, other = pairs[0]
         more = f" ({len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
-        warnings.warn(
+        warn(
             f"{source}: the classes {one!r} and {other!r} differ in case alone{more}; rename one "
-            "if they are the same.",
-            stacklevel=4,
+            "if they are the same."
         )
 
 
@@ -78,13 +115,13 @@ def renumber_classes(
     names: Sequence[str],
     class_names: Sequence[str] | None,
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    """Takes the class ids of a data set as they are, or turns them into a trained model's.
+    """Keeps the class ids of a data set, or turns them into those of a trained model.
 
     Args:
-        source: What the images come from, for messages.
+        source: Where the images come from, for messages.
         labels: `(images,)` class ids, indices into `names`.
         names: The class names of the data set.
-        class_names: Names and order of the classes of a trained model, or `None`.
+        class_names: Names and order of the classes of a trained model, or `None` to keep the ids.
 
     Returns:
         The class names, and `(images,)` class ids.
@@ -95,8 +132,8 @@ def renumber_classes(
     ids = np.asarray(labels)
     if ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= len(names)):
         raise InputError(
-            f"{source}: labels must be class ids from 0 to {len(names) - 1}; received "
-            f"{ids.min()} to {ids.max()} (a test set without labels has -1)."
+            f"{source}: labels must be class ids from 0 to {len(names) - 1}. Received: {ids.min()} "
+            f"to {ids.max()} (a test set without labels has -1)"
         )
     if class_names is None:
         return tuple(names), ids.astype(np.int32)

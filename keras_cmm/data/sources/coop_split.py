@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
-from keras_cmm.utils.listed import listed
+from keras_cmm.utils import listed, read_json_object
 
 _SPLITS = ("train", "val", "test")
 
@@ -14,7 +13,7 @@ _SPLITS = ("train", "val", "test")
 def read_coop_split(
     split_file: str | Path,
 ) -> tuple[tuple[str, ...], dict[str, list[tuple[str, int]]]]:
-    """Reads a `split_zhou_*.json`, which CoOp and most work after it takes its splits from.
+    """Reads a `split_zhou_*.json`, the splits of CoOp and of most later work.
 
     Args:
         split_file: The file, JSON `{"train"|"val"|"test": [[path, label, class name], ...]}`.
@@ -41,7 +40,7 @@ def read_coop_split(
     content = read_json_object(Path(split_file), mend)
     if not set(_SPLITS) <= set(content):
         raise InputError(
-            f"{split_file}: is no split file; expected JSON with the keys train, val and test."
+            f"{split_file}: is not a split file; expected JSON with the keys train, val and test."
         )
     names: dict[int, str] = {}
     splits: dict[str, list[tuple[str, int]]] = {}
@@ -71,14 +70,14 @@ def read_coop_split(
 
 
 def refuse_shared_images(source: object, splits: Mapping[str, Sequence[tuple[str, int]]]) -> None:
-    """Refuses an image in two splits: a classifier would be tested on what it was trained on.
+    """Raises an error if an image is in two splits, since test images must be new.
 
     Args:
-        source: What lists the images, for messages.
+        source: The list of the images, for messages.
         splits: For each split its paths with their class ids.
 
     Raises:
-        InputError: If a path stands in two splits.
+        InputError: If a path is in two splits.
     """
     split_of: dict[str, str] = {}
     for split, rows in splits.items():
@@ -86,8 +85,8 @@ def refuse_shared_images(source: object, splits: Mapping[str, Sequence[tuple[str
             first = split_of.setdefault(path, split)
             if first != split:
                 raise InputError(
-                    f"{source}: the image {path!r} stands in {first} and in {split}, which must "
-                    "share none; download the file again."
+                    f"{source}: the image {path!r} is in {first} and in {split}; splits must share "
+                    "no image; download the file again."
                 )
 
 

@@ -1,20 +1,23 @@
-"""Image files below a folder."""
+"""Image files below folders."""
 
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from keras_cmm.errors import InputError
+from keras_cmm.utils import warn
 
-# Of the formats that `read_image` reads; it says so where an old Pillow has no AVIF.
+# The formats that `read_image` reads; an old Pillow without AVIF is told of there.
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
 )
+ARCHIVE_SUFFIXES = (".zip", ".tar")
+LIST_SUFFIXES = (".csv", ".parquet")
+COMPRESSED_SUFFIXES = (".gz", ".tgz", ".bz2", ".xz")
 
-# Of photographs and drawings in formats that it does not read.
+# Photographs and drawings in formats that `read_image` does not read.
 _OTHER_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".svg", ".psd", ".tga"}
     | {".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"}
@@ -27,18 +30,87 @@ _STARTS = re.compile(
 )
 
 
+def find_images(paths: Iterable[str | Path]) -> list[Path]:
+    """Finds images without labels, such as those to predict.
+
+    Args:
+        paths: Image files and folders of images at any depth.
+
+    Returns:
+        The files as they were given, and the images of each folder, sorted by path.
+
+    Raises:
+        InputError: If a folder has no images, or a path is an archive or a list.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.jpg", "a.png", "notes.txt"):
+        ...         Path(folder, name).touch()
+        ...     [image.name for image in find_images([folder])]
+        ['a.png', 'b.jpg']
+    """
+    found: list[Path] = []
+    others: list[Path] = []
+    empty: list[Path] = []
+    for path in map(Path, paths):
+        if path.suffix.lower() in ARCHIVE_SUFFIXES + LIST_SUFFIXES + COMPRESSED_SUFFIXES:
+            raise InputError(
+                f"{path}: is an archive or a list; give image files or folders of images."
+            )
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside, left_out = image_files(path)
+        found += inside
+        others += left_out
+        if not inside:
+            empty.append(path)
+    warn_of_other_images(others)
+    if empty:
+        raise InputError(f"{empty[0]}: there are no images in it.")
+    return found
+
+
 def is_image_name(path: Path) -> bool:
-    """Returns whether a file has the name of an image, whatever it is."""
+    """Returns whether a file has the name of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_other_image_name(path: Path) -> bool:
-    """Returns whether a file has the name of an image of a format that is not read."""
+    """Returns whether a file has the name of an image in a format that cannot be read."""
     return path.suffix.lower() in _OTHER_SUFFIXES
 
 
-def told_apart(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Returns the files with the name of an image, and images that are left out for their names."""
+def is_file(path: Path) -> bool:
+    """Returns whether a path is a file. A name that no file can have gives `False`."""
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def refuse_missing(paths: Sequence[Path], source: object, mend: str) -> None:
+    """Raises an error if a listed image file is missing.
+
+    Args:
+        paths: The listed files.
+        source: The list, for messages.
+        mend: The end of the error: what the user should do.
+
+    Raises:
+        InputError: If a file is missing.
+    """
+    missing = [path for path in paths if not is_file(path)]
+    if missing:
+        more = f" and {len(missing) - 1} more of {len(paths)}" if len(missing) > 1 else ""
+        raise InputError(
+            f"{missing[0]}: is listed in {source}, but there is no such file{more}; {mend}."
+        )
+
+
+def sort_out(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Returns the files with the name of an image, and images that their names leave out."""
     files = list(files)
     return (
         [file for file in files if is_image_name(file)],
@@ -47,9 +119,9 @@ def told_apart(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _has_no_suffix(path: Path) -> bool:
-    """Returns whether a file is an image, by its start, without a suffix."""
+    """Returns whether the start of a file without a suffix is that of an image."""
     try:
-        # A pipe would wait for its other end.
+        # Opening a pipe would wait for its other end.
         if path.suffix or not path.is_file():
             return False
         with path.open("rb") as file:
@@ -59,22 +131,20 @@ def _has_no_suffix(path: Path) -> bool:
 
 
 def warn_of_other_images(others: Sequence[Path]) -> None:
-    """Warns once of the others of `told_apart`, so that none vanish without a word."""
+    """Warns once of all images that `sort_out` left out, so that none is lost silently."""
     unnamed = [path for path in others if not path.suffix]
     others = [path for path in others if path.suffix]
     if others:
         counts = Counter(path.suffix.lower() for path in others)
         found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-        warnings.warn(
+        warn(
             f"{others[0]}: left out, with all images of formats that cannot be read ({found}); "
-            "convert them to JPEG or PNG.",
-            stacklevel=3,
+            "convert them to JPEG or PNG."
         )
     if unnamed:
-        warnings.warn(
+        warn(
             f"{unnamed[0]}: left out, with all images whose names have no suffix ({len(unnamed)}); "
-            "add .jpg or .png to their names.",
-            stacklevel=3,
+            "add .jpg or .png to their names."
         )
 
 
@@ -94,15 +164,15 @@ def visible_entries(folder: Path) -> tuple[list[Path], list[Path]]:
 def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path], list[Path]]:
     """Finds what has the name of an image, following links but entering no real folder twice.
 
-    Links to nothing, pipes and folders without images that bear such a name are among them, so that
-    whoever reads the images reports them.
+    Broken links, pipes and folders without images are found too if their names are those of images,
+    so that the reader of the images reports them.
 
     Args:
         folder: The folder.
         outside: Folders that a link must not lead back to.
 
     Returns:
-        The paths, sorted, which all start with `folder`; and the others of `told_apart`.
+        The paths, sorted, which all start with `folder`; and the images that `sort_out` left out.
     """
     images: list[Path] = []
     others: list[Path] = []
@@ -116,7 +186,7 @@ def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path],
             continue
         seen.add(real)
         inside, files = visible_entries(current)
-        named, left_out = told_apart(files)
+        named, left_out = sort_out(files)
         images += named
         others += left_out
         folders += [entry for entry in inside if is_image_name(entry)]

@@ -1,7 +1,8 @@
 """Images of Hugging Face data sets."""
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,15 +13,15 @@ from keras_cmm.data.sources.class_names import number_classes, renumber_classes
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.stored_images import StoredImages
 from keras_cmm.errors import InputError
-from keras_cmm.utils.listed import listed
+from keras_cmm.utils import listed
 
 
 @dataclass(frozen=True, eq=False)
 class HFSource(StoredImages):
     """Labelled images of a `datasets.Dataset` of Hugging Face.
 
-    It is an `ImageSource`. The bytes of an image file in it reach `read_image` as they are. The
-    identity of an image is its row number in the data set that was given.
+    It is an `ImageSource`. `read_image` gets the bytes of the image files unchanged. The identity
+    of an image is its row number in the data set.
 
     Example:
         >>> import datasets
@@ -46,18 +47,18 @@ class HFSource(StoredImages):
 
         Args:
             dataset: A `datasets.Dataset`: one split, not streamed.
-            image: Name of the column of images. Defaults to the only one of the type `Image`.
+            image: Name of the column of images. Defaults to the only column of the type `Image`.
             label: Name of the column of labels, of the type `ClassLabel` or text. Defaults to the
-                only one of the type `ClassLabel`.
-            class_names: Names and order of the classes of a trained model. Defaults to those of the
-                `ClassLabel`, or the texts, sorted.
+                only column of the type `ClassLabel`.
+            class_names: Names and order of the classes, such as those of a trained model. Defaults
+                to those of the `ClassLabel`, or to the texts, sorted.
 
         Returns:
             The images in the order of the data set.
 
         Raises:
-            InputError: If it is no such data set, has no such columns or more than one where none
-                is named, or labels that cannot be used.
+            InputError: If `dataset` is no such data set, a column is missing or must be named, or
+                labels cannot be used.
         """
         datasets = _import_datasets("`dataset`")
         if not isinstance(dataset, datasets.Dataset):
@@ -99,22 +100,68 @@ class HFSource(StoredImages):
 
         Args:
             path: The file.
-            class_names: Names and order of the classes of a trained model.
+            class_names: As in `from_dataset`.
 
         Returns:
             The images in the order of the file.
 
         Raises:
-            InputError: If it cannot be read, or as `from_dataset` does.
+            InputError: If the file cannot be read, and as `from_dataset` does.
         """
         path = Path(path)
         datasets = _import_datasets(path)
-        try:
+        with _readable(path, "Parquet"):
             dataset = datasets.Dataset.from_parquet(str(path))
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path}: cannot be read as Parquet ({reason}).") from error
         return cls.from_dataset(dataset, class_names=class_names)
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | Path,
+        split: str | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> Self:
+        """Reads a folder that `save_to_disk` of a `Dataset` or `DatasetDict` wrote.
+
+        Args:
+            folder: The folder.
+            split: The split of a `DatasetDict`, such as "train".
+            class_names: As in `from_dataset`.
+
+        Returns:
+            The images in the order of the data set.
+
+        Raises:
+            InputError: If the folder cannot be read or lacks the split, and as `from_dataset` does.
+        """
+        folder = Path(folder)
+        datasets = _import_datasets(folder)
+        with _readable(folder, "a data set"):
+            dataset = datasets.load_from_disk(str(folder))
+        splits = list(dataset) if isinstance(dataset, datasets.DatasetDict) else [None]
+        if split not in splits:
+            raise InputError(
+                f"{folder}: `split` must be one of {listed(splits)}. Received: split={split!r}"
+            )
+        return cls.from_dataset(
+            dataset if split is None else dataset[split], class_names=class_names
+        )
+
+
+def is_hf_folder(folder: Path) -> bool:
+    """Returns whether `save_to_disk` of Hugging Face's datasets wrote a folder."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+@contextlib.contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Raises an `InputError` if Hugging Face cannot read `path`."""
+    datasets = _import_datasets(path)
+    try:
+        yield
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be read as {what} ({reason}).") from error
 
 
 def _import_datasets(source: object) -> Any:

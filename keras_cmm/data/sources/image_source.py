@@ -1,4 +1,4 @@
-"""What all sources of labelled images have in common."""
+"""The interface of all sources of labelled images."""
 
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol, Self, runtime_checkable
@@ -9,20 +9,21 @@ import numpy.typing as npt
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Labelled images, wherever they lie: iterating gives `(id, image, label)`.
+    """Labelled images, wherever they lie. Iteration gives `(key, image, label)`.
 
-    `ImageList`, `ArchiveSource`, `HFSource` and `TFDSSource` are such sources; any class with the
-    same members is one too. Images are only read when `keras_cmm.clip.read_image` reads them.
+    `ImageList`, `ArchiveSource`, `HFSource` and `TFDSSource` are image sources, and so is any class
+    with the same members. `open_images` finds the right one for a path. A source opens no image;
+    `keras_cmm.clip.read_image` does.
 
     Example:
         >>> import tempfile
         >>> from pathlib import Path
-        >>> from keras_cmm.data import ImageList
+        >>> from keras_cmm.data import open_images
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     for name in ("cat/1.png", "dog/1.png"):
         ...         Path(folder, name).parent.mkdir()
         ...         Path(folder, name).touch()
-        ...     source = ImageList.from_folder(folder)
+        ...     source = open_images(folder)
         >>> isinstance(source, ImageSource)
         True
         >>> [(key, label) for key, image, label in source]
@@ -35,14 +36,14 @@ class ImageSource(Protocol):
 
     @property
     def labels(self) -> npt.NDArray[np.int32]:
-        """`(images,)` class ids, indices into `class_names`, known without opening the images."""
+        """`(images,)` class ids, indices into `class_names`, known before the images are read."""
 
     @property
     def images(self) -> Collection[Any]:
-        """The images in order, each something that `keras_cmm.clip.read_image` takes."""
+        """The images in order, each in a form that `keras_cmm.clip.read_image` takes."""
 
     def keys(self) -> list[str]:
-        """One identity an image, for `sample_few_shot`; the same for the same image next time."""
+        """Returns one identity for each image, for `sample_few_shot`, the same in each session."""
 
     def __len__(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""An image file that does not lie on disk under a name of its own."""
+"""An image file inside an archive or a data set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ class StoredImage:
     """One image file in an archive or data set, read when it is needed.
 
     Args:
-        name: What messages call it, such as "photos.zip/cat/1.jpg".
-        read: Returns the bytes of the file; picklable, so that worker processes can call it.
+        name: Its name in messages, such as "photos.zip/cat/1.jpg".
+        read: Returns the bytes of the file. It must be picklable for worker processes.
 
     Example:
         >>> image = StoredImage("photos.zip/cat/1.jpg", read=b"...".strip)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -11,31 +12,33 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data.sources.class_names import renumber_classes
+from keras_cmm.data.sources.labelled_images import LabelledImages
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.errors import InputError
-from keras_cmm.utils.listed import listed
+from keras_cmm.utils import listed
 
 
-class TFDSSource:
+class TFDSSource(LabelledImages):
     """Labelled images of a data set that tensorflow-datasets has prepared on disk.
 
-    It is an `ImageSource`. The bytes of an image file in it reach `read_image` as they are, without
-    TensorFlow's decoding. The identity of an image is its place in the files of the data set. They
-    can only be read from the start: `take` goes through all of them and holds what it must hand out
-    later.
+    It is an `ImageSource`. `read_image` gets the bytes of the image files unchanged, without
+    TensorFlow's decoding. The identity of an image is its place in the files of the data set. The
+    files can only be read from their start, so the images that `take` selects are read in the order
+    of the files, and held until their turn comes.
 
     Args:
         builder: A `tfds.core.DatasetBuilder`, or its name, such as "oxford_iiit_pet" or
             "eurosat/rgb".
         split: The split, such as "train" or "train[:80%]".
-        data_dir: Where the data sets are, or `None` for TFDS's own choice. Nothing is downloaded.
+        data_dir: The folder of the data sets, or `None` for TFDS's default. Nothing is downloaded.
         image: Name of the feature that is the image.
         label: Name of the feature that is the class.
-        class_names: Names and order of the classes of a trained model. Defaults to the data set's.
+        class_names: Names and order of the classes, such as those of a trained model. Defaults to
+            those of the data set.
 
     Raises:
-        InputError: If tensorflow-datasets is not installed, or has no such data set, split or
-            features, or the data set is not prepared.
+        InputError: If tensorflow-datasets is not installed, has no such data set, split or
+            features, or has not prepared the data set.
 
     Example:
         >>> import tensorflow_datasets as tfds
@@ -72,54 +75,39 @@ class TFDSSource:
         self._read_index(class_names)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """One name a class."""
-        return self._class_names
-
-    @property
-    def labels(self) -> npt.NDArray[np.int32]:
-        """`(images,)` class ids, indices into `class_names`."""
-        return self._labels
-
-    @property
     def images(self) -> Collection[StoredImage]:
-        """The images in order; iterating reads the files of the data set anew."""
+        """The images in order; each iteration reads the files of the data set again."""
         return _Images(self)
 
     def keys(self) -> list[str]:
-        """Identities of the images for `sample_few_shot`."""
+        """Returns one identity for each image, for `sample_few_shot`."""
         return list(self._keys)
 
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __iter__(self) -> Iterator[tuple[str, StoredImage, int]]:
-        return zip(self._keys, self.images, self._labels.tolist(), strict=True)
-
-    def take(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> Self:
-        """Selects images, all classes kept.
+    def relabel(self, labels: npt.NDArray[np.int32], class_names: tuple[str, ...]) -> Self:
+        """Returns the same images with other labels.
 
         Args:
-            indices: `(rows,)` image numbers, such as `FewShotSample.indices`.
-
-        Returns:
-            The images in the order of `indices`.
+            labels: `(images,)` int32 class ids, indices into `class_names`.
+            class_names: One name a class; two classes may share a name, as in ImageNet.
         """
-        chosen = np.arange(len(self))[indices]
-        taken = type(self).__new__(type(self))
-        taken.__dict__.update(self.__dict__)
-        taken._rows = chosen if self._rows is None else self._rows[chosen]
-        taken._labels = self._labels[chosen]
-        taken._keys = tuple(self._keys[row] for row in chosen)
+        other = copy.copy(self)
+        other.labels, other.class_names = labels, class_names
+        return other
+
+    def _take_rows(self, rows: npt.NDArray[np.int64]) -> Self:
+        taken = copy.copy(self)
+        taken._rows = rows if self._rows is None else self._rows[rows]
+        taken.labels = self.labels[rows]
+        taken._keys = tuple(self._keys[row] for row in rows)
         return taken
 
     def _read_index(self, class_names: Sequence[str] | None) -> None:
-        """Reads identities and labels, leaving the images in TensorFlow."""
+        """Reads identities and labels, but no image."""
         label = self._label
         rows = self._dataset().map(lambda example: (example["tfds_id"], example[label]))
         index = list(rows.as_numpy_iterator())
         source = f"{self._builder.info.full_name}, split {self.split}"
-        self._class_names, self._labels = renumber_classes(
+        self.class_names, self.labels = renumber_classes(
             source,
             np.array([row_label for _, row_label in index], dtype=np.int64),
             self._builder.info.features[label].names,
@@ -138,13 +126,13 @@ class TFDSSource:
                 read_config=tfds.ReadConfig(
                     add_tfds_id=True, interleave_cycle_length=1, try_autocache=False
                 ),
-                # No other feature is read: videos and masks cost time and memory.
+                # Other features, such as videos and masks, would cost time and memory.
                 decoders=tfds.decode.PartialDecoding(
                     {self._image: True, self._label: True},
                     decoders={self._image: tfds.decode.SkipDecoding()},
                 ),
             )
-        # Of a data set that is not there, and of an unknown split.
+        # TFDS raises these for a data set that is not there, and for an unknown split.
         except (AssertionError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
@@ -157,7 +145,7 @@ class TFDSSource:
             for example in examples:
                 yield self._stored(example)
             return
-        # The rows come in the order of the files and go in the order asked for.
+        # The rows arrive in the order of the files, and are given in the order of `self._rows`.
         waiting: dict[int, StoredImage] = {}
         last_use = {row: position for position, row in enumerate(self._rows.tolist())}
         reading = enumerate(examples)
@@ -176,7 +164,7 @@ class TFDSSource:
 
 
 class _Images:
-    """The images of a source, as often as they are asked for."""
+    """The images of a source, read again by each iteration."""
 
     def __init__(self, source: TFDSSource) -> None:
         self.source = source
@@ -192,8 +180,8 @@ class _Images:
 
 
 def import_tfds() -> Any:
-    """Imports tensorflow-datasets, or says how to install it."""
-    # Not at the top, since it imports Keras, which other data does not need.
+    """Imports tensorflow-datasets, or raises an error that says how to install it."""
+    # Imported here, since it imports Keras, which other data does not need.
     from keras_cmm.clip.loading import hide_gpus_from_tensorflow
 
     try:
@@ -208,7 +196,7 @@ def import_tfds() -> Any:
 
 
 def named_builder(tfds: Any, name: str, data_dir: str | Path | None) -> Any:
-    """Returns the builder of a name, such as "eurosat/rgb", or says that there is none."""
+    """Returns the builder of a name, such as "eurosat/rgb", or raises an error."""
     try:
         return tfds.builder(name, data_dir=None if data_dir is None else str(data_dir))
     except (tfds.core.DatasetNotFoundError, ValueError) as error:

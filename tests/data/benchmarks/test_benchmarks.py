@@ -7,8 +7,7 @@ from coop_miniatures import folder_names, made_up_wnids, write_classnames, write
 from paths import SHARED
 
 from keras_cmm.clip import PROMPT_TEMPLATES, read_image
-from keras_cmm.data import ImageSource, read_coop_split
-from keras_cmm.data.benchmarks.registry import BENCHMARKS, get_benchmark
+from keras_cmm.data import BENCHMARKS, ImageSource, get_benchmark, read_coop_split
 from keras_cmm.errors import InputError
 
 SPLITS = SHARED / "splits"
@@ -225,7 +224,7 @@ def test_a_split_file_that_leaks_is_not_loaded(tmp_path):
     rows = json.loads(path.read_text())
     rows["test"][3] = rows["train"][3]
     path.write_text(json.dumps(rows))
-    with pytest.raises(InputError, match=r"'Highway.* stands in train and in test") as caught:
+    with pytest.raises(InputError, match=r"'Highway.* is in train and in test") as caught:
         benchmark.load("test", protocol="coop", data_dir=tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)

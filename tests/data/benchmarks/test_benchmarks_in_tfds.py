@@ -7,8 +7,7 @@ import pytest
 from coop_miniatures import write_miniature
 
 from keras_cmm.clip import read_image
-from keras_cmm.data import TFDSSource
-from keras_cmm.data.benchmarks.registry import BENCHMARKS, get_benchmark
+from keras_cmm.data import BENCHMARKS, TFDSSource, get_benchmark
 from keras_cmm.data.benchmarks.tfds_layout import rows_of_part
 from keras_cmm.errors import InputError
 

@@ -46,7 +46,7 @@ def test_real_split_files(tmp_path, name):
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ("[]", "is not a JSON object"),
-        ('{"train": [], "val": []}', "no split file"),
+        ('{"train": [], "val": []}', "not a split file"),
         ('{"train": {}, "val": [], "test": []}', "entry 0 of train"),
         ('{"train": [], "val": [], "test": [["a.jpg", "0", "cat"]]}', "entry 0 of test"),
         ('{"train": [], "val": [], "test": [["a.jpg", true, "cat"]]}', "entry 0 of test"),

@@ -13,7 +13,7 @@ from PIL import Image, features
 from keras_cmm.clip import read_image
 from keras_cmm.data import ImageList, sample_few_shot
 from keras_cmm.data.sources.folders import IMAGE_SUFFIXES
-from keras_cmm.data.sources.image_list import is_parquet_list
+from keras_cmm.data.sources.image_tables import is_parquet_list
 from keras_cmm.errors import InputError
 
 

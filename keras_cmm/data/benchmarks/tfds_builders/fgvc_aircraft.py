@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from keras_cmm.data.benchmarks.benchmark_facts import known_class_names
 from keras_cmm.data.benchmarks.coop_layout import read_aircraft
-from keras_cmm.data.benchmarks.registry import get_benchmark
 
 _URL = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz"
 _CITATION = """@techreport{maji13fine-grained,
@@ -46,9 +46,7 @@ class FGVCAircraft(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(encoding_format="jpeg"),
-                    "label": tfds.features.ClassLabel(
-                        names=get_benchmark("fgvc_aircraft").class_names
-                    ),
+                    "label": tfds.features.ClassLabel(names=known_class_names()["fgvc_aircraft"]),
                     "file_name": tfds.features.Text(),
                 }
             ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
-from keras_cmm.data.benchmarks.registry import get_benchmark
+from keras_cmm.data.benchmarks.benchmark_facts import known_class_names
 from keras_cmm.data.sources.coop_split import read_coop_split
 
 _CITATION = """@article{soomro2012ucf101,
@@ -56,7 +56,7 @@ class UCF101MiddleFrames(tfds.core.GeneratorBasedBuilder):
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(encoding_format="jpeg"),
-                    "label": tfds.features.ClassLabel(names=get_benchmark("ucf101").class_names),
+                    "label": tfds.features.ClassLabel(names=known_class_names()["ucf101"]),
                     "file_name": tfds.features.Text(),
                 }
             ),
