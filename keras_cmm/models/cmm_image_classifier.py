@@ -301,16 +301,7 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
     def predict_embeddings(
         self, embeddings: npt.NDArray[np.floating], batch_size: int | None = None, **kwargs: Any
     ) -> npt.NDArray[np.float32]:
-        """Returns the fused logits of embeddings that `embed` returned.
-
-        Args:
-            embeddings: `(images, dim)`, rows of unit length.
-            batch_size: int. Samples a step of the head.
-            **kwargs: the other arguments of `keras.Model.predict`.
-
-        Returns:
-            float32 array of shape `(images, classes)`.
-        """
+        """Returns the fused logits of `(images, dim)` embeddings, as `predict` does of images."""
         if not len(embeddings):
             return np.empty((0, self.num_classes), dtype="float32")
         kwargs.setdefault("verbose", 0)
@@ -339,15 +330,7 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
     def classify_embeddings(
         self, embeddings: npt.NDArray[np.floating], top_k: int = 5
     ) -> list[list[tuple[str, float]]]:
-        """Names the most probable classes of embeddings that `embed` returned.
-
-        Args:
-            embeddings: `(images, dim)`, rows of unit length.
-            top_k: int, at least 1. How many classes.
-
-        Returns:
-            As `classify`.
-        """
+        """Names the most probable classes of `(images, dim)` embeddings, as `classify` does."""
         if top_k < 1:
             raise ValueError(f"`top_k` must be an int >= 1. Received: {top_k=}")
         probabilities = ops.convert_to_numpy(

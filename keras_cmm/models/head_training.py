@@ -151,15 +151,10 @@ class HeadTraining:
             epochs: int or `None`, as in `fit`.
             validation_data: `(embeddings, labels)` or `None`.
             seed: int >= 0. Seed of the order of the samples.
-            **kwargs: the other arguments of `keras.Model.fit`.
+            **kwargs: as in `fit`.
 
         Returns:
             Keras's `History`.
-
-        Raises:
-            InputError: if an embedding, a label or a weight cannot be used, or there is not one
-                label for each embedding.
-            ValueError: if a number is out of range.
         """
         recipe = self._recipe(batch_size, epochs, kwargs)
         embeddings, labels = self._checked_rows(embeddings, y)
@@ -211,13 +206,10 @@ class HeadTraining:
             y: labels, where `x` does not bring its own.
             sample_weight: weights of the images, or `None`.
             class_weight: weights by class id or name, or `None`.
-            return_dict: whether to name what is returned.
+            return_dict: bool. Return a dict.
 
         Returns:
             The loss and the metrics, a list or a dict.
-
-        Raises:
-            InputError: if an image, a label or a weight cannot be used.
         """
         weight_by_id = class_weight_by_id(class_weight, self.class_names, sample_weight)
         embeddings, labels = self._embed_labelled(x, y)
@@ -231,17 +223,7 @@ class HeadTraining:
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Measures loss and metrics on images in one step.
-
-        Args:
-            x: images, see the class.
-            y: labels, where `x` does not bring its own.
-            sample_weight: weights of the images, or `None`.
-            return_dict: whether to name what is returned.
-
-        Returns:
-            The loss and the metrics, a list or a dict.
-        """
+        """Returns loss and metrics on images in one step; the arguments are as in `train_on_batch`."""
         self._compile_head()
         embeddings, labels = self._embed_labelled(x, y)
         weights = checked_sample_weight(sample_weight, len(labels))

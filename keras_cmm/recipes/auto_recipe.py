@@ -151,19 +151,11 @@ class AutoRecipe(TrainingRecipe):
     ) -> TrainingSet:
         """Starts a head from a support set; a trained head stays where it is.
 
-        Args:
-            head: a built classifier whose mapping is a `CrossModalMapping` of the default settings:
-                residual, of full rank and without bias.
-            embeddings: `(images, dim)`, the support set.
-            labels: `(images,)` class ids.
-            sample_weight: `(images,)` or `None`. It does not move the start.
-            class_weight: weights by class id, or `None`. It does not move the start.
-
-        Returns:
-            The rows to train on, with the texts after the images, and the peak learning rate.
+        The arguments are those of `TrainingRecipe.prepare`. Weights do not move the start. The
+        texts stand after the images in what is returned.
 
         Raises:
-            ValueError: if the mapping cannot start in closed form.
+            ValueError: if the mapping is not residual, of full rank and without bias.
         """
         _check_mapping(head.mapping)
         if head.is_trained:
