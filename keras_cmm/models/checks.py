@@ -10,8 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
-from keras import ops
 
 from keras_cmm.errors import InputError
 from keras_cmm.recipes import checked_sample_weight
@@ -123,35 +121,6 @@ def class_weight_by_id(
     if not all(isinstance(each, Real) and 0 <= each < math.inf for each in values):
         raise InputError(f"`class_weight` must hold finite numbers >= 0. Received: {values}")
     return weights
-
-
-def checked_embeddings(
-    embeddings: Any, ids: npt.NDArray[np.int64], dim: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Returns embeddings and their class ids.
-
-    Args:
-        embeddings: array-like or tensor of shape `(images, dim)`.
-        ids: `(images,)` class ids.
-        dim: int. Width of the embeddings.
-
-    Raises:
-        InputError: if the embeddings have another shape or number, or are not finite.
-    """
-    rows = np.asarray(ops.convert_to_numpy(embeddings), dtype="float32")
-    if rows.ndim != 2 or rows.shape[1] != dim:
-        raise InputError(
-            f"embeddings must have shape (images, {dim}), as `embed` returns them. "
-            f"Received: an array of shape {rows.shape}"
-        )
-    if not np.isfinite(rows).all():
-        raise InputError("embeddings must be finite numbers. Received: some are not")
-    if len(rows) != len(ids):
-        raise InputError(
-            "there must be one label for each embedding. "
-            f"Received: {len(rows)} embeddings and {len(ids)} labels"
-        )
-    return rows, ids
 
 
 def check_fit_arguments(

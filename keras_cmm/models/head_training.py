@@ -18,13 +18,12 @@ from keras_cmm.models.augmented_batches import AugmentedBatches
 from keras_cmm.models.checks import (
     check_class_order,
     check_fit_arguments,
-    checked_embeddings,
     class_weight_by_id,
     validation_pair,
 )
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.inputs import ids_of_labels, is_dataset, iterate_images
-from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight
+from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight, checked_support
 
 
 class HeadTraining:
@@ -223,7 +222,7 @@ class HeadTraining:
     def test_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """Returns loss and metrics on images in one step; the arguments are as in `train_on_batch`."""
+        """Returns loss and metrics on images, in one step; see `train_on_batch`."""
         self._compile_head()
         embeddings, labels = self._embed_labelled(x, y)
         weights = checked_sample_weight(sample_weight, len(labels))
@@ -298,8 +297,7 @@ class HeadTraining:
     def _checked_rows(
         self, embeddings: Any, labels: Any
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        dim = self.head.text_embeddings.shape[1]
-        return checked_embeddings(embeddings, self._class_ids(labels), dim)
+        return checked_support(self.head, embeddings, self._class_ids(labels))
 
     def _check_fit_arguments(
         self, arguments: dict[str, Any], seed: int, samples: int | None

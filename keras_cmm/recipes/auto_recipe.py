@@ -113,22 +113,18 @@ class AutoRecipe(TrainingRecipe):
     def __post_init__(self) -> None:
         """Refuses values that no head can be started with."""
         super().__post_init__()
-        for name in ("shot_scale", "shrinkage_factor", "train_temperature"):
-            value = getattr(self, name)
-            if not value > 0:
-                raise ValueError(f"`{name}` must be a float > 0. Received: {name}={value!r}")
-        for name in ("prior_shots", "logit_adjustment"):
-            value = getattr(self, name)
-            if not value >= 0:
-                raise ValueError(f"`{name}` must be a float >= 0. Received: {name}={value!r}")
-        if not 0 <= self.text_share < 1:
-            raise ValueError(
-                f"`text_share` must be a float in [0, 1). Received: text_share={self.text_share!r}"
-            )
-        if not 0 <= self.full_trust <= 1:
-            raise ValueError(
-                f"`full_trust` must be a float in [0, 1]. Received: full_trust={self.full_trust!r}"
-            )
+        for name, is_allowed, allowed in (
+            ("shot_scale", self.shot_scale > 0, "> 0"),
+            ("shrinkage_factor", self.shrinkage_factor > 0, "> 0"),
+            ("train_temperature", self.train_temperature > 0, "> 0"),
+            ("prior_shots", self.prior_shots >= 0, ">= 0"),
+            ("logit_adjustment", self.logit_adjustment >= 0, ">= 0"),
+            ("text_share", 0 <= self.text_share < 1, "in [0, 1)"),
+            ("full_trust", 0 <= self.full_trust <= 1, "in [0, 1]"),
+        ):
+            if not is_allowed:
+                value = getattr(self, name)
+                raise ValueError(f"`{name}` must be a float {allowed}. Received: {name}={value!r}")
 
     def closed_form(
         self,
