@@ -45,3 +45,19 @@ def tiny_model(tiny_preset):
     from keras_cmm import clip
 
     return clip.load(tiny_preset)
+
+
+@pytest.fixture(scope="session")
+def transformers_model():
+    """A CLIP model of transformers with random weights. Tests must not change it."""
+    from transformers_clip import make_model
+
+    return make_model("ViT-B/32")
+
+
+@pytest.fixture(scope="session")
+def transformers_checkpoint(transformers_model, tmp_path_factory):
+    """The folder that transformers saves of that model. Tests must not change it."""
+    from transformers_clip import save_checkpoint
+
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"), transformers_model)

@@ -1,4 +1,4 @@
-"""Files with names of images that are none, or not whole ones, each with a word of its reason."""
+"""Files that are named like images and are damaged or something else, with a word of the error."""
 
 import io
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-# The formats, and where they are cut off.
+# Formats, and the shares of a file after which it is cut off.
 _CUT = {
     "jpg": ("JPEG", (0.1, 0.5, 0.9)),
     "png": ("PNG", (0.1, 0.5, 0.9)),
@@ -22,7 +22,7 @@ _CUT = {
 
 
 def encode(name, size=(160, 120)):
-    """Returns a noisy picture, which no format can pack into a few bytes."""
+    """Returns a noisy picture, which no format can compress to a few bytes."""
     values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), "uint8")
     file = io.BytesIO()
     Image.fromarray(values).save(file, name)
@@ -46,11 +46,11 @@ def png_of_size(width, height, data=b""):
 
 
 def _contents():
-    """Yields name, bytes and a word of the reason."""
+    """Yields name, bytes and a word of the error."""
     for suffix, (name, shares) in _CUT.items():
         whole = encode(name)
         for share in shares:
-            # Pillow finds out in many ways that something is missing.
+            # Pillow has many errors for missing data.
             yield f"cut at {share}.{suffix}", whole[: int(share * len(whole))], ""
         yield f"cut after 3 bytes.{suffix}", whole[:3], "no known image format"
         yield f"wrong start.{suffix}", b"\0\0\0\0" + whole[4:], "no known image format"
@@ -120,7 +120,7 @@ def write_hostile_files(folder):
     """Writes the files into a folder.
 
     Returns:
-        `{path: word of its reason}`.
+        `{path: word of its error}`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,7 @@ def write_hostile_files(folder):
     (folder / "dangling.jpg").symlink_to("nowhere.jpg")
     (folder / "device.png").symlink_to("/dev/zero")
     os.mkfifo(folder / "pipe.png")
-    # Without a block on the disk.
+    # It takes no space on the disk.
     with (folder / "too large.tif").open("wb") as file:
         file.truncate(2**31)
     special = {

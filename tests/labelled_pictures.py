@@ -1,4 +1,4 @@
-"""The same labelled pictures in everything that a source can read."""
+"""The same labelled pictures in every form that a source can read."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def write_tar(path, files, mode="w"):
 
 
 def webdataset(files, label):
-    """Returns the files of a WebDataset; `label` gives name and content of the file beside one."""
+    """Returns the files of a WebDataset; `label` gives suffix and content of a label file."""
     members = {}
     for number, (key, data) in enumerate(files.items()):
         suffix, content = label(key.split("/")[0])

@@ -1,4 +1,4 @@
-"""Filling an embedding store in a process that may be killed, with an encoder that costs nothing.
+"""Fills an embedding store in a process that may be killed, with an encoder that costs nothing.
 
 Processes are forked from a server that has imported Keras once, so that a test can have many.
 """
@@ -25,12 +25,12 @@ BATCH_SIZE = 4
 SHARD_SIZE = 10
 
 context = multiprocessing.get_context("forkserver")
-# Not this module: the server of Python 3.11 does not get the `sys.path` of pytest.
+# This module cannot be preloaded: Python 3.11 does not give the server pytest's `sys.path`.
 context.set_forkserver_preload(["keras_cmm.clip"])
 
 
 class StubEmbedder(ImageEmbedder):
-    """An embedder whose results depend on the batch, as those of real encoders do in last bits."""
+    """Gives embeddings that depend on the batch. Those of real encoders do in their last bits."""
 
     def __init__(self, store: EmbeddingStore | None, image_size: int = 8, delay: float = 0.0):
         backbone = SimpleNamespace(
@@ -57,7 +57,7 @@ class StubEmbedder(ImageEmbedder):
 
 
 def write_pictures(folder: Path, count: int) -> list[Path]:
-    """Writes tiny pictures; some are there twice."""
+    """Writes tiny pictures, and some of them twice."""
     rng = np.random.default_rng(0)
     folder.mkdir()
     paths = [folder / f"{number:03d}.png" for number in range(count)]
@@ -86,9 +86,10 @@ def fill(
         paths: The pictures.
         delay: Seconds that a batch takes.
         seconds: Seconds between commits.
-        kill_at: The number of the system call, of those that make a commit, to be killed at.
+        kill_at: The number of the system call at which the process is killed. Counts the calls
+            that make a file durable.
         output: File for the embeddings.
-        start: A barrier to wait at first.
+        start: A barrier at which the process waits before it starts.
     """
     embedding_buffer._SECONDS = seconds
     embedder = StubEmbedder(EmbeddingStore(folder, shard_size=SHARD_SIZE), delay=delay)
@@ -140,7 +141,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def generated_images(count: int, size: int) -> Any:
-    """Yields different images, none of which is kept."""
+    """Yields different images, and keeps none of them."""
     noise = np.random.default_rng(0).integers(0, 256, (size, size, 3), "uint8")
     for number in range(count):
         image = noise.copy()
@@ -149,7 +150,7 @@ def generated_images(count: int, size: int) -> Any:
 
 
 def send_peak(pipe: Any, count: int, folder: Path | None, size: int = 64) -> None:
-    """Sends how much memory, in bytes, it takes at most to embed images."""
+    """Sends the peak memory of embedding images, in bytes."""
     from benchmarks.memory import peak_memory_mib
 
     store = None if folder is None else EmbeddingStore(folder)

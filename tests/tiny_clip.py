@@ -9,36 +9,60 @@ IMAGE_SIZE = 32
 DIM = 16
 
 
-def make_tiny_backbone(seed: int = 0) -> Any:
+def make_backbone(
+    vision_width: int = 24,
+    text_width: int = 20,
+    vocabulary_size: int = 40,
+    length: int = 24,
+    patch_size: int = 8,
+    layers: int = 2,
+    seed: int = 0,
+    **settings: Any,
+) -> Any:
+    """Returns a CLIP backbone of random weights; `settings` are of both encoders."""
     import keras
     import keras_hub
 
-    vocabulary, _ = tiny_vocabulary()
     keras.utils.set_random_seed(seed)
+    settings = {"num_layers": layers, "num_heads": 2} | settings
     vision = keras_hub.models.CLIPVisionEncoder(
-        patch_size=8,
-        hidden_dim=24,
-        num_layers=2,
-        num_heads=2,
-        intermediate_dim=48,
+        patch_size=patch_size,
+        hidden_dim=vision_width,
+        intermediate_dim=2 * vision_width,
         image_shape=(IMAGE_SIZE, IMAGE_SIZE, 3),
         name="clip_vision_encoder",
+        **settings,
     )
-    text = keras_hub.models.CLIPTextEncoder(
-        vocabulary_size=len(vocabulary),
-        embedding_dim=20,
-        hidden_dim=20,
-        num_layers=2,
-        num_heads=2,
-        intermediate_dim=40,
-        max_sequence_length=24,
+    text = make_text_encoder(text_width, vocabulary_size, length, **settings)
+    dtype = settings.get("dtype")
+    return keras_hub.models.CLIPBackbone(vision, text, projection_dim=DIM, dtype=dtype)
+
+
+def make_text_encoder(width: int, vocabulary_size: int, length: int, **settings: Any) -> Any:
+    """Returns a CLIP text encoder of random weights."""
+    import keras_hub
+
+    return keras_hub.models.CLIPTextEncoder(
+        vocabulary_size=vocabulary_size,
+        embedding_dim=width,
+        hidden_dim=width,
+        intermediate_dim=2 * width,
+        max_sequence_length=length,
         name="clip_text_encoder",
+        **settings,
     )
-    return keras_hub.models.CLIPBackbone(vision, text, projection_dim=DIM)
+
+
+def make_tiny_backbone(seed: int = 0) -> Any:
+    """Returns the backbone of the preset."""
+    return make_backbone(vocabulary_size=len(tiny_vocabulary()[0]), seed=seed)
 
 
 def tiny_vocabulary() -> tuple[dict[str, int], list[str]]:
-    """Bytes, bytes that end a word, two merges, and the special tokens last, as CLIP has them."""
+    """Returns a vocabulary in CLIP's order, with two merges, and the merges.
+
+    The order is: bytes, bytes that end a word, merges, special tokens.
+    """
     from tokenizers.pre_tokenizers import ByteLevel
 
     characters = sorted(ByteLevel.alphabet())

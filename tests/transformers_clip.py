@@ -1,4 +1,4 @@
-"""CLIP models of transformers with random weights, shaped like each of the published sizes."""
+"""CLIP models of transformers with random weights, in the shapes of the published models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiny_clip import tiny_vocabulary
 
 
 class Size(NamedTuple):
-    """What tells the published sizes apart, but for the number of layers and heads."""
+    """A published size, without its numbers of layers and heads."""
 
     head_dim: int
     activation: str
@@ -33,7 +33,7 @@ SIZES = {
 
 
 def make_model(size: str, seed: int = 0) -> Any:
-    """Returns a `CLIPModel` of two layers, every parameter of it random."""
+    """Returns a `CLIPModel` of two layers in which every parameter is random."""
     import torch
     from transformers import CLIPConfig, CLIPModel
 
@@ -75,7 +75,7 @@ def make_model(size: str, seed: int = 0) -> Any:
 def save_checkpoint(
     folder: Path, model: Any, vocabulary_and_merges: Any = None, **kwargs: Any
 ) -> Path:
-    """Saves the model with a tokenizer and an image processor; `kwargs` as of `save_pretrained`."""
+    """Saves a model with tokenizer and image processor. `kwargs` are those of `save_pretrained`."""
     from transformers import CLIPTokenizer
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -91,7 +91,7 @@ def save_checkpoint(
 
 
 def image_embeddings(model: Any, folder: Path, images: list[Image.Image]) -> np.ndarray:
-    """Returns what transformers makes of images, rows of unit length."""
+    """Returns transformers' embeddings of images, rows of unit length."""
     import torch
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -101,7 +101,7 @@ def image_embeddings(model: Any, folder: Path, images: list[Image.Image]) -> np.
 
 
 def text_embeddings(model: Any, folder: Path, texts: list[str]) -> np.ndarray:
-    """Returns what transformers makes of texts, rows of unit length."""
+    """Returns transformers' embeddings of texts, rows of unit length."""
     import torch
     from transformers import CLIPTokenizer
 

@@ -1,8 +1,8 @@
 """Times ViT-B/32 image embedding against transformers, and `fit` with and without it.
 
-All models have random weights and all images are made here, so nothing is downloaded. What is
-compared is run in turns, so that other work on the machine slows all alike; a ratio is the median
-of the turns' ratios. Ratios are what counts, the images per second depend on the machine. Run it
+All models have random weights and all images are made here, so nothing is downloaded. The compared
+functions run in turns, so that other work on the machine slows them alike. A ratio is the median
+over the turns. Only the ratios count, since the images per second depend on the machine. Run it
 with
 
     KERAS_BACKEND=torch python tests/benchmarks/embedding.py [--threads 2] [--images 1000]
@@ -122,7 +122,7 @@ def time_fit(
     )
     classifier.embedder.store = None
     embedded_once = seconds_of(lambda: classifier.fit(paths, labels, epochs=EPOCHS, verbose=0))
-    # An augmentation, even one that changes nothing, sends the images through the backbone anew.
+    # With an augmentation, even one that changes nothing, every epoch embeds the images again.
     one_epoch = seconds_of(
         lambda: classifier.fit(
             paths, labels, epochs=1, verbose=0, augmentation=lambda pixels: pixels
@@ -137,7 +137,7 @@ def time_fit(
 
 
 def in_turns(*functions: Callable[[], object], rounds: int = ROUNDS) -> np.ndarray:
-    """Returns seconds `(functions, rounds)`, after one run of each that is not timed."""
+    """Returns seconds `(functions, rounds)`. A first run of each function is not timed."""
     for function in functions:
         function()
     return np.array([[seconds_of(each) for each in functions] for _ in range(rounds)]).T

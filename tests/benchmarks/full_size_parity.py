@@ -1,4 +1,4 @@
-"""Embeddings of CLIP models of full size against transformers' own.
+"""Compares embeddings of CLIP models of full size with those of transformers.
 
 Makes a `CLIPModel` of transformers with random weights for each size, saves it in shards, loads it
 with `keras_cmm.clip.load`, and prints the largest difference of an embedding's component.
@@ -67,7 +67,7 @@ def make_model(size: str) -> Any:
     model = CLIPModel(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            # Biases and norms, which transformers leaves at zero and one.
+            # transformers leaves biases at zero and norms at one.
             if parameter.ndim == 1:
                 parameter.add_(0.02 * torch.randn_like(parameter))
     return model

@@ -1,10 +1,10 @@
-"""Fit time and peak memory of CMM's default recipe over the number of classes.
+"""Measures fit time and peak memory of CMM's default recipe for growing numbers of classes.
 
     python tests/benchmarks/head_growth.py [--classes 100,1000,21000] [--plot growth.svg]
 
-Each number of classes runs in a process of its own, on synthetic embeddings: classes are clusters
-in a narrow cone of the unit sphere, their texts lie in another cone. Prints a table; with `--plot`
-writes the same as a picture.
+Each number of classes runs in its own process, on synthetic embeddings: classes are clusters in a
+narrow cone of the unit sphere, and their texts lie in another cone. It prints a table. With
+`--plot` it also writes the table as a picture.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def measure(num_classes: int, shots: int) -> dict[str, float]:
     def normal(*shape):
         return generator.standard_normal(shape, dtype="float32")
 
-    # Cosines as CLIP's: 0.5 and more between images, 0.3 between an image and its text.
+    # Cosines as in CLIP: 0.5 and more between images, 0.3 between an image and its text.
     concepts = unit(normal(num_classes, DIM))
     cone, other_cone = unit(normal(2, DIM))
     texts = unit(cone + 0.8 * concepts)
@@ -44,7 +44,7 @@ def measure(num_classes: int, shots: int) -> dict[str, float]:
     images = unit(
         other_cone + 0.2 * cone + 0.6 * concepts[labels] + 0.4 * unit(normal(len(labels), DIM))
     )
-    # Keras and torch load and start their threads.
+    # A first fit, so that Keras and torch are loaded and have started their threads.
     CMM().fit(FewShotTask(images[: 4 * shots], labels[: 4 * shots], texts[:4], 100.0, shots, 0))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
@@ -87,7 +87,7 @@ def plot(results: list[dict[str, float]]) -> str:
 
 
 def main() -> None:
-    """Runs every size in a process of its own."""
+    """Runs every size in its own process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--classes", default="100,1000,21000")
     parser.add_argument("--shots", type=int, default=4)

@@ -1,7 +1,7 @@
-"""Times the training of the CMM head against a hand-written torch loop of the same arithmetic.
+"""Times the training of the CMM head against a torch loop that computes the same.
 
 Both run in this process, on the same data, in turns of one epoch, so that other work on the machine
-slows both alike. The ratio of their times is what counts, the seconds depend on the machine. Run it
+slows both alike. Only the ratio of their times counts, since seconds depend on the machine. Run it
 with
 
     KERAS_BACKEND=torch python tests/benchmarks/head_training.py [EMBEDDINGS_FILE]
@@ -37,7 +37,7 @@ def synthetic_support_set() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def train_in_turns(images: np.ndarray, labels: np.ndarray, text: np.ndarray) -> tuple[float, float]:
-    """Return the seconds of `CMMClassifier.fit`, start and end included, and of the loop."""
+    """Returns the seconds of `CMMClassifier.fit`, with its start and end, and of the loop."""
     keras.utils.set_random_seed(1)
     hand_written = HandWritten(images, labels, text)
     model = CMMClassifier.from_text_embeddings(text)
@@ -55,7 +55,7 @@ def train_in_turns(images: np.ndarray, labels: np.ndarray, text: np.ndarray) -> 
 
 
 class HandWritten(keras.callbacks.Callback):
-    """Trains a head of its own for one epoch, before each epoch of the model's."""
+    """Trains its own head for one epoch before each epoch of the model."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, text: np.ndarray) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class HandWritten(keras.callbacks.Callback):
 def hand_written_epochs(
     images: np.ndarray, labels: np.ndarray, text: np.ndarray
 ) -> Iterator[torch.Tensor]:
-    """Yield the number of hits after each epoch."""
+    """Yields the number of hits after each epoch."""
     normalize, relu = torch.nn.functional.normalize, torch.nn.functional.relu
     x, y = torch.from_numpy(images), torch.from_numpy(labels).long()
     frozen = normalize(torch.from_numpy(text), dim=-1)

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/second_fit.py [--preset PRESET] [--patch-size 16] [--images 2000]
 
-The images are JPEG files of noise. With the store, the second `fit` is that of another classifier
-object, as in another process: it hashes the weights and the files, and trains the same head.
+The images are JPEG files of noise, and the classifiers use a store. The second `fit` belongs to a
+new classifier object, as in a new process: it hashes the weights and the files, and trains the same
+head.
 """
 
 import argparse
@@ -28,7 +29,7 @@ def write_images(folder, count, size):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", help="default: a ViT-B of random weights")
-    parser.add_argument("--patch-size", type=int, default=16, help="of the random ViT-B")
+    parser.add_argument("--patch-size", type=int, default=16, help="patch size of the random ViT-B")
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--size", type=int, nargs=2, default=(400, 300), help="width and height")
     parser.add_argument("--epochs", type=int, default=30)

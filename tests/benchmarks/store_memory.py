@@ -2,8 +2,8 @@
 
     python tests/benchmarks/store_memory.py [--images 20000 200000] [--folder DIR]
 
-Each number of images is embedded in a process of its own by an encoder that costs nothing; the
-images are made one by one. What the embeddings themselves take is given and not counted.
+Each number of images is embedded in its own process, by an encoder that costs nothing. The images
+are made one by one. The memory of the embeddings is printed separately and not counted.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def measure(pipe, count, folder, dim, parts):
     store = None if folder is None else store_worker.EmbeddingStore(folder)
     embedder = store_worker.StubEmbedder(store, image_size=32)
     embedder.batch_size = 32
-    # What the first batches allocate is not of the number of images.
+    # The memory that the first batches allocate does not depend on the number of images.
     embedder.embed(store_worker.generated_images(64, 32))
     before, start = peak_memory_mib(), time.perf_counter()
     images = store_worker.generated_images(count, 32)

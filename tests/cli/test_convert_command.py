@@ -5,45 +5,38 @@ import numpy as np
 import pytest
 from folders import files_in, write_photos
 from PIL import Image
-from transformers_clip import image_embeddings, make_model, save_checkpoint, text_embeddings
+from transformers_clip import image_embeddings, text_embeddings
 
 from keras_cmm import clip
 
 
 @pytest.fixture(scope="module")
-def model():
-    return make_model("ViT-B/16")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(model, tmp_path_factory):
-    """A folder of transformers. Tests must not change it."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"), model)
-
-
-@pytest.fixture(scope="module")
-def converted(run, checkpoint, tmp_path_factory):
-    """The preset that `convert` makes of it. Tests must not change it."""
+def converted(run, transformers_checkpoint, tmp_path_factory):
+    """The preset that `convert` makes of the checkpoint. Tests must not change it."""
     folder = tmp_path_factory.mktemp("converted") / "preset"
-    result = run("convert", checkpoint, folder)
+    result = run("convert", transformers_checkpoint, folder)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(f"{folder}: CLIPBackbone, ")
-    assert result.stdout.endswith("images of 48 x 48 pixels, embeddings of 40\n")
+    assert result.stdout.endswith("images of 96 x 96 pixels, embeddings of 40\n")
     return folder
 
 
-def test_preset_has_the_embeddings_of_transformers(model, checkpoint, converted, tmp_path):
+def test_preset_has_the_embeddings_of_transformers(
+    transformers_model, transformers_checkpoint, converted, tmp_path
+):
     paths = sorted(write_photos(tmp_path / "photos").rglob("*.png"))
     images = [Image.open(path).convert("RGB") for path in paths]
     ours = clip.load(converted)
     np.testing.assert_allclose(
         clip.ImageEmbedder(ours).embed(paths).embeddings,
-        image_embeddings(model, checkpoint, images),
+        image_embeddings(transformers_model, transformers_checkpoint, images),
         atol=1e-5,
     )
     texts = ["a cat", "", "dogs and cats"]
     np.testing.assert_allclose(
-        clip.TextEmbedder(ours).embed(texts), text_embeddings(model, checkpoint, texts), atol=1e-5
+        clip.TextEmbedder(ours).embed(texts),
+        text_embeddings(transformers_model, transformers_checkpoint, texts),
+        atol=1e-5,
     )
 
 
@@ -57,7 +50,7 @@ def test_keras_hub_reads_the_preset(converted):
     assert tuple(logits["vision_logits"].shape) == (1, 1)
 
 
-@pytest.mark.parametrize("source", ["checkpoint", "converted"])
+@pytest.mark.parametrize("source", ["transformers_checkpoint", "converted"])
 def test_fit_takes_checkpoints_and_their_presets(run, shared_photos, source, request, tmp_path):
     folder, model = request.getfixturevalue(source), tmp_path / "model"
     result = run("fit", shared_photos, "--preset", folder, "--shots", 2, "--output", model, "-q")
@@ -68,11 +61,14 @@ def test_fit_takes_checkpoints_and_their_presets(run, shared_photos, source, req
     assert str(picture) in result.stdout
 
 
-def test_dtype_of_the_weights(run, checkpoint, tmp_path):
-    assert run("convert", checkpoint, tmp_path / "half", "--dtype", "bfloat16").exit_code == 0
+def test_dtype_of_the_weights(run, transformers_checkpoint, tmp_path):
+    assert (
+        run("convert", transformers_checkpoint, tmp_path / "half", "--dtype", "bfloat16").exit_code
+        == 0
+    )
     ours = clip.load(tmp_path / "half", dtype="float32")
-    expected = clip.load(checkpoint)
-    image = np.full((1, 48, 48, 3), 99, dtype="uint8")
+    expected = clip.load(transformers_checkpoint)
+    image = np.full((1, 96, 96, 3), 99, dtype="uint8")
     cosine = np.sum(
         clip.ImageEmbedder(ours).embed_pixels(image)
         * clip.ImageEmbedder(expected).embed_pixels(image)
@@ -89,8 +85,8 @@ def test_a_preset_converts_to_itself(run, tiny_preset, tiny_model, tmp_path):
     )
 
 
-def test_mistakes_leave_nothing_behind(refused, checkpoint, tmp_path):
-    broken = shutil.copytree(checkpoint, tmp_path / "broken")
+def test_mistakes_leave_nothing_behind(refused, transformers_checkpoint, tmp_path):
+    broken = shutil.copytree(transformers_checkpoint, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"")
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
@@ -99,18 +95,24 @@ def test_mistakes_leave_nothing_behind(refused, checkpoint, tmp_path):
     out = tmp_path / "out"
     assert "no such folder" in refused("convert", tmp_path / "nothing", out)
     assert "cannot be read as safetensors" in refused("convert", broken, out)
-    assert "holds something else ('notes.txt')" in refused("convert", checkpoint, tmp_path / "full")
-    assert "is a file" in refused("convert", checkpoint, tmp_path / "file")
-    assert "does not exist" in refused("convert", checkpoint, tmp_path / "no" / "out")
-    assert "'float8'" in refused("convert", checkpoint, out, "--dtype", "float8")
+    assert "holds something else ('notes.txt')" in refused(
+        "convert", transformers_checkpoint, tmp_path / "full"
+    )
+    assert "is a file" in refused("convert", transformers_checkpoint, tmp_path / "file")
+    assert "does not exist" in refused("convert", transformers_checkpoint, tmp_path / "no" / "out")
+    assert "'float8'" in refused("convert", transformers_checkpoint, out, "--dtype", "float8")
     assert files_in(tmp_path) == before
 
 
-def test_failing_write_leaves_nothing_behind(refused, checkpoint, tmp_path, monkeypatch):
+def test_failing_write_leaves_nothing_behind(
+    refused, transformers_checkpoint, tmp_path, monkeypatch
+):
     def fail(model, folder):
         (folder / "config.json").write_text(json.dumps({}))
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(clip, "save_preset", fail)
-    assert "No space left on device" in refused("convert", checkpoint, tmp_path / "out")
+    assert "No space left on device" in refused(
+        "convert", transformers_checkpoint, tmp_path / "out"
+    )
     assert not list(tmp_path.iterdir())

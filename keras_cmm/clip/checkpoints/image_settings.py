@@ -49,7 +49,7 @@ def make_image_converter(
 
 
 def read_transformers_image_converter(folder: Path, image_size: int) -> Any:
-    """Reads the image processor that transformers saved beside a model.
+    """Reads the image processor that transformers saved with a model.
 
     Args:
         folder: the folder of the model. If it has neither `preprocessor_config.json` nor

@@ -130,8 +130,8 @@ def load_state_dict(path: Path, dtype: Any = None) -> CLIPModel:
     """Loads the state dict of one of OpenAI's CLIP models.
 
     The sizes follow from the shapes of the tensors, as in OpenAI's code. Activation, tokenizer and
-    image settings are OpenAI's. If the file lies beside an `open_clip_config.json`, it is loaded as
-    OpenCLIP's, by that config.
+    image settings are OpenAI's. If the folder of the file has an `open_clip_config.json`, it is
+    loaded as OpenCLIP's, by that config.
 
     Args:
         path: a `.safetensors` file or a pickled state dict.
@@ -268,7 +268,7 @@ def _tower_of_shapes(weights: Weights, name: str, width: int) -> TowerSettings:
     if width % _HEAD_DIM:
         raise InputError(
             f"has a tower of width {width}, which OpenAI's heads of {_HEAD_DIM} do not divide; put "
-            f"the model's {CONFIG_FILE} beside it."
+            f"the model's {CONFIG_FILE} into its folder."
         )
     dense_width, _ = _shape(weights, f"{name}.resblocks.0.mlp.c_fc.weight", 2)
     blocks = _count(weights, f"{name}.resblocks")

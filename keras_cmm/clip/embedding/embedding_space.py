@@ -8,6 +8,7 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ KEY_TYPE = np.dtype(f"S{KEY_BYTES}")
 Keys = npt.NDArray[np.bytes_]
 
 
+@dataclass(eq=False)
 class EmbeddingSpace:
     """A growing table of keys and embeddings, in files (shards) of `shard_size` rows.
 
@@ -47,19 +49,13 @@ class EmbeddingSpace:
         lock: Makes the context in which this process may write.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        description: dict[str, Any],
-        dim: int,
-        shard_size: int,
-        lock: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self.folder = folder
-        self.dim = dim
-        self.shard_size = shard_size
-        self._description = description
-        self._lock = lock
+    folder: Path
+    description: dict[str, Any]
+    dim: int
+    shard_size: int
+    lock: Callable[[], AbstractContextManager[None]]
+
+    def __post_init__(self) -> None:
         self._is_read_only = False
         self._forget()
 
@@ -145,7 +141,7 @@ class EmbeddingSpace:
         if self._is_read_only:
             return
         try:
-            with self._lock():
+            with self.lock():
                 self.folder.mkdir(exist_ok=True)
                 self.refresh()
                 new = self.find(keys) < 0
@@ -158,7 +154,7 @@ class EmbeddingSpace:
                 raise write_error(self.folder, error) from error
             self._is_read_only = True
             warnings.warn(
-                f"{self.folder}: may not be written ({error.strerror}), so new embeddings are not "
+                f"{self.folder}: cannot be written ({error.strerror}), so new embeddings are not "
                 "kept.",
                 stacklevel=2,
             )
@@ -189,7 +185,7 @@ class EmbeddingSpace:
                 output.write(save(added, metadata={"format": FORMAT}))
         manifest = {
             "format": FORMAT,
-            "space": self._description,
+            "space": self.description,
             "dim": self.dim,
             "shard_size": self.shard_size,
             "rows": rows,

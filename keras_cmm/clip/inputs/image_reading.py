@@ -17,8 +17,8 @@ from keras_cmm.errors import InputError
 
 _BACKGROUND = "white"
 
-# Pillow knows more formats. Some of them have no signature, so any damaged file could pass for one
-# (TGA), run a program (EPS), are no pictures (HDF5), or hide that a file is cut off (JPEG 2000).
+# Some formats of Pillow are left out: TGA has no signature, so any damaged file could pass for one;
+# EPS runs a program; HDF5 is not a picture; JPEG 2000 does not show that a file is cut off.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 
 _MAX_BYTES = 2**30

@@ -211,7 +211,7 @@ def build_prompts(
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Makes a dict and refuses repeated keys, of which `json` would keep only the last."""
+    """Makes a dict and refuses repeated keys. `json` would keep only the last value of a key."""
     content = dict(pairs)
     if len(content) != len(pairs):
         repeated = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))

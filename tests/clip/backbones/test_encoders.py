@@ -2,6 +2,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+import tiny_clip
 from tiny_clip import DIM, IMAGE_SIZE, make_tiny_backbone
 
 from keras_cmm.clip import EmbeddingStore, ImageEmbedder
@@ -13,36 +14,23 @@ VOCABULARY = 40
 
 
 def make_backbone(activation="quick_gelu", patch_size=8, layers=3, width=24, dtype=None):
-    """A backbone in which every weight matters: none is left at zero or one."""
-    keras.utils.set_random_seed(0)
-    vision = keras_hub.models.CLIPVisionEncoder(
+    """Returns a backbone in which every weight matters, since none is zero or one."""
+    backbone = tiny_clip.make_backbone(
+        width,
+        width,
+        VOCABULARY,
+        length=12,
         patch_size=patch_size,
-        hidden_dim=width,
-        num_layers=layers,
-        num_heads=2,
-        intermediate_dim=2 * width,
+        layers=layers,
         intermediate_activation=activation,
-        image_shape=(IMAGE_SIZE, IMAGE_SIZE, 3),
         dtype=dtype,
     )
-    text = keras_hub.models.CLIPTextEncoder(
-        vocabulary_size=VOCABULARY,
-        embedding_dim=width,
-        hidden_dim=width,
-        num_layers=layers,
-        num_heads=2,
-        intermediate_dim=2 * width,
-        intermediate_activation=activation,
-        max_sequence_length=12,
-        dtype=dtype,
-    )
-    backbone = keras_hub.models.CLIPBackbone(vision, text, projection_dim=DIM, dtype=dtype)
     rng = np.random.default_rng(0)
     for variable in backbone.weights:
         if "float" in variable.dtype:
             spread = rng.standard_normal(variable.shape) / width**0.5
             variable.assign(variable + keras.ops.cast(spread, variable.dtype))
-    ids = vision.embedding.position_ids
+    ids = backbone.vision_encoder.embedding.position_ids
     ids.assign(np.arange(ids.shape[1])[None])
     return backbone
 

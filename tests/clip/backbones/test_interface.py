@@ -40,54 +40,50 @@ def sentence_pieces():
     return model.getvalue()
 
 
-@pytest.fixture(scope="module")
-def siglip_preset(sentence_pieces, tmp_path_factory):
+def save_small_model(folder, kind, sentence_pieces, preprocessor, converter, **settings):
+    """Saves a preset of a kind of model, such as "SigLIP", with random weights."""
+    models = keras_hub.models
     keras.utils.set_random_seed(0)
     sizes = {"hidden_dim": 24, "num_layers": 2, "num_heads": 2, "intermediate_dim": 40}
-    vision = keras_hub.models.SigLIPVisionEncoder(
+    vision = getattr(models, f"{kind}VisionEncoder")(
         patch_size=8, image_shape=(SIDE, SIDE, 3), **sizes
     )
-    text = keras_hub.models.SigLIPTextEncoder(
+    text = getattr(models, f"{kind}TextEncoder")(
         vocabulary_size=60, embedding_dim=24, max_sequence_length=16, **sizes
     )
-    preprocessor = keras_hub.models.SigLIPPreprocessor(
-        keras_hub.models.SigLIPTokenizer(proto=sentence_pieces),
-        keras_hub.layers.SigLIPImageConverter(
-            image_size=(SIDE, SIDE),
-            scale=1 / 127.5,
-            offset=-1.0,
-            interpolation="bicubic",
-            crop_to_aspect_ratio=False,
-        ),
-        sequence_length=16,
+    converter = getattr(keras_hub.layers, f"{kind}ImageConverter")(
+        image_size=(SIDE, SIDE), interpolation="bicubic", **converter
     )
-    folder = tmp_path_factory.mktemp("siglip")
-    keras_hub.models.SigLIPBackbone(vision, text).save_to_preset(str(folder))
-    preprocessor.save_to_preset(str(folder))
+    tokenizer = getattr(models, f"{kind}Tokenizer")(proto=sentence_pieces)
+    getattr(models, f"{kind}Backbone")(vision, text, **settings).save_to_preset(str(folder))
+    getattr(models, preprocessor)(tokenizer, converter, sequence_length=16).save_to_preset(
+        str(folder)
+    )
     return folder
+
+
+@pytest.fixture(scope="module")
+def siglip_preset(sentence_pieces, tmp_path_factory):
+    converter = {"scale": 1 / 127.5, "offset": -1.0, "crop_to_aspect_ratio": False}
+    return save_small_model(
+        tmp_path_factory.mktemp("siglip"),
+        "SigLIP",
+        sentence_pieces,
+        "SigLIPPreprocessor",
+        converter,
+    )
 
 
 @pytest.fixture(scope="module")
 def metaclip_preset(sentence_pieces, tmp_path_factory):
-    keras.utils.set_random_seed(0)
-    sizes = {"hidden_dim": 24, "num_layers": 2, "num_heads": 2, "intermediate_dim": 40}
-    vision = keras_hub.models.MetaCLIP2VisionEncoder(
-        patch_size=8, image_shape=(SIDE, SIDE, 3), **sizes
+    return save_small_model(
+        tmp_path_factory.mktemp("metaclip"),
+        "MetaCLIP2",
+        sentence_pieces,
+        "MetaCLIP2CausalLMPreprocessor",
+        {"scale": 1 / 255},
+        projection_dim=20,
     )
-    text = keras_hub.models.MetaCLIP2TextEncoder(
-        vocabulary_size=60, embedding_dim=24, max_sequence_length=16, **sizes
-    )
-    preprocessor = keras_hub.models.MetaCLIP2CausalLMPreprocessor(
-        keras_hub.models.MetaCLIP2Tokenizer(proto=sentence_pieces),
-        keras_hub.layers.MetaCLIP2ImageConverter(
-            image_size=(SIDE, SIDE), scale=1 / 255, interpolation="bicubic"
-        ),
-        sequence_length=16,
-    )
-    folder = tmp_path_factory.mktemp("metaclip")
-    keras_hub.models.MetaCLIP2Backbone(vision, text, projection_dim=20).save_to_preset(str(folder))
-    preprocessor.save_to_preset(str(folder))
-    return folder
 
 
 @pytest.fixture(params=["siglip_preset", "metaclip_preset"])

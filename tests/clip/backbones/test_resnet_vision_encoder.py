@@ -3,6 +3,7 @@ import keras_hub
 import numpy as np
 import pytest
 from fixtures.varied_images import model_images
+from tiny_clip import make_text_encoder
 
 from keras_cmm.clip.backbones.resnet_vision_encoder import ResNetVisionEncoder
 
@@ -14,15 +15,7 @@ def make_encoder(**settings):
 
 def make_backbone():
     keras.utils.set_random_seed(0)
-    text_encoder = keras_hub.models.CLIPTextEncoder(
-        vocabulary_size=16,
-        embedding_dim=8,
-        hidden_dim=8,
-        num_layers=1,
-        num_heads=1,
-        intermediate_dim=16,
-        max_sequence_length=8,
-    )
+    text_encoder = make_text_encoder(8, vocabulary_size=16, length=8, num_layers=1, num_heads=1)
     return keras_hub.models.CLIPBackbone(make_encoder(), text_encoder, projection_dim=6)
 
 

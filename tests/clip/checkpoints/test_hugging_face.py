@@ -32,20 +32,9 @@ def check_equal(model, folder):
     assert clip.logit_scale(ours.backbone) == pytest.approx(expected_scale, rel=1e-6)
 
 
-@pytest.fixture(scope="module")
-def model():
-    return make_model("ViT-B/32")
-
-
-@pytest.fixture(scope="module")
-def checkpoint(model, tmp_path_factory):
-    """A folder of transformers. Tests must not change it."""
-    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"), model)
-
-
 @pytest.fixture
-def copy(checkpoint, tmp_path):
-    return shutil.copytree(checkpoint, tmp_path / "copy")
+def copy(transformers_checkpoint, tmp_path):
+    return shutil.copytree(transformers_checkpoint, tmp_path / "copy")
 
 
 def change_json(path, **changes):
@@ -65,32 +54,32 @@ def test_embeddings_are_those_of_transformers(size, tmp_path):
     check_equal(model, save_checkpoint(tmp_path, model))
 
 
-def test_shards(model, tmp_path):
-    save_checkpoint(tmp_path, model, max_shard_size="200KB")
+def test_shards(transformers_model, tmp_path):
+    save_checkpoint(tmp_path, transformers_model, max_shard_size="200KB")
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
-    check_equal(model, tmp_path)
+    check_equal(transformers_model, tmp_path)
 
 
-def test_half_precision_weights(model, checkpoint, tmp_path):
+def test_half_precision_weights(tmp_path):
     half = make_model("ViT-B/32").to(torch.bfloat16)
     save_checkpoint(tmp_path, half)
     check_equal(half.float(), tmp_path)
 
 
-def test_pickled_weights(model, copy):
+def test_pickled_weights(transformers_model, copy):
     (copy / "model.safetensors").unlink()
-    torch.save(model.state_dict(), copy / "pytorch_model.bin")
-    check_equal(model, copy)
+    torch.save(transformers_model.state_dict(), copy / "pytorch_model.bin")
+    check_equal(transformers_model, copy)
 
 
-def test_vocabulary_and_merges_in_files_of_their_own(model, copy):
+def test_vocabulary_and_merges_in_files_of_their_own(transformers_model, copy):
     vocabulary, merges = tiny_vocabulary()
     (copy / "tokenizer.json").unlink()
     (copy / "vocab.json").write_text(json.dumps(vocabulary))
     (copy / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
     tokens = clip.TextEmbedder(clip.load(copy)).token_ids(TEXTS)
     (copy / "tokenizer_config.json").unlink()
-    check_equal(model, copy)
+    check_equal(transformers_model, copy)
     assert tokens.max() == vocabulary["<|endoftext|>"]
 
 
@@ -103,14 +92,14 @@ def test_without_image_settings_they_are_openais(copy):
     assert ours.image_size == SIZES["ViT-B/32"].image_size
 
 
-def test_older_configs_have_a_second_copy_that_counts(model, copy):
+def test_older_configs_have_a_second_copy_that_counts(transformers_model, copy):
     config = json.loads((copy / "config.json").read_text())
     config["text_config_dict"] = config["text_config"]
     config["text_config"] = {"hidden_size": 8}
     # What the number stood for in the configs of 2021: the highest id.
     config["text_config_dict"]["eos_token_id"] = 2
     (copy / "config.json").write_text(json.dumps(config))
-    check_equal(model, copy)
+    check_equal(transformers_model, copy)
 
 
 def test_config_that_leaves_out_defaults(tmp_path):
@@ -193,8 +182,8 @@ def test_cut_off_weights(copy, kept):
     refused(copy, "cannot be read as safetensors")
 
 
-def test_missing_shard(model, tmp_path):
-    save_checkpoint(tmp_path, model, max_shard_size="200KB")
+def test_missing_shard(transformers_model, tmp_path):
+    save_checkpoint(tmp_path, transformers_model, max_shard_size="200KB")
     min(tmp_path.glob("model-*.safetensors")).unlink()
     refused(tmp_path, "no such file; the checkpoint is not complete")
 
@@ -204,5 +193,5 @@ def test_missing_tokenizer(copy):
     refused(copy, r"has no tokenizer; expected vocab\.json and merges\.txt, or tokenizer\.json")
 
 
-def test_dtype(checkpoint):
-    assert clip.load(checkpoint, dtype="bfloat16").backbone.compute_dtype == "bfloat16"
+def test_dtype(transformers_checkpoint):
+    assert clip.load(transformers_checkpoint, dtype="bfloat16").backbone.compute_dtype == "bfloat16"

@@ -236,7 +236,7 @@ def test_a_disk_that_is_read_only(small_disk, pictures, uninterrupted):
     embedder = StubEmbedder(EmbeddingStore(store))
     assert len(embedder.embed(pictures[:30]).rows) == 30
     assert embedder.computed == 0
-    with pytest.warns(UserWarning, match=r"may not be written \(Read-only file system\)") as caught:
+    with pytest.warns(UserWarning, match=r"cannot be written \(Read-only file system\)") as caught:
         embeddings, rows = embedder.embed(pictures)
     assert len(caught) == 1
     assert rows.tolist() == list(range(COUNT))
