@@ -1,5 +1,7 @@
 """One of the data sets that few-shot methods are compared on."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -80,6 +82,35 @@ class Benchmark(BenchmarkFacts):
                 f"`keras-cmm datasets check {self.name}` says what is missing."
             )
         return source
+
+    def prompts(self, class_names: Sequence[str]) -> dict[str, list[str]]:
+        """Returns the prompts of each class, under names that all differ.
+
+        A classifier needs a different name for each class, but ImageNet has two pairs of classes
+        with one name. There class 657 becomes "missile (657)". Its prompts do not change, so both
+        classes of a pair have the same text embedding.
+
+        Args:
+            class_names: The class names of an `ImageSource` that `load` returned.
+
+        Returns:
+            The prompts by name, in the order of the classes. They serve as `descriptions` of a
+            `CMMImageClassifier` whose `template` is `None`.
+
+        Example:
+            >>> from keras_cmm.data.benchmarks import get_benchmark
+            >>> get_benchmark("imagenet").prompts(["crane", "crane"])
+            {'crane (0)': ['a photo of a crane.'], 'crane (1)': ['a photo of a crane.']}
+        """
+        from keras_cmm.clip import build_prompts
+
+        times = Counter(class_names)
+        names = [
+            f"{name} ({label})" if times[name] > 1 else name
+            for label, name in enumerate(class_names)
+        ]
+        prompts = build_prompts(class_names, self.prompt_template)
+        return dict(zip(names, prompts, strict=True))
 
     def check(
         self, *, protocol: Protocol, data_dir: str | Path, every_image: bool = False

@@ -182,6 +182,16 @@ def test_all_classes_of_imagenet(miniatures):
         get_benchmark("dtd").imagenet_classes(protocol="coop", data_dir=miniatures)
 
 
+def test_prompts_of_classes_that_share_a_name(miniatures):
+    benchmark = get_benchmark("imagenet")
+    prompts = benchmark.prompts(load(benchmark, "test", miniatures).class_names)
+    names = list(prompts)
+    assert len(names) == 1000
+    assert (names[656], names[657], names[744]) == ("thing 656", "missile (657)", "missile (744)")
+    assert prompts["missile (657)"] == prompts["missile (744)"] == ["a photo of a missile."]
+    assert prompts["thing 656"] == ["a photo of a thing 656."]
+
+
 @pytest.mark.parametrize(
     "line", ["tench", "n01440764", "n0144076 tench", "n01440764 tench", "x01440764 tench"]
 )
