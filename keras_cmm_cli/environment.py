@@ -1,4 +1,4 @@
-"""What must be settled before Keras and TensorFlow are imported."""
+"""Settings that must precede the import of Keras and TensorFlow."""
 
 import contextlib
 import importlib.util
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-# Keras writes this file by itself at its first import, so it says nothing of the user's wishes.
+# Keras itself writes this at its first import, so it is no choice of the user.
 _WRITTEN_BY_KERAS = {
     "floatx": "float32",
     "epsilon": 1e-07,
@@ -19,16 +19,16 @@ _WRITTEN_BY_KERAS = {
 
 
 def load_keras() -> None:
-    """Imports Keras on the backend that the user wants, and TensorFlow without its noise.
+    """Imports Keras on the user's backend, and TensorFlow without its log messages.
 
     TensorFlow is imported on every backend: keras-hub's tokenizers run on it, and Keras seeds its
-    random numbers. Where it is not the backend it is kept off the GPUs, whose memory it would take.
+    random numbers. Where it is not the backend, it must not take the memory of the GPUs.
     """
     choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
     has_tensorflow = importlib.util.find_spec("tensorflow") is not None
-    # What TensorFlow logs while it is being imported heeds no variable.
+    # No variable silences what TensorFlow logs while it is imported.
     with _no_stderr():
         try:
             import keras
@@ -46,9 +46,9 @@ def load_keras() -> None:
 def choose_backend() -> None:
     """Sets `KERAS_BACKEND` to torch, unless the user has chosen a backend.
 
-    They have if the variable is set, or if their `keras.json` is not as Keras makes it.
+    The variable is such a choice, and so is a `keras.json` that differs from the one Keras writes.
     """
-    # An empty variable is none to Keras too.
+    # Keras ignores an empty variable too.
     if not os.environ.get("KERAS_BACKEND") and not _chosen_in_keras_json():
         os.environ["KERAS_BACKEND"] = "torch"
 
@@ -64,7 +64,7 @@ def _chosen_in_keras_json() -> bool:
 
 @contextlib.contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Closes the process's stderr to C++ code too, which does not write to `sys.stderr`."""
+    """Silences stderr for C++ code too, which does not use `sys.stderr`."""
     saved = os.dup(2)
     try:
         with Path(os.devnull).open("w") as nothing:

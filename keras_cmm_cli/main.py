@@ -21,9 +21,9 @@ from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.store import store
 from keras_cmm_cli.terminal import one_line
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it.
+_INTERRUPTED = 130  # 128 + SIGINT, as in shells.
 
-# A full disk or quota, a file that became too large, a stdout that is open for reading only.
+# A full disk or quota, a file that is too large, a stdout that is open for reading only.
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
 
 
@@ -67,10 +67,10 @@ class _Group(click.Group):
 def cli(context: click.Context) -> None:
     """Few-shot image classification with Cross-Modal Mapping (CMM) on frozen CLIP.
 
-    Results go to stdout, everything else to stderr. Mistakes in what was given end with one line
-    and exit code 2, Ctrl-C with 130.
+    Results go to stdout, everything else to stderr. A mistake in options or files ends with one
+    line and exit code 2, Ctrl-C with 130.
 
-    Keras runs on torch, unless KERAS_BACKEND or a keras.json of yours names another backend.
+    Keras runs on torch, unless KERAS_BACKEND or your keras.json names another backend.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -95,7 +95,7 @@ def main() -> None:
     """Runs `keras-cmm` with the arguments of the process."""
     if sys.stderr is None:  # closed; the first file that is opened gets its number, 2
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    # A file name or class name may have characters that the terminal has not.
+    # A file name or class name may have characters that the terminal lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     cli.main(prog_name="keras-cmm")

@@ -50,9 +50,9 @@ The images, versions and all settings are in `keras_cmm.json`, the draw in `few_
 
 ## Limits
 
-It knows the classes above only and names one of them for any image. Its accuracy is not known from
-its training: measure it on other images, `keras-cmm evaluate MODEL_DIR IMAGES_DIR`. Its licence and
-biases are those of the backbone and of the training images.
+The model predicts one of the classes above for any image. Training does not show its accuracy:
+measure it on other images by `keras-cmm evaluate MODEL_DIR IMAGES_DIR`. Its licence and biases are
+those of the backbone and of the training images.
 """
 
 
@@ -60,7 +60,7 @@ def model_card(run: dict[str, Any]) -> str:
     """Returns the card as Markdown.
 
     Args:
-        run: The content of the run file.
+        run: The content of the run file, see `describe_run`.
     """
     settings = run["hyperparameters"]
     prompts = [*(run["templates"] or []), *(["descriptions"] if run["descriptions"] else [])]

@@ -1,4 +1,4 @@
-"""What lies in a model folder besides the model: the draw, the run and a card."""
+"""The files of a model folder: the model, the few-shot draw, the run and a model card."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def describe_run(
     seed: int,
     dtype: str | None = None,
 ) -> dict[str, Any]:
-    """Returns the content of the run file: all that is needed to train the classifier again."""
+    """Returns the content of the run file, from which the training can be repeated."""
     from keras_cmm.evaluation import versions
 
     head, recipe = classifier.head, classifier.recipe_

@@ -1,4 +1,4 @@
-"""From a trained classifier and test images to the sections of a report."""
+"""The sections of a report on a trained classifier."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _gallery(
     labels: npt.NDArray[np.integer],
     images: Any,
 ) -> list[Any]:
-    """Picks right and wrong test images evenly from what there is, whatever their order."""
+    """Picks some correctly and some wrongly classified test images at random."""
     import numpy as np
 
     from keras_cmm.report import GalleryPicture
@@ -67,7 +67,7 @@ def _gallery(
         best = np.argsort(-probabilities[row], kind="stable")[:_GUESSES]
         guesses = [(class_names[column], float(probabilities[row, column])) for column in best]
         picture = images[row]
-        # A file in an archive is read now, one on disk when the report is written.
+        # A file in an archive is read now; the report reads a file on disk.
         if not isinstance(picture, Path | np.ndarray):
             picture = picture.read_bytes()
         pictures.append(GalleryPicture(picture, class_names[int(labels[row])], guesses))

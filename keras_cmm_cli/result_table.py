@@ -1,4 +1,4 @@
-"""A table of results, and the formats it is printed in."""
+"""Tables of results and their printed formats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LATEX = str.maketrans(
 
 
 class ResultTable(NamedTuple):
-    """Cells of text under a heading, with what must be known to read them."""
+    """Cells of text under a heading, with notes below."""
 
     heading: str
     columns: Sequence[str]
@@ -53,7 +53,7 @@ class ResultTable(NamedTuple):
         return "\n".join([f"**{self.heading}**", "", *lines, *notes])
 
     def to_latex(self) -> str:
-        """Returns the table in LaTeX, for the package booktabs."""
+        """Returns the table in LaTeX, which needs the package booktabs."""
         align = "l" + "".join("r" if _is_number(column) else "l" for column in self.columns[1:])
         head, *rows = (
             " & ".join(cell.translate(_LATEX) for cell in row) + r" \\"

@@ -1,4 +1,4 @@
-"""The store that commands keep the embeddings of images in."""
+"""The store of image embeddings that several commands share."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ store_option = click.option(
     "--store",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder of embeddings that are computed once, see `keras-cmm store`.  [default: "
+    help="Folder that keeps the embeddings of images, see `keras-cmm store`.  [default: "
     f"${HOME_VARIABLE}/embeddings, or embeddings in keras-cmm's folder of the user's caches]",
 )
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--store` and `--no-store`, which reach the command as `store`, to be opened."""
+    """Adds `--store` and `--no-store`, which give the command the argument of `open_store`."""
 
     @store_option
-    @click.option("--no-store", is_flag=True, help="Embed every image, and keep no embedding.")
+    @click.option("--no-store", is_flag=True, help="Embed every image anew and keep no embeddings.")
     @functools.wraps(command)
     def with_store(*args: Any, store: Path | None, no_store: bool, **kwargs: Any) -> Any:
         if no_store and store is not None:
@@ -37,7 +37,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, store=folder, **kwargs)
         except click.ClickException as error:
-            # The user may not know of a folder that was not given.
+            # The user may not know about the default folder.
             is_of_store = folder is not None and error.message.startswith(f"{folder}")
             if not is_of_store or " cannot be " not in error.message:
                 raise
@@ -48,7 +48,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_store(folder: Path | None) -> EmbeddingStore | None:
-    """Opens the store that `store_options` gave, if any."""
+    """Opens the store of a folder that `store_options` gave; returns `None` without a folder."""
     if folder is None:
         return None
     from keras_cmm.clip import EmbeddingStore
@@ -57,7 +57,7 @@ def open_store(folder: Path | None) -> EmbeddingStore | None:
 
 
 def default_folder() -> Path:
-    """Returns the folder of the store where none is given."""
+    """Returns the folder of the store if none is given."""
     home = os.environ.get(HOME_VARIABLE)
     if home:
         return Path(home, "embeddings")

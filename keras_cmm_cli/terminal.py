@@ -29,7 +29,7 @@ class Terminal:
     def __init__(self, verbose: bool = False, quiet: bool = False) -> None:
         from rich.console import Console
 
-        # Python has none where it is closed; said now, not after the work is done.
+        # Python has no stdout if it is closed. The error comes before the work is done.
         if sys.stdout is None:
             raise click.ClickException("the output cannot be written (stdout is closed).")
         width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
@@ -40,11 +40,11 @@ class Terminal:
 
     @property
     def plus_minus(self) -> str:
-        """The sign before a standard deviation, in characters that stdout has."""
+        """The sign before a standard deviation, in characters that stdout can print."""
         return "±" if self.stdout.encoding.startswith("utf") else "+-"
 
     def result(self, result: Any) -> None:
-        """Prints a result, a text or a rich table, to stdout; a text exactly as it is."""
+        """Prints a result to stdout: a text, exactly as it is, or a rich table."""
         if isinstance(result, str):
             self.stdout.file.write(result + "\n")
             self.stdout.file.flush()
@@ -52,21 +52,21 @@ class Terminal:
             self.stdout.print(result)
 
     def note(self, text: str) -> None:
-        """Says what happens, unless `--quiet`."""
+        """Prints a note to stderr, unless `--quiet`."""
         if not self.quiet:
             self._say(text)
 
     def detail(self, text: str) -> None:
-        """Says more, with `--verbose` only."""
+        """Prints a detail to stderr, with `--verbose` only."""
         if self.verbose:
             self._say(text)
 
     def error(self, text: str) -> None:
-        """Reports an error that the command goes on after."""
+        """Prints an error to stderr, without ending the command."""
         self._say(f"Error: {text}")
 
     def status(self, description: str) -> contextlib.AbstractContextManager[Any]:
-        """Shows that something is going on whose progress is not known; see `progress`."""
+        """Shows a spinner on stderr for work of unknown length; see `progress`."""
         if not self._is_watched:
             return contextlib.nullcontext()
         return self.stderr.status(description, spinner="line")
@@ -76,7 +76,7 @@ class Terminal:
         """Shows a progress bar on stderr, if that is a terminal and not `--quiet`.
 
         Args:
-            description: What is going on.
+            description: The text beside the bar.
 
         Yields:
             A function of (done, total) and optionally a new description.
@@ -107,11 +107,11 @@ class Terminal:
         with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.resetwarnings()
             warnings.simplefilter("default")
-            # These are for the developers of what we call.
+            # These are for developers, not for users of the command.
             for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
                 warnings.simplefilter("ignore", category)
             warnings.simplefilter("ignore", ResourceWarning)
-            # Pillow does not say which image it means; `read_image` does, where it matters.
+            # Pillow does not name the image. `read_image` names it where that matters.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             warnings.showwarning = self._show_warning
             yield
@@ -125,14 +125,14 @@ class Terminal:
 
     def _say(self, text: str) -> None:
         """Prints one line to stderr, above a progress bar that is showing."""
-        # Not wrapped: a line that breaks by itself cannot be searched for or copied.
+        # Not wrapped, so that the line can be searched and copied.
         self.stderr.print(
             one_line(text), soft_wrap=True, markup=False, highlight=False, emoji=False
         )
 
 
 def one_line(text: str) -> str:
-    """Puts one space in place of line breaks and other control characters; other spaces stay."""
+    """Replaces line breaks and other control characters by one space; other spaces stay."""
     return re.sub(rf"\s*[{_CONTROL}][\s{_CONTROL}]*", " ", text).strip()
 
 
@@ -147,9 +147,9 @@ def counted(number: int, one: str, more: str) -> str:
 
 
 def with_terminal(command: Callable[Concatenate[Terminal, P], None]) -> Callable[P, None]:
-    """Turns a function of a `Terminal` into a command body with `--verbose` and `--quiet`.
+    """Gives a command a `Terminal`, with the options `--verbose` and `--quiet`.
 
-    An `InputError` becomes click's, which `keras_cmm_cli.main` shows as one line.
+    An `InputError` becomes an error of click, which `keras_cmm_cli.main` prints as one line.
     """
 
     @click.option("-v", "--verbose", is_flag=True, help="Show details as well.")

@@ -1,4 +1,4 @@
-"""The pictures of `keras-cmm demo`."""
+"""The pictures that come with the package."""
 
 import json
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class DemoSet:
     """Small labelled pictures that come with the package, of people in roles and activities.
 
     They are drawings from Microsoft's Fluent Emoji (MIT licence), which the bundled preset never
-    saw in training. `keras_cmm/assets/demo/README.md` says how they were chosen and split:
-    for each class one of the three people (man, woman, person) is drawn in the test set only.
+    saw in training. `keras_cmm/assets/demo/README.md` explains their choice and split: one of the
+    three people of each class (man, woman, person) appears in the test set only.
 
     Args:
-        train_images: `(train, 64, 64, 3)` uint8 RGB, the pool that few-shot samples are drawn from.
+        train_images: `(train, 64, 64, 3)` uint8 RGB, to draw few-shot samples from.
         train_labels: `(train,)` int32 class ids, indices into `class_names`.
         train_keys: One identity an image for `sample_few_shot`, such as
             "artist/flat-man-dark.png".
@@ -54,7 +54,7 @@ class DemoSet:
         """Reads the set from the installed package.
 
         Returns:
-            The set, the same on every platform; images are sorted by class, then by key.
+            The set, the same on every platform. Images are sorted by class, then by key.
         """
         folder = files("keras_cmm") / "assets" / "demo"
         index = json.loads((folder / "index.json").read_text("utf-8"))
@@ -80,21 +80,21 @@ class DemoSet:
     def export(self, folder: str | Path) -> None:
         """Writes the images as PNG files, one folder a class, below `train` and `test`.
 
-        `ImageList.from_folder(folder / "train")` then lists the same images in the same order, with
-        the same labels and keys, so the same seed draws the same few-shot sample.
+        `open_images(folder / "train")` then lists the same images in the same order, with the same
+        labels and keys, so the same seed draws the same few-shot sample.
 
         Args:
             folder: A new or empty folder.
 
         Raises:
-            InputError: If `folder` holds something already, or cannot be written.
+            InputError: If `folder` is not empty, or cannot be written.
 
         Example:
             >>> import tempfile
-            >>> from keras_cmm.data import ImageList
+            >>> from keras_cmm.data import open_images
             >>> with tempfile.TemporaryDirectory() as folder:
             ...     DemoSet.load().export(folder)
-            ...     images = ImageList.from_folder(f"{folder}/test")
+            ...     images = open_images(f"{folder}/test")
             >>> images.keys()[0]
             'artist/flat-woman-dark.png'
         """
@@ -115,7 +115,7 @@ class DemoSet:
 
 
 def _tiles(sheet: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """Cuts a sheet into its `size` x `size` pictures, row by row."""
+    """Cuts a sheet into pictures of `size` x `size` pixels, row by row."""
     rows, columns = sheet.height // size, sheet.width // size
     grid = np.asarray(sheet.convert("RGB")).reshape(rows, size, columns, size, 3)
     return grid.swapaxes(1, 2).reshape(-1, size, size, 3)

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import json
 import math
-import warnings
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -14,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from keras_cmm.data.few_shot.sampling import row_keys
+from keras_cmm.data.few_shot import row_keys
 from keras_cmm.errors import InputError
-from keras_cmm.utils import replacing
+from keras_cmm.utils import replacing, warn
 
 FORMAT = "keras-cmm-embeddings/1"
 
@@ -25,7 +24,7 @@ _INTEGERS = {
     f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
 }
 _NAMES = {np.dtype(numpy): name for name, numpy in (_FLOATS | _INTEGERS).items()}
-# Scans convert this many numbers to float32 at a time: 4 MiB, whatever the size of the file.
+# Numbers that are converted to float32 at a time: 4 MiB, whatever the size of the file.
 _CHUNK = 1 << 20
 
 
@@ -33,30 +32,30 @@ _CHUNK = 1 << 20
 class EmbeddingSet:
     """CLIP embeddings of a dataset's images and class texts, as one `keras-cmm-embeddings/1` file.
 
-    Shapes, labels and class names are checked at construction; the values of the rows when a file
-    is read or written. Rows need not be of unit length.
+    The constructor checks shapes, labels and class names; `read` and `write` check the values of
+    the rows. Rows need not be of unit length.
 
     Args:
-        train_embeddings: `(train, dim)` floats, the pool that few-shot samples are drawn from.
+        train_embeddings: `(train, dim)` floats, to draw few-shot samples from.
         train_labels: `(train,)` integer class ids in `[0, classes)`.
         test_embeddings: `(test, dim)` floats, the full test set.
         test_labels: `(test,)` integer class ids.
         text_embeddings: `(classes, dim)` floats, row `c` the text prototype of class `c`.
-        val_embeddings: `(val, dim)` floats, the validation pool, or None.
-        val_labels: `(val,)` integer class ids, or None.
-        train_keys: `(train, 32)` uint8 identities of the images, on which few-shot draws depend
-            (`key_digests`), or None where only the rows themselves tell them apart.
-        val_keys: `(val, 32)` uint8, or None.
+        val_embeddings: `(val, dim)` floats, to draw validation samples from, or `None`.
+        val_labels: `(val,)` integer class ids, or `None`.
+        train_keys: `(train, 32)` uint8 identities of the images for few-shot draws, from
+            `key_digests`, or `None` to use the rows themselves as identities.
+        val_keys: `(val, 32)` uint8, or `None`.
         class_names: One name a class; names may repeat.
         dataset: Name of the dataset.
         backbone: Name of the model that made the embeddings.
-        logit_scale: What cosine similarities are multiplied by to become logits. Defaults to
-            100.0, the value of the OpenAI models.
-        protocol: Name of the split protocol that results are reported under.
+        logit_scale: The factor from cosine similarities to logits. Defaults to 100.0, the value of
+            the OpenAI models.
+        protocol: Name of the split protocol in results.
         notes: Free text.
 
     Raises:
-        InputError: If the arrays and names do not fit together.
+        InputError: If the arrays and names do not match each other.
 
     Example:
         >>> import tempfile
@@ -92,7 +91,7 @@ class EmbeddingSet:
 
     def __post_init__(self) -> None:
         if self.val_keys is not None and self.val_embeddings is None:
-            raise InputError("`val_keys` is given without `val_embeddings`.")
+            raise InputError("`val_keys` is given without `val_embeddings`; give both.")
         if (self.val_embeddings is None) != (self.val_labels is None):
             raise InputError(
                 "only one of `val_embeddings` and `val_labels` is given; give both or neither."
@@ -105,8 +104,8 @@ class EmbeddingSet:
         for name, array in embeddings.items():
             if array.shape[1] != width:
                 raise InputError(
-                    f"`{name}` is {array.shape[1]} wide and `text_embeddings` {width}; both must "
-                    f"come from the same model."
+                    f"`{name}` has {array.shape[1]} columns and `text_embeddings` {width}; both "
+                    "must come from the same model."
                 )
         if self.num_classes < 2:
             raise InputError("`text_embeddings` has one row; a classifier needs 2 classes or more.")
@@ -134,10 +133,14 @@ class EmbeddingSet:
             and math.isfinite(self.logit_scale)
             and self.logit_scale > 0
         ):
-            raise InputError(f"`logit_scale` must be a positive number, not {self.logit_scale!r}.")
+            raise InputError(
+                f"`logit_scale` must be a number > 0. Received: logit_scale={self.logit_scale!r}"
+            )
         for field in ("dataset", "backbone", "protocol", "notes"):
             if not isinstance(getattr(self, field), str):
-                raise InputError(f"`{field}` must be a string, not {getattr(self, field)!r}.")
+                raise InputError(
+                    f"`{field}` must be a string. Received: {field}={getattr(self, field)!r}"
+                )
 
     @property
     def num_classes(self) -> int:
@@ -150,7 +153,7 @@ class EmbeddingSet:
             keys = self.train_keys if part == "train" else self.val_keys
             embeddings = self.train_embeddings if part == "train" else self.val_embeddings
             if embeddings is None:
-                raise InputError("there are no validation rows.")
+                raise InputError("the embedding set has no validation rows.")
             self._known_keys[part] = (
                 row_keys(embeddings) if keys is None else [key.tobytes() for key in keys]
             )
@@ -158,20 +161,19 @@ class EmbeddingSet:
 
     @functools.cached_property
     def _known_keys(self) -> dict[str, list[bytes]]:
-        """What `keys` has returned: to digest a million rows takes seconds, and each draw asks."""
+        """A cache for `keys`, which each draw calls and which takes seconds for a million rows."""
         return {}
 
     def digest(self) -> str:
-        """Returns what tells this data from other data of its name.
+        """Returns a digest of all that a result depends on.
 
-        It covers all that a result depends on: every bit of the embeddings and keys in the
-        precision they have, the labels, the class names and the logit scale. So the same images
-        embedded again with other last bits are other data.
+        These are the bits of the embeddings and keys, in their precision, the labels, the class
+        names and the logit scale. Embeddings that differ in the last bit have another digest.
         """
         head = json.dumps([self.class_names, float(self.logit_scale)])
         digest = hashlib.sha256(head.encode())
         for name, array in self._tensors().items():
-            # Labels as a file has them, so that it has the digest of the set that was written.
+            # Labels have the type of a file's, so that a set and its file have the same digest.
             dtype = np.dtype("<i4") if "labels" in name else array.dtype.newbyteorder("<")
             stored = np.ascontiguousarray(array, dtype)
             digest.update(f"{name} {dtype.str} {stored.shape} ".encode())
@@ -183,17 +185,18 @@ class EmbeddingSet:
         """Reads a `keras-cmm-embeddings/1` file.
 
         The embeddings are read-only views into the file, in its precision; labels are int32 in
-        memory. Every row is checked once, in pieces, so memory does not grow with the file.
+        memory. The rows are checked in pieces, so memory does not grow with the file.
 
         Args:
-            path: The safetensors file. Metadata it may lack: `logit_scale` (100.0), `dataset` (the
-                file's name), `backbone` ("unknown"), `protocol` ("embeddings"), `notes`.
+            path: The safetensors file. Optional metadata with their defaults: `logit_scale`
+                (100.0), `dataset` (the file's name), `backbone` ("unknown"), `protocol`
+                ("embeddings"), `notes` ("").
 
         Returns:
             The embedding set.
 
         Raises:
-            InputError: If the file is not a valid one; the sentence names the file and the reason.
+            InputError: If the file is not valid. The message names the file and the reason.
         """
         path = Path(path)
         try:
@@ -203,11 +206,10 @@ class EmbeddingSet:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
         scale = embedding_set.logit_scale
-        if 2 < scale < 6:  # From the 1 / 0.07 that CLIP starts at to more than any model has.
-            warnings.warn(
+        if 2 < scale < 6:  # The logarithms from CLIP's first 1 / 0.07 to more than any model has.
+            warn(
                 f"{path}: `logit_scale` {scale:g} may be the logarithm that checkpoints hold; if "
-                f"it is, write exp({scale:g}) = {math.exp(scale):.4g} instead.",
-                stacklevel=2,
+                f"so, write exp({scale:g}) = {math.exp(scale):.4g} instead."
             )
         return embedding_set
 
@@ -227,12 +229,14 @@ class EmbeddingSet:
         path = Path(path)
         precision = np.dtype(dtype).newbyteorder("<")
         if precision not in map(np.dtype, _FLOATS.values()):
-            raise InputError(f"`dtype` must be float16, float32 or float64, not {precision.name}.")
+            raise InputError(
+                f"`dtype` must be float16, float32 or float64. Received: dtype={precision.name}"
+            )
         tensors = self._tensors()
         stored = {"embeddings": precision, "labels": "<i4", "keys": "<u1"}
         types = {name: stored[name.rpartition("_")[2]] for name in tensors}
         dtypes = {name: np.dtype(stored) for name, stored in types.items()}
-        # The widest numbers first, so that each tensor starts at a multiple of its item size.
+        # The widest numbers come first, so that each tensor starts at a multiple of its item size.
         names = sorted(tensors, key=lambda name: (-dtypes[name].itemsize, name))
         header: dict[str, Any] = {"__metadata__": self._metadata()}
         end = 0
@@ -298,7 +302,7 @@ class EmbeddingSet:
 
 def _check_array(name: str, array: object, *, rank: int, kind: str, expected: str) -> None:
     if not isinstance(array, np.ndarray):
-        raise InputError(f"`{name}` must be a numpy array, not {type(array).__name__}.")
+        raise InputError(f"`{name}` must be a numpy array. Received: {type(array).__name__}")
     _check_shape(name, array.shape, rank)
     if array.dtype.kind not in kind or array.dtype.itemsize > 8:
         raise InputError(f"`{name}` has dtype {array.dtype.name}; expected {expected}.")
@@ -313,7 +317,7 @@ def _check_shape(name: str, shape: tuple[int, ...], rank: int) -> None:
 
 
 def _check_rows(name: str, first: int, chunk: npt.NDArray[np.floating]) -> None:
-    """Refuses rows that have no direction in float32, in which all training is done."""
+    """Raises an error for rows without a direction in float32, the precision of training."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         rows = chunk.astype(np.float32, copy=False)
         squared_lengths = np.einsum("nd,nd->n", rows, rows)
@@ -332,13 +336,13 @@ def _rows_per_chunk(shape: tuple[int, ...]) -> int:
 
 
 def _read_fields(path: Path) -> dict[str, Any]:
-    """Reads the constructor's arguments from a file; the file's name is not in the messages."""
+    """Reads the constructor's arguments from a file. `read` adds the file's name to messages."""
     if path.is_dir():
-        raise InputError("is a folder; make a file of embeddings of it by `keras-cmm embed`.")
+        raise InputError("is a folder; `keras-cmm embed` makes a file of embeddings from it.")
     if not path.is_file():
         raise InputError("no such file; expected a safetensors file of embeddings.")
     try:
-        # safetensors itself checks the header against the size of the file.
+        # safetensors checks the header against the size of the file.
         with safe_open(path, framework="numpy"):
             pass
     except SafetensorError as error:
@@ -389,10 +393,10 @@ def _tensor(
         file.seek(offset)
         if kinds is _INTEGERS:
             labels = np.fromfile(file, dtype, count=shape[0])
-            # Ids that int32 would change stay as they are, for the constructor to refuse.
+            # Ids that int32 would change keep their type, and the constructor rejects them.
             fits = labels.min() >= 0 and labels.max() <= np.iinfo(np.int32).max
             return labels.astype(np.int32) if fits else labels
-        # Read, not mapped: pages of a mapping would count as this process's memory.
+        # The rows are not mapped here: pages of a mapping count as this process's memory.
         step = _rows_per_chunk(shape)
         for first in range(0, shape[0], step):
             rows = min(step, shape[0] - first)
@@ -428,4 +432,4 @@ def _logit_scale(metadata: dict[str, str]) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"`logit_scale` must be a positive number, not {text!r}.") from None
+        raise InputError(f"`logit_scale` must be a number > 0. Received: {text!r}") from None

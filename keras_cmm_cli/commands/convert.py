@@ -28,7 +28,7 @@ def convert(terminal: Terminal, source: str, output: Path, dtype: str | None) ->
 
     SOURCE is a folder that transformers or OpenCLIP saved, the name of such a model on the Hugging
     Face hub (openai/clip-vit-base-patch32), a file with the state dict of one of OpenAI's models,
-    or a preset. OUTPUT_PRESET_DIR is for --preset of the other commands, which take SOURCE as well.
+    or a preset. --preset of the other commands takes OUTPUT_PRESET_DIR, and SOURCE as well.
     """
     check_new_folder(output, overwrite=False)
     with terminal.status("loading Keras"):

@@ -1,4 +1,4 @@
-"""`keras-cmm demo`: the whole pipeline on what comes with the package."""
+"""`keras-cmm demo`: the whole pipeline on the pictures that come with the package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PRESET = "emoji_clip_tiny"
 TEMPLATES = ("{}", "an emoji of {}", "an emoji of a {}.")
 METHODS = ("zero_shot", "nearest_mean", "tip_adapter_f", "cmm")
 NUM_SEEDS = 3
-# By these a folder is known as a demo's, which may be replaced.
+# A folder with only these is a demo, which may be replaced.
 _FILES = (
     "embeddings.safetensors",
     "model",
@@ -67,11 +67,11 @@ Example:
 @click.option("--overwrite", is_flag=True, help="Replace the demo that --output holds.")
 @with_terminal
 def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrite: bool) -> None:
-    """See it work: train and compare on the pictures that come with the package, offline.
+    """Train and compare methods on the pictures that come with the package, offline.
 
-    Emoji of people in roles and activities, from a vendor that the bundled CLIP never saw, are
-    classified by zero-shot CLIP, nearest mean, Tip-Adapter-F and CMM at several numbers of shots,
-    over three seeds from --seed on. Then a classifier is trained on the most shots.
+    The pictures are emoji of people in roles and activities, from a vendor that the bundled CLIP
+    never saw. Zero-shot CLIP, nearest mean, Tip-Adapter-F and CMM classify them at several numbers
+    of shots, with three seeds from --seed on. Then a classifier is trained on the most shots.
 
     The output folder holds the pictures, their embeddings (for `keras-cmm benchmark`), the records
     in results.json, the classifier in model/, report.html and its figures as PNG in plots/.
@@ -104,7 +104,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
 
         run_benchmark([data], METHODS, shots, seeds, on_record=keep)
 
-    # More are left out of the comparison, with a warning.
+    # The comparison leaves out more shots than that, with a warning.
     most = min(max(shots), max(Counter(pictures.train_labels.tolist()).values()))
     sample = sample_few_shot(pictures.train_labels, most, seed=seed, keys=pictures.train_keys)
     history = classifier.fit_embeddings(

@@ -1,4 +1,4 @@
-"""`keras-cmm store`: what is kept of images that were embedded."""
+"""`keras-cmm store`: the embeddings that are kept."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Examples:
 def store(terminal: Terminal, store: Path | None, clear: bool) -> None:
     """Show where embeddings of images are kept, and how many; or remove them.
 
-    fit, embed, evaluate and predict keep the embeddings they compute, so that no image is embedded
-    twice by the same model. They are found by the content of image and model, not by names; the
-    images themselves are not kept.
+    fit, embed, evaluate, predict and benchmark keep the embeddings they compute, so that a model
+    embeds no image twice. The key of an embedding is the content of image and model, not a name.
+    The images themselves are not kept.
     """
     load_keras()
     from keras_cmm.clip import EmbeddingStore

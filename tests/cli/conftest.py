@@ -1,6 +1,6 @@
 import pytest
 from click.testing import CliRunner
-from folders import write_photos
+from folders import files_in, write_photos
 from make_embeddings import make_embeddings
 
 from keras_cmm_cli.main import cli
@@ -42,6 +42,20 @@ def refused(run):
         return errors[0]
 
     return refused
+
+
+@pytest.fixture
+def refuse_output(refused, tiny_preset, tmp_path):
+    """Runs a command that must refuse and leave `tmp_path` as it is; returns its one line."""
+
+    def refuse_output(command, *arguments, output, preset=tiny_preset):
+        before = files_in(tmp_path)
+        options = ("--preset", preset, "--output", tmp_path / output)
+        line = refused(command, *arguments, *options)
+        assert files_in(tmp_path) == before
+        return line
+
+    return refuse_output
 
 
 @pytest.fixture

@@ -18,14 +18,8 @@ def demo(run, tmp_path_factory):
 
 def test_what_is_written(demo):
     result, folder = demo
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "embeddings.safetensors",
-        "model",
-        "pictures",
-        "plots",
-        "report.html",
-        "results.json",
-    ]
+    files = ["embeddings.safetensors", "model", "pictures", "plots", "report.html", "results.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files
     assert sorted(path.name for path in (folder / "plots").iterdir()) == [
         "accuracy.png",
         "class_accuracy.png",

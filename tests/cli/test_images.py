@@ -1,10 +1,10 @@
 """Images that do not lie in a folder of class folders."""
 
+import functools
 import json
 import shutil
 
 import pytest
-from folders import files_in
 from labelled_pictures import write_tar, write_zip
 
 from keras_cmm.data import ImageList
@@ -54,14 +54,8 @@ def test_every_command_reads_them_as_it_reads_the_folder(
         assert records[0] == records[1]
 
 
-def test_files_that_cannot_be(refused, packed, tiny_preset, tmp_path):
-    def refuse(*arguments):
-        before = files_in(tmp_path)
-        output = ("--preset", tiny_preset, "--output", tmp_path / "x.safetensors")
-        line = refused("embed", *arguments, *output)
-        assert files_in(tmp_path) == before
-        return line
-
+def test_files_that_cannot_be(refuse_output, packed, tmp_path):
+    refuse = functools.partial(refuse_output, "embed", output="x.safetensors")
     (tmp_path / "photo.jpg").touch()
     assert "give a folder of images, or a .zip" in refuse(tmp_path / "photo.jpg")
     (tmp_path / "empty.zip").touch()

@@ -1,4 +1,4 @@
-"""Few-shot sampling: which images a seed draws, and the draws of other projects."""
+"""Few-shot sampling by seed, and the draws of other projects."""
 
 from keras_cmm.data.few_shot.coop_indices import read_few_shot_indices
 from keras_cmm.data.few_shot.few_shot_draws import FewShotDraws, sample_validation

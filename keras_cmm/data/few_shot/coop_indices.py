@@ -1,4 +1,4 @@
-"""Few-shot draws that other projects ship."""
+"""Few-shot draws of other projects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,25 +26,25 @@ def read_few_shot_indices(
     labels: npt.ArrayLike,
     keys: Sequence[str],
 ) -> FewShotSample:
-    """Reads a file `shot_K-seed_S.json` as cross_modal_adaptation ships them.
+    """Reads a file `shot_K-seed_S.json` of the project cross_modal_adaptation.
 
-    Images are found by the end of their paths, since the folder before it is that of whoever drew
-    them. The file's own `indices` are not used: they mean nothing if an image was added or lost.
+    Images are found by the end of their paths, since the start is a folder of the other project.
+    The `indices` of the file are not used: they are wrong if an image was added or lost.
 
     Args:
         path: The file, JSON `{"train"|"val": {"data": [{"impath", "label", "classname"}, ...]}}`.
         part: The part of the file to read.
-        shots: Images a class that the file is said to have.
-        seed: The seed that it is said to be drawn with.
-        labels: `(rows,)` class ids of the images to find them among.
+        shots: Images a class of the file, from its name.
+        seed: The seed of the file, from its name.
+        labels: `(rows,)` class ids of all images of the data set.
         keys: Path of each of these images, relative to their folder, such as `ImageList.keys()`.
 
     Returns:
         The rows of the file's images, by class.
 
     Raises:
-        InputError: If the file cannot be read or is not such a file, or an image is not among the
-            given ones or has another class there.
+        InputError: If the file cannot be read or has another form, or an image is not in the data
+            set or has another class there.
 
     Example:
         >>> import tempfile
@@ -67,9 +67,8 @@ def read_few_shot_indices(
         row = _find(impath, row_of)
         if row is None:
             raise InputError(
-                f"{path}: {impath!r} is not among the {len(rows):,} images it is drawn from (such "
-                f"as {keys[0]!r}); give the indices of this data set, with its images as CoOp has "
-                "them."
+                f"{path}: {impath!r} is not among the {len(rows):,} images of the data set (such "
+                f"as {keys[0]!r}); give the indices of this data set, in CoOp's folders of images."
             )
         if rows[row] != label:
             raise InputError(
@@ -92,7 +91,7 @@ def read_few_shot_indices(
 
 
 def _read_images(path: Path, part: str) -> list[tuple[str, int]]:
-    """Returns path and class of each image of a part, at least one."""
+    """Returns the path and class of each image of a part, at least one."""
     content = read_json_object(path, "download the file again")
     try:
         images = [(image["impath"], image["label"]) for image in content[part]["data"]]
@@ -111,7 +110,7 @@ def _is_image(impath: Any, label: Any) -> bool:
 
 
 def _find(impath: str, row_of: dict[str, int]) -> int | None:
-    """Returns the row whose key is the longest end of the path, if any is."""
+    """Returns the row whose key is the longest end of the path, or `None`."""
     parts = impath.replace("\\", "/").split("/")
     for start in range(len(parts)):
         row = row_of.get("/".join(parts[start:]))

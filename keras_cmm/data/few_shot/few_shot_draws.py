@@ -12,24 +12,24 @@ import numpy.typing as npt
 from keras_cmm.data.few_shot.coop_indices import read_few_shot_indices
 from keras_cmm.data.few_shot.few_shot_sample import FewShotSample
 from keras_cmm.data.few_shot.sampling import sample_few_shot
-from keras_cmm.data.sources.image_source import ImageSource
+from keras_cmm.data.sources import ImageSource
 
 _MAX_VALIDATION_SHOTS = 4
 
 Pool = tuple[npt.ArrayLike, Sequence[bytes | str]]
-"""Labels and keys of the rows to draw from, as of `sample_few_shot`."""
+"""Labels and keys of the rows to draw from, as in `sample_few_shot`."""
 
 
 class FewShotDraws:
-    """Draws support and validation images of a data set, so that only these need be embedded.
+    """Draws support and validation images of a data set before they are embedded.
 
-    Validation is min(shots, 4) images a class of the validation split, else of the train images
-    that are not in the support set.
+    Validation images are min(shots, 4) a class from the validation split. A data set without this
+    split gives train images outside the support set.
 
     Args:
         train: The train images.
         val: The images of the validation split, or `None` if there is none.
-        indices: A folder of files `shot_K-seed_S.json` to take the draws from, see
+        indices: A folder of files `shot_K-seed_S.json` with the draws, see
             `read_few_shot_indices`, or `None` to draw by `sample_few_shot`.
 
     Example:
@@ -58,24 +58,21 @@ class FewShotDraws:
         self.indices = None if indices is None else Path(indices)
         self._train = train.labels, train.keys()
         self._val = None if val is None else (val.labels, val.keys())
-        # A draw from ImageNet takes seconds, and each is asked for several times.
+        # A draw from ImageNet takes seconds, and each is used several times.
         self._support = functools.cache(self._draw_support)
         self._validation = functools.cache(self._draw_validation)
 
     @property
     def largest_class(self) -> int:
-        """Number of train images of the class that has most."""
+        """Number of train images of the largest class."""
         return int(np.bincount(self.train.labels).max())
 
     def support(self, shots: int, seed: int) -> FewShotSample:
-        """Draws the support set.
+        """Returns the support set of a draw, as rows of `train`.
 
         Args:
             shots: Images a class.
             seed: Seed of the draw.
-
-        Returns:
-            Rows of `train`.
 
         Raises:
             InputError: If a file of `indices` cannot be used.
@@ -83,14 +80,11 @@ class FewShotDraws:
         return self._support(shots, seed)
 
     def validation(self, shots: int, seed: int) -> FewShotSample:
-        """Draws validation images.
+        """Returns the validation images of a draw, as rows of `val`, or of `train` without `val`.
 
         Args:
             shots: Images a class of the support set.
             seed: Seed of the draw.
-
-        Returns:
-            Rows of `val`, or of `train` where there is none.
 
         Raises:
             InputError: If a file of `indices` cannot be used.
@@ -98,13 +92,10 @@ class FewShotDraws:
         return self._validation(shots, seed)
 
     def rows(self, runs: Iterable[tuple[int, int]]) -> tuple[npt.NDArray[np.int64], ...]:
-        """Lists what must be embedded.
+        """Returns the rows of `train` and of `val` that some draws use, each once, ascending.
 
         Args:
-            runs: Shots and seed of each run.
-
-        Returns:
-            The rows of `train` and of `val` that any of these draws has, each once, ascending.
+            runs: Shots and seed of each draw.
         """
         train, val = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
         for shots, seed in runs:
@@ -169,7 +160,7 @@ def sample_validation(
         val: The rows of the validation split, or `None` to draw from `train`.
         support_rows: Row numbers of the support set in `train`, which are not drawn.
         shots: Rows a class of the support set.
-        seed: As of `sample_few_shot`.
+        seed: Seed of the draw.
 
     Returns:
         Rows of `val`, or of `train` if there is no validation split.
@@ -183,6 +174,6 @@ def sample_validation(
     exclude = support_rows if val is None else None
     number = min(shots, _MAX_VALIDATION_SHOTS)
     with warnings.catch_warnings():
-        # Fewer validation images than wanted are no fault of the data.
+        # A class may have fewer validation images; the user need not act.
         warnings.simplefilter("ignore", UserWarning)
         return sample_few_shot(labels, number, seed=seed, keys=keys, exclude=exclude)

@@ -1,4 +1,4 @@
-"""The rows chosen for few-shot training."""
+"""The rows of a few-shot draw."""
 
 import hashlib
 import json
@@ -18,15 +18,15 @@ FORMAT = "keras-cmm-indices/1"
 
 @dataclass(frozen=True, eq=False)
 class FewShotSample:
-    """Rows drawn by `sample_few_shot`, to be saved and given back for an exact repeat.
+    """Rows that `sample_few_shot` drew. A saved sample repeats a run exactly.
 
     Args:
         indices: `(rows,)` int64 row numbers, sorted by class, then by rank within the class.
-        shots: Rows wanted of each class, or "all".
+        shots: Rows asked of each class, or "all".
         seed: Seed of the draw.
         short: `{class id: rows}` for the classes that had fewer rows than `shots`.
-        num_rows: Number of rows of the data that was drawn from.
-        fingerprint: SHA-256 of that data's labels and keys, in hexadecimal.
+        num_rows: Number of rows of the data set.
+        fingerprint: SHA-256 of the labels and keys of the data set, in hexadecimal.
 
     Example:
         >>> import tempfile
@@ -48,7 +48,7 @@ class FewShotSample:
     fingerprint: str
 
     def save(self, path: str | Path) -> None:
-        """Writes the sample as JSON, whole or not at all.
+        """Writes the sample as a JSON file, whole or not at all.
 
         Args:
             path: The file to write or replace; its folder must exist.
@@ -80,7 +80,7 @@ class FewShotSample:
             The sample that was saved.
 
         Raises:
-            InputError: If the file is not such a file, or was made for other rows or for the same
+            InputError: If the file has another form, or was made for other rows or for the same
                 rows in another order.
         """
         path = Path(path)
@@ -112,29 +112,29 @@ class FewShotSample:
 def checked_rows(
     labels: npt.ArrayLike, keys: Sequence[bytes | str]
 ) -> tuple[npt.NDArray[np.integer], list[bytes]]:
-    """Returns the labels as an array and the keys as bytes, or refuses them."""
+    """Returns the labels as an array and the keys as bytes, or raises an error."""
     rows = np.asarray(labels)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.size == 0 or rows.min() < 0:
         raise InputError(
-            f"`labels` must be one or more class ids >= 0, shape (rows,); received shape "
-            f"{rows.shape}, dtype {rows.dtype.name}."
+            f"`labels` must be one or more class ids >= 0, shape (rows,). Received: shape "
+            f"{rows.shape}, dtype {rows.dtype.name}"
         )
     if isinstance(keys, bytes | str) or len(keys) != len(rows):
         raise InputError(
-            f"`keys` must be a sequence of {len(rows)} identities, one for each label; received "
-            f"{type(keys).__name__} of length {len(keys)}."
+            f"`keys` must be a sequence of {len(rows)} identities, one for each label. Received: "
+            f"{type(keys).__name__} of length {len(keys)}"
         )
     return rows, [key_bytes(key) for key in keys]
 
 
 def key_bytes(key: bytes | str) -> bytes:
     """Returns a key as bytes."""
-    # surrogateescape: file names need not be valid UTF-8.
+    # surrogateescape: a file name need not be valid UTF-8.
     return key.encode("utf-8", "surrogateescape") if isinstance(key, str) else bytes(key)
 
 
 def fingerprint(labels: npt.NDArray[np.integer], keys: Sequence[bytes]) -> str:
-    """SHA-256 over all rows in their order, since indices mean nothing in another order."""
+    """Returns the SHA-256 of all rows in order, since indices depend on the order."""
     digest = hashlib.sha256()
     for label, key in zip(labels.tolist(), keys, strict=True):
         digest.update(f"{label}:{len(key)}:".encode() + key)
@@ -144,7 +144,7 @@ def fingerprint(labels: npt.NDArray[np.integer], keys: Sequence[bytes]) -> str:
 def short_classes(
     labels: npt.NDArray[np.integer], indices: npt.NDArray[np.int64], shots: int | Literal["all"]
 ) -> dict[int, int]:
-    """Counts the chosen rows of the classes that have fewer than `shots` of them."""
+    """Returns `{class id: chosen rows}` for the classes with fewer than `shots` of them."""
     if shots == "all":
         return {}
     classes, numbers = np.unique(labels[indices], return_counts=True)

@@ -1,7 +1,6 @@
-"""Few-shot sampling that depends on nothing but the seed and the rows themselves."""
+"""Few-shot sampling that depends on the seed and the rows alone."""
 
 import hashlib
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
@@ -17,7 +16,7 @@ from keras_cmm.data.few_shot.few_shot_sample import (
     short_classes,
 )
 from keras_cmm.errors import InputError
-from keras_cmm.utils import listed
+from keras_cmm.utils import listed, warn
 
 
 def sample_few_shot(
@@ -30,12 +29,12 @@ def sample_few_shot(
 ) -> FewShotSample:
     """Draws `shots` rows of each class.
 
-    The rows of a class are ranked by the SHA-256 of seed and key and the first are taken. So the
-    choice is the same for any order of the rows, on any platform and with any version of numpy, and
-    a draw of fewer shots is a subset of a draw of more. Rows with the same key go by row number.
+    The rows of a class are ranked by the SHA-256 of seed and key, and the first rows are taken. So
+    the draw is the same for any order of the rows, on any platform and with any version of numpy. A
+    draw of fewer shots is a subset of a draw of more. Rows with the same key are ranked by number.
 
-    A name counts as its digest (`key_digests`), which is all that an embeddings file has of it. So
-    images and a file of their embeddings give the same draw.
+    A name is replaced by its digest (`key_digests`), as in an embeddings file. So images and a file
+    of their embeddings give the same draw.
 
     Args:
         labels: `(rows,)` class ids. Ids without any row are allowed.
@@ -43,11 +42,11 @@ def sample_few_shot(
         seed: Any integer.
         keys: One identity a row: names as text, such as `ImageList.keys()`, or digests as bytes,
             such as `EmbeddingSet.keys("train")` or `row_keys(embeddings)`.
-        exclude: `(excluded,)` row numbers that must not be drawn, or None.
+        exclude: `(excluded,)` row numbers that must not be drawn, or `None`.
 
     Returns:
-        The sample. Where a class has fewer rows than `shots`, all of them are taken, a warning
-        names the class, and `short` holds it.
+        The sample. If a class has fewer rows than `shots`, all its rows are taken. A warning names
+        such classes, and `short` holds them.
 
     Raises:
         InputError: If an argument cannot be used.
@@ -59,9 +58,9 @@ def sample_few_shot(
     """
     rows, identities = checked_rows(labels, keys)
     if shots != "all" and (not _is_integer(shots) or shots < 1):
-        raise InputError(f'`shots` must be 1 or more, or "all"; received {shots!r}.')
+        raise InputError(f'`shots` must be an integer >= 1 or "all". Received: {shots=}')
     if not _is_integer(seed):
-        raise InputError(f"`seed` must be an integer; received {seed!r}.")
+        raise InputError(f"`seed` must be an integer. Received: {seed=}")
     available = np.ones(len(rows), dtype=bool)
     if exclude is not None:
         available[_excluded(exclude, len(rows))] = False
@@ -88,10 +87,9 @@ def sample_few_shot(
     short = short_classes(rows, chosen, shots)
     if short:
         names = [f"class {label} ({count})" for label, count in short.items()]
-        warnings.warn(
+        warn(
             f"{len(short)} of {len(set(classes))} classes have fewer than {shots} rows, so all of "
-            f"theirs are taken: {listed(names, 10, str)}.",
-            stacklevel=2,
+            f"theirs are taken: {listed(names, 10, str)}."
         )
     return FewShotSample(
         indices=chosen,
@@ -104,11 +102,11 @@ def sample_few_shot(
 
 
 def row_keys(embeddings: npt.NDArray[np.floating]) -> list[bytes]:
-    """Identities of embedding rows, for data that has no file names.
+    """Returns identities of embedding rows, for data without file names.
 
-    The key is the SHA-256 of the row as little-endian float32, the same for a float16 row and its
-    float32 copy. Who embeds the same images on another machine gets other last bits, and so other
-    keys: where there are names, `key_digests` has better ones.
+    A key is the SHA-256 of the row as little-endian float32, the same for a float16 row and its
+    float32 copy. Another machine embeds the same image with other last bits, which gives another
+    key. For images with names, use `key_digests`.
 
     Args:
         embeddings: `(rows, dim)` floats.
@@ -127,15 +125,15 @@ def row_keys(embeddings: npt.NDArray[np.floating]) -> list[bytes]:
     """
     if np.ndim(embeddings) != 2:
         raise InputError(
-            f"`embeddings` must have shape (rows, dim); received {np.shape(embeddings)}."
+            f"`embeddings` must have shape (rows, dim). Received: shape {np.shape(embeddings)}"
         )
-    # asarray: the rows of a plain array are made several times faster than those of a memmap.
+    # asarray: iterating over a plain array is several times faster than over a memmap.
     rows = np.asarray(embeddings)
     return [hashlib.sha256(row.astype("<f4").tobytes()).digest() for row in rows]
 
 
 def key_digests(keys: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """Identities of images as an array, which an `EmbeddingSet` can hold.
+    """Returns identities of images as an array, for `EmbeddingSet`.
 
     Args:
         keys: The name of each image, such as `ImageList.keys()`.
@@ -160,7 +158,9 @@ def _excluded(exclude: npt.ArrayLike, num_rows: int) -> npt.NDArray[np.int64]:
     if rows.size == 0:
         return np.empty(0, dtype=np.int64)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= num_rows:
-        raise InputError(f"`exclude` must be row numbers from 0 to {num_rows - 1}.")
+        raise InputError(
+            f"`exclude` must be row numbers from 0 to {num_rows - 1}. Received: {exclude!r:.60}"
+        )
     return rows.astype(np.int64)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from labelled_pictures import NAMES, hf_dataset, pictures, write_folder
 from PIL import Image
+from refusals import refusal
 
 from keras_cmm.clip.inputs.image_reading import read_image
 from keras_cmm.data import HFSource
@@ -17,13 +18,6 @@ def from_rows(images, labels, **kinds):
     features = datasets.Features({"image": datasets.Image(), **kinds})
     columns = {"image": images, **dict.fromkeys(set(kinds), labels)}
     return datasets.Dataset.from_dict(columns, features=features)
-
-
-def refusal(function, *args, **kwargs):
-    with pytest.raises(InputError) as caught:
-        function(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_images_are_read_as_hugging_face_reads_them():

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
+from refusals import refusal
 
 from keras_cmm.clip import read_image
 from keras_cmm.data import ImageList, sample_few_shot
@@ -29,13 +30,6 @@ def table(root, text, encoding="utf-8"):
     path = Path(root, "labels.csv")
     path.write_bytes(text.encode(encoding))
     return path
-
-
-def refusal(function, *args, **kwargs):
-    with pytest.raises(InputError) as caught:
-        function(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_folder(tmp_path):
@@ -81,15 +75,19 @@ def test_images_of_every_suffix_are_read(tmp_path, suffix):
     assert read_image(path).size == (20, 16)
 
 
+def read_with_one_warning(folder, first, words):
+    with pytest.warns(UserWarning, match=words) as caught:
+        images = ImageList.from_folder(folder)
+    assert images.keys() == ["cat/1.png", "dog/1.png"]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"{folder / first}: left out, with all")
+    assert warning.filename == __file__
+
+
 def test_images_of_other_formats_are_counted_once(tmp_path):
     make(tmp_path, "cat/1.png", "cat/2.HEIC", "dog/1.png", "dog/deep/3.heic", "dog/.4.heic")
     make(tmp_path, "dog/5.svg", "dog/notes.txt")
-    with pytest.warns(UserWarning, match=r"\(2 \.heic, 1 \.svg\); convert them") as caught:
-        images = ImageList.from_folder(tmp_path)
-    assert images.keys() == ["cat/1.png", "dog/1.png"]
-    (warning,) = caught
-    assert str(warning.message).startswith(f"{tmp_path / 'cat' / '2.HEIC'}: left out, with all")
-    assert warning.filename == __file__
+    read_with_one_warning(tmp_path, "cat/2.HEIC", r"\(2 \.heic, 1 \.svg\); convert them")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -100,22 +98,12 @@ def test_images_without_a_suffix_are_counted_once(tmp_path, kind):
         Image.effect_noise((20, 16), 50).save(tmp_path / name, format=kind)
     if hasattr(os, "mkfifo"):  # Windows has none.
         os.mkfifo(tmp_path / "cat" / "pipe")
-    with pytest.warns(UserWarning, match=r"have no suffix \(2\); add \.jpg or \.png") as caught:
-        images = ImageList.from_folder(tmp_path)
-    assert images.keys() == ["cat/1.png", "dog/1.png"]
-    (warning,) = caught
-    assert str(warning.message).startswith(f"{tmp_path / 'cat' / '2'}: left out")
-    assert warning.filename == __file__
+    read_with_one_warning(tmp_path, "cat/2", r"have no suffix \(2\); add \.jpg or \.png")
 
 
 def test_images_beside_the_class_folders_are_counted_once(tmp_path):
     make(tmp_path, "cat/1.png", "dog/1.png", "1.jpg", "2.heic", "README", "labels.csv", ".3.png")
-    with pytest.warns(UserWarning, match=r"directly in .* \(2\); move them into") as caught:
-        images = ImageList.from_folder(tmp_path)
-    assert images.keys() == ["cat/1.png", "dog/1.png"]
-    (warning,) = caught
-    assert str(warning.message).startswith(f"{tmp_path / '1.jpg'}: left out")
-    assert warning.filename == __file__
+    read_with_one_warning(tmp_path, "1.jpg", r"directly in .* \(2\); move them into")
 
 
 def test_folder_with_the_classes_of_a_model(tmp_path):

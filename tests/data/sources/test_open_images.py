@@ -2,16 +2,9 @@ import json
 
 import pytest
 from labelled_pictures import NAMES, hf_dataset, pictures, write_folder, write_tar, write_zip
+from refusals import refusal
 
 from keras_cmm.data import find_images, open_images, read_class_names
-from keras_cmm.errors import InputError
-
-
-def refusal(function, *args, **kwargs):
-    with pytest.raises(InputError) as caught:
-        function(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def write_csv(root):

@@ -1,7 +1,7 @@
-"""Builders for tensorflow-datasets of what it does not have itself.
+"""Builders for tensorflow-datasets, of benchmarks that it does not have itself.
 
-Importing them registers them: `tfds.builder("fgvc_aircraft")` then finds the builder. They need
-tensorflow-datasets; nothing else in the package imports them at its top.
+Importing this package registers them, so that `tfds.builder("fgvc_aircraft")` finds its builder. It
+needs tensorflow-datasets, so no module of `keras_cmm` imports it at its top.
 """
 
 from keras_cmm.data.benchmarks.tfds_builders.fgvc_aircraft import FGVCAircraft

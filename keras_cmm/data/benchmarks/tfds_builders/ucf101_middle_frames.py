@@ -1,28 +1,22 @@
 """Middle frames of UCF101 for tensorflow-datasets."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from keras_cmm.data.benchmarks.benchmark_facts import known_class_names
+from keras_cmm.data.benchmarks.tfds_builders.labelled_images_builder import (
+    LabelledImagesBuilder,
+    Rows,
+)
 from keras_cmm.data.sources.coop_split import read_coop_split
 
-_CITATION = """@article{soomro2012ucf101,
-  title = {UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild},
-  author = {Khurram Soomro and Amir Roshan Zamir and Mubarak Shah},
-  year = {2012},
-  eprint = {1212.0402},
-  archivePrefix = {arXiv},
-}"""
 
-
-class UCF101MiddleFrames(tfds.core.GeneratorBasedBuilder):
+class UCF101MiddleFrames(LabelledImagesBuilder):
     """The frame in the middle of each video of UCF101, split as CoOp does.
 
-    TFDS's own `ucf101` has the videos, and needs ffmpeg. This one needs no decoding: it reads the
-    frames that CoOp's authors have extracted, so that they are the same frames for everyone.
+    TFDS's own `ucf101` has the videos, and needs ffmpeg. This builder reads the frames that CoOp's
+    authors extracted, so everyone has the same frames.
 
     `download_and_prepare` makes the splits "train", "validation" and "test", the last one the
     official test list 1. An example has the features `image`, `label` and `file_name`.
@@ -49,35 +43,18 @@ class UCF101MiddleFrames(tfds.core.GeneratorBasedBuilder):
         "`tfds.download.DownloadConfig(manual_dir=...)`."
     )
 
-    def _info(self) -> Any:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description="One frame of each of 13,320 videos of 101 human actions.",
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(encoding_format="jpeg"),
-                    "label": tfds.features.ClassLabel(names=known_class_names()["ucf101"]),
-                    "file_name": tfds.features.Text(),
-                }
-            ),
-            supervised_keys=("image", "label"),
-            homepage="https://www.crcv.ucf.edu/data/UCF101.php",
-            citation=_CITATION,
-        )
+    BENCHMARK = "ucf101"
+    DESCRIPTION = "One frame of each of 13,320 videos of 101 human actions."
+    HOMEPAGE = "https://www.crcv.ucf.edu/data/UCF101.php"
+    CITATION = """@article{soomro2012ucf101,
+  title = {UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild},
+  author = {Khurram Soomro and Amir Roshan Zamir and Mubarak Shah},
+  year = {2012},
+  eprint = {1212.0402},
+  archivePrefix = {arXiv},
+}"""
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+    def _read_split(self, dl_manager: Any, split: str) -> tuple[Path, tuple[str, ...], Rows]:
         folder = Path(dl_manager.manual_dir)
         names, splits = read_coop_split(folder / "split_zhou_UCF101.json")
-        return {
-            ours: self._generate_examples(folder / "UCF-101-midframes", names, splits[theirs])
-            for ours, theirs in (("train", "train"), ("validation", "val"), ("test", "test"))
-        }
-
-    def _generate_examples(
-        self, folder: Path, names: tuple[str, ...], rows: list[tuple[str, int]]
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for file_name, label in rows:
-            yield (
-                file_name,
-                {"image": folder / file_name, "label": names[label], "file_name": file_name},
-            )
+        return folder / "UCF-101-midframes", names, splits[split]
