@@ -1,4 +1,4 @@
-"""One prototype a class, compared with embeddings by cosine."""
+"""One prototype for each class, compared with embeddings by cosine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import initializers, ops
 
+from keras_cmm.layers.input_width import input_width
 from keras_cmm.layers.unit_length import unit_length
 
 
@@ -16,21 +17,21 @@ class ClassPrototypes(keras.layers.Layer):
     """Holds one prototype per class and returns cosine similarities to them.
 
     The prototypes are usually the text embeddings of the class prompts:
-    `ClassPrototypes.from_embeddings(text_embeddings)`. They are saved with the model, so a
-    restored layer needs no text encoder. Set `trainable=False` to freeze them.
+    `ClassPrototypes.from_embeddings(text_embeddings)`. They are saved with the model, so a restored
+    layer needs no text encoder. Set `trainable=False` to freeze them.
 
-    Norms and similarities are computed in float32 whatever the dtype policy; the result is cast to
-    the compute dtype. Choose `dtype="float32"` where a large logit scale follows.
+    Norms and similarities are computed in float32 under every dtype policy, and the result is cast
+    to the compute dtype. Choose `dtype="float32"` if a large logit scale follows.
 
     Args:
         num_classes: int, at least 1. The number of prototypes.
         embeddings_initializer: initializer of the prototypes.
         normalize: bool. Scale the prototypes to unit length at each use, so that only their
-            directions matter. `False` saves this where they are frozen and of unit length.
+            directions matter. `False` saves the work for frozen prototypes of unit length.
         **kwargs: the arguments of `keras.layers.Layer`, among them `trainable`.
 
     Input shape:
-        `(..., dim)`, usually `(batch, dim)`. Need not have unit length.
+        `(..., dim)`, usually `(batch, dim)`, of any length.
 
     Output shape:
         `(..., num_classes)`, usually `(batch, num_classes)`, values in [-1, 1].
@@ -59,9 +60,9 @@ class ClassPrototypes(keras.layers.Layer):
         normalize: bool = True,
         **kwargs: Any,
     ) -> None:
-        # Inputs and prototypes are not to be rounded to a half precision compute dtype first.
+        # No autocast, which would round inputs and prototypes under a half precision policy.
         super().__init__(autocast=False, **kwargs)
-        # Also numpy's, which a count of labels often is.
+        # `Integral` includes NumPy's integers, which a count of labels often is.
         received: Any = num_classes
         if not isinstance(received, Integral) or received < 1:
             raise ValueError(f"`num_classes` must be an int >= 1. Received: {num_classes=}")
@@ -103,12 +104,7 @@ class ClassPrototypes(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the prototypes for inputs of `input_shape`."""
-        dim = input_shape[-1]
-        if dim is None:
-            raise ValueError(
-                "The last axis of the input of `ClassPrototypes` must have a known size. "
-                f"Received: input_shape={input_shape}"
-            )
+        dim = input_width(self, input_shape)
         self.embeddings = self.add_weight(
             name="embeddings",
             shape=(self.num_classes, dim),
@@ -131,12 +127,8 @@ class ClassPrototypes(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights."""
-        config = super().get_config()
-        config.update(
-            {
-                "num_classes": self.num_classes,
-                "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
-                "normalize": self.normalize,
-            }
-        )
-        return config
+        return super().get_config() | {
+            "num_classes": self.num_classes,
+            "embeddings_initializer": initializers.serialize(self.embeddings_initializer),
+            "normalize": self.normalize,
+        }

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import initializers, ops, regularizers
 
+from keras_cmm.layers.input_width import input_width
 from keras_cmm.layers.unit_length import unit_length
 
 
@@ -18,18 +19,18 @@ class CrossModalMapping(keras.layers.Layer):
     With the defaults, `z = normalize(x + x W)`. `W` starts at zero, so a new layer returns its
     (normalised) input and training can only move away from CLIP where the support set asks for it.
 
-    Norms are computed in float32 whatever the dtype policy; the matrix product follows the policy.
+    Norms are computed in float32 under every dtype policy. The matrix product follows the policy.
 
     Args:
         units: int or `None`. Width of the text space. `None` keeps the width of the input.
         residual: bool. Add the input to the mapped input; needs `units` equal to the input width.
         use_bias: bool. Add a trained bias, which starts at zero.
         normalize: bool. Scale every output to unit length.
-        rank: int or `None`. Factor the kernel into `(dim, rank)` and `(rank, units)`, which trains
+        rank: int or `None`. Factor the kernel into `(dim, rank)` and `(rank, units)`, to train
             `rank * (dim + units)` values instead of `dim * units`. `None` trains the full kernel.
-        kernel_initializer: initializer of the kernel (with `rank`: of its second factor), or `None`
-            for the one that makes a new layer start at its input: `"zeros"` if `residual`, else
-            `"identity"`. Without `residual`, a low-rank layer cannot start at its input and uses
+        kernel_initializer: initializer of the kernel (with `rank`: of its second factor). With
+            `None` a new layer returns its input: `"zeros"` if `residual`, else `"identity"`. A
+            low-rank layer without `residual` cannot return its input; `None` then means
             `"glorot_uniform"`.
         kernel_regularizer: regularizer of the kernel (with `rank`: of both factors), or `None`.
         **kwargs: the arguments of `keras.layers.Layer`.
@@ -85,16 +86,11 @@ class CrossModalMapping(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the kernel and the bias for inputs of `input_shape`."""
-        dim = input_shape[-1]
-        if dim is None:
-            raise ValueError(
-                "The last axis of the input of `CrossModalMapping` must have a known size. "
-                f"Received: input_shape={input_shape}"
-            )
+        dim = input_width(self, input_shape)
         units = self.units or dim
         if self.residual and units != dim:
             raise ValueError(
-                "`residual=True` needs `units` equal to the width of the input; set "
+                "`units` must equal the width of the input with `residual=True`: set "
                 f"`residual=False` to change the width. Received: units={units}, "
                 f"input_shape={input_shape}"
             )
@@ -107,7 +103,7 @@ class CrossModalMapping(keras.layers.Layer):
                 regularizer=self.kernel_regularizer,
             )
         else:
-            # With both factors at zero neither would ever receive a gradient.
+            # Not zero, because with both factors at zero neither would receive a gradient.
             self.down_kernel = self.add_weight(
                 name="down_kernel",
                 shape=(dim, self.rank),
@@ -149,20 +145,16 @@ class CrossModalMapping(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
-        config = super().get_config()
-        config.update(
-            {
-                "units": self.units,
-                "residual": self.residual,
-                "use_bias": self.use_bias,
-                "normalize": self.normalize,
-                "rank": self.rank,
-                "kernel_initializer": (
-                    None
-                    if self.kernel_initializer is None
-                    else initializers.serialize(self.kernel_initializer)
-                ),
-                "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
-            }
-        )
-        return config
+        return super().get_config() | {
+            "units": self.units,
+            "residual": self.residual,
+            "use_bias": self.use_bias,
+            "normalize": self.normalize,
+            "rank": self.rank,
+            "kernel_initializer": (
+                None
+                if self.kernel_initializer is None
+                else initializers.serialize(self.kernel_initializer)
+            ),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+        }

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cmm.losses.class_ids import class_ids
+from keras_cmm.losses.inputs import checked_inputs, class_ids
 
 _DISTANCES = ("cosine", "euclidean", "squared_euclidean")
 _NEGATIVES = ("hardest", "semi_hard", "all")
@@ -19,31 +19,29 @@ _NEGATIVES = ("hardest", "semi_hard", "all")
 class CrossModalTripletLoss(keras.losses.Loss):
     """Pulls each mapped image to its class's prototype and away from wrong ones.
 
-    `relu(margin + d(z, T_y) - d(z, T_n))`, with `z` the mapped image (anchor), `T_y` the prototype
-    of its class (positive) and `T_n` that of a wrong class (negative). The loss is a function of
-    the cosine similarities of the images to all prototypes, which `ClassPrototypes` returns: on
-    unit vectors `||z - t||^2 = 2 - 2 cos(z, t)`, so one matrix serves every distance.
+    The loss is `relu(margin + d(z, T_y) - d(z, T_n))`, with `z` the mapped image (anchor), `T_y`
+    the prototype of its class (positive) and `T_n` the prototype of a wrong class (negative). It
+    takes the cosine similarities of the images to all prototypes, which `ClassPrototypes` returns:
+    on unit vectors `||z - t||^2 = 2 - 2 cos(z, t)`, so one matrix serves every distance.
 
-    The default margin, 0.1, and distance, cosine, are this project's: the paper states neither.
+    The paper states neither margin nor distance. The defaults, 0.1 and cosine, are this project's.
 
     Args:
-        margin: float >= 0, in units of the distance. How much farther than its own prototype the
-            negative must be.
+        margin: float >= 0, in units of the distance. The negative must be farther away than the
+            positive by this much.
         distance: `"cosine"` (`1 - cos`), `"squared_euclidean"` (`2 - 2 cos`) or `"euclidean"`
             (its square root).
         negatives: which wrong classes count. `"hardest"`: the closest one, as in the paper.
-            `"semi_hard"`: the closest one that is farther than the positive; where there is none,
-            the farthest one. `"all"`: the mean over all wrong classes.
+            `"semi_hard"`: the closest one that is farther than the positive or, without one, the
+            farthest one. `"all"`: the mean over all wrong classes.
         duplicate_groups: disjoint sequences of class ids, or `None`. Classes in one group have
             the same prototype, such as ImageNet's two classes named `missile`, and are never each
-            other's negatives. If you leave them out, an image that is closest to the text of its
-            own class has that same text as its hardest negative: its loss is then the constant
-            `margin`, teaches the mapping nothing, and pushes trained prototypes of equal meaning
-            apart. See `find_duplicate_groups`.
-        name: str, the name of the loss.
-        reduction: how Keras reduces the per-sample values, see `keras.losses.Loss`.
-        dtype: the dtype of the computation. `None` means float32, whatever `keras.config.floatx()`
-            is: in half precision large class ids would be rounded.
+            other's negatives. Without the group, an image that is closest to the text of its own
+            class has the same text as its hardest negative. Its loss is then the constant `margin`:
+            it teaches the mapping nothing, and it pushes trained prototypes of equal meaning apart.
+            See `find_duplicate_groups`.
+        name, reduction: see `keras.losses.Loss`.
+        dtype: dtype of the computation. `None` means float32: half precision rounds large ids.
 
     Call arguments:
         y_true: class ids `(batch,)` or `(batch, 1)`, or one-hot labels `(batch, classes)`. Of soft
@@ -93,21 +91,18 @@ class CrossModalTripletLoss(keras.losses.Loss):
         grouped = [class_id for group in self.duplicate_groups or [] for class_id in group]
         if len(grouped) != len(set(grouped)):
             raise ValueError(
-                "`duplicate_groups` must be disjoint, with each class once; merge what overlaps. "
+                "`duplicate_groups` must be disjoint and hold each class once: merge groups that "
+                "overlap. "
                 f"Received: {duplicate_groups=}"
             )
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns one loss value per sample, `(batch,)`."""
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        if len(y_pred.shape) != 2:
-            raise ValueError(
-                "`y_pred` must be cosine similarities of shape (batch, classes). "
-                f"Received: y_pred of shape {tuple(y_pred.shape)}"
-            )
-        num_classes = y_pred.shape[-1]
+        y_true, similarities = checked_inputs(
+            y_true, y_pred, "cosine similarities of shape (batch, classes)"
+        )
+        num_classes = similarities.shape[-1]
         ids = class_ids(y_true, num_classes)
-        similarities = ops.cast(y_pred, "float32")
         positive = ops.take_along_axis(similarities, ids[:, None], axis=-1)
         wrong = self._wrong_classes(ids, num_classes)
         if self.negatives == "all":
@@ -116,7 +111,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
             return ops.sum(terms, axis=-1) / ops.maximum(count, 1.0)
         chosen = self._negative_class(similarities, positive, wrong)[:, None]
         hinge = self._hinge(positive, ops.take_along_axis(similarities, chosen, axis=-1))
-        # A sample whose every other class is a duplicate has no negative: its loss is 0.
+        # Without a negative, where all other classes are duplicates, the loss is 0.
         hinge = ops.where(ops.take_along_axis(wrong, chosen, axis=-1), hinge, 0.0)
         return ops.squeeze(hinge, axis=-1)
 
@@ -141,7 +136,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
                 f"Received: {strange[0]}"
             )
         firsts = [group[0] for group in duplicates for _ in group]
-        # Keras takes long over a list of all classes, in every step.
+        # Only grouped classes: Keras would take long over a list of all classes, in every step.
         groups = ops.scatter_update(
             groups,
             ops.convert_to_tensor([[class_id] for class_id in grouped], dtype="int32"),
@@ -162,19 +157,15 @@ class CrossModalTripletLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
-        config = super().get_config()
-        config.update(
-            {
-                "margin": self.margin,
-                "distance": self.distance,
-                "negatives": self.negatives,
-                "duplicate_groups": self.duplicate_groups,
-                "dtype": self.dtype,
-            }
-        )
-        return config
+        return super().get_config() | {
+            "margin": self.margin,
+            "distance": self.distance,
+            "negatives": self.negatives,
+            "duplicate_groups": self.duplicate_groups,
+            "dtype": self.dtype,
+        }
 
 
 def _euclidean(similarities: Any) -> Any:
-    # The square root has no slope at 0, and rounding can leave 2 - 2 cos below it.
+    # The slope of the square root is infinite at 0, and rounding can make 2 - 2 cos negative.
     return ops.sqrt(ops.maximum(2.0 - 2.0 * similarities, 1e-12))

@@ -8,29 +8,28 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cmm.losses.class_ids import class_ids
+from keras_cmm.losses.inputs import checked_inputs, class_ids
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class SupervisedContrastiveLoss(keras.losses.Loss):
     """Pulls the images of a class together and away from those of other classes.
 
-    Each image of a batch is told from all others by a softmax over `z_i . z_j / temperature`, and
-    its loss is the mean of `-log` of the probability of those of its class. An image that is alone
-    of its class in the batch has a loss of 0, so the mean over a batch weighs this loss by how many
-    images have company. An image of sample weight 0 is still compared with.
+    For each image `z_i`, a softmax over `z_i . z_j / temperature` gives probabilities to all other
+    images `z_j` of the batch. The loss of the image is the mean of `-log` of the probabilities of
+    the images of its class. An image that has no other of its class in the batch has a loss of 0,
+    and still counts in the mean over the batch. The others are compared with an image of sample
+    weight 0 too.
 
     Args:
-        temperature: float > 0. What the products of the embeddings are divided by.
-        name: str, the name of the loss.
-        reduction: how Keras reduces the per-sample values, see `keras.losses.Loss`.
-        dtype: the dtype of the computation. `None` means float32, whatever `keras.config.floatx()`
-            is: in half precision large class ids would be rounded.
+        temperature: float > 0. Divides the products of the embeddings.
+        name, reduction: see `keras.losses.Loss`.
+        dtype: dtype of the computation. `None` means float32: half precision rounds large ids.
 
     Call arguments:
         y_true: class ids `(batch,)` or `(batch, 1)`, or one-hot labels `(batch, classes)`. Of soft
             labels, the largest entry counts.
-        y_pred: embeddings `(batch, dim)`, of unit length where cosines are meant.
+        y_pred: embeddings `(batch, dim)`. Scale them to unit length to compare by cosine.
 
     Raises:
         ValueError: if `temperature` is out of range, or `y_pred` does not have rank 2.
@@ -60,19 +59,13 @@ class SupervisedContrastiveLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns one loss value per sample, `(batch,)`."""
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        if len(y_pred.shape) != 2:
-            raise ValueError(
-                "`y_pred` must be embeddings of shape (batch, dim). "
-                f"Received: y_pred of shape {tuple(y_pred.shape)}"
-            )
-        embeddings = ops.cast(y_pred, "float32")
+        y_true, embeddings = checked_inputs(y_true, y_pred, "embeddings of shape (batch, dim)")
         ids = class_ids(y_true)
         logits = ops.matmul(embeddings, ops.transpose(embeddings)) / self.temperature
         rows = ops.arange(ops.shape(ids)[0])
         others = ops.not_equal(rows[:, None], rows[None])
         same = ops.logical_and(others, ops.equal(ids[:, None], ids[None]))
-        # Finite, because an image that is alone in its batch has no other at all.
+        # Finite, for a batch of one image, where the softmax has nothing else.
         log_softmax = ops.log_softmax(ops.where(others, logits, -1e9), axis=-1)
         positives = ops.sum(ops.where(same, log_softmax, 0.0), axis=-1)
         count = ops.sum(ops.cast(same, "float32"), axis=-1)
@@ -80,6 +73,4 @@ class SupervisedContrastiveLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
-        config = super().get_config()
-        config.update({"temperature": self.temperature, "dtype": self.dtype})
-        return config
+        return super().get_config() | {"temperature": self.temperature, "dtype": self.dtype}

@@ -16,7 +16,7 @@ TOLERANCE = {"float32": 1e-6, "bfloat16": 1e-2, "float16": 1e-3}
 
 
 def random_rows(*shape, seed=0):
-    """Return rows that are far from unit length."""
+    """Returns rows that are far from unit length."""
     return (3 * np.random.default_rng(seed).normal(size=shape)).astype("float32")
 
 

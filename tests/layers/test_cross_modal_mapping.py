@@ -23,7 +23,7 @@ OPTIONS = [
 
 
 def built_layer(seed=0, dim=DIM, **options):
-    """Return a layer whose weights are all random, so that every one shows in the output."""
+    """Returns a layer whose weights are all random, so that every one shows in the output."""
     layer = CrossModalMapping(**options)
     layer.build((None, dim))
     rng = np.random.default_rng(seed)
@@ -33,7 +33,7 @@ def built_layer(seed=0, dim=DIM, **options):
 
 
 def naive(layer, row):
-    """Return the output for one row, as a list."""
+    """Returns the output for one row, as a list."""
     weights = {weight.name: ops.convert_to_numpy(weight).tolist() for weight in layer.weights}
 
     def times(vector, matrix):
@@ -228,7 +228,7 @@ def test_bad_arguments(arguments, message):
 
 
 def test_bad_shapes():
-    with pytest.raises(ValueError, match="`residual=True` needs `units` equal to the width"):
+    with pytest.raises(ValueError, match="`units` must equal the width of the input with"):
         CrossModalMapping(units=4).build((None, DIM))
     with pytest.raises(ValueError, match="must have a known size"):
         CrossModalMapping().build((4, None))

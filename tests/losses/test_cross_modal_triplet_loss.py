@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from label_forms import ONLY_TENSORFLOW, label_forms, of_unknown_width
 
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.losses import CrossModalTripletLoss
@@ -32,7 +33,7 @@ def to_distance(similarity, distance):
 
 
 def naive(labels, similarities, margin=0.1, distance="cosine", negatives="hardest", groups=()):
-    """Return one value a sample."""
+    """Returns one value a sample."""
     values = []
     for label, row in zip(labels, np.asarray(similarities).tolist(), strict=True):
         distances = [to_distance(similarity, distance) for similarity in row]
@@ -70,7 +71,7 @@ def test_formula(margin, distance, negatives, groups):
 
 @st.composite
 def problems(draw):
-    """Draw labels, similarities on a coarse grid, where ties abound, and duplicate groups."""
+    """Draws labels, similarities on a coarse grid, where ties abound, and duplicate groups."""
     classes = draw(st.integers(1, 5))
     group_of = draw(st.lists(st.integers(0, 2), min_size=classes, max_size=classes))
     groups = [[c for c in range(classes) if group_of[c] == group] for group in (1, 2)]
@@ -91,35 +92,18 @@ def test_ties_single_classes_and_groups(problem, distance, negatives):
     np.testing.assert_allclose(values, expected, atol=2e-6)
 
 
-@pytest.mark.parametrize(
-    "y_true",
-    [
-        LABELS.astype("int32"),
-        LABELS.astype("int64")[:, None],
-        LABELS.astype("float32"),
-        np.eye(CLASSES, dtype="float32")[LABELS],
-        # Soft labels: the largest entry counts.
-        0.8 * np.eye(CLASSES)[LABELS] + 0.2 / CLASSES,
-    ],
-    ids=["ids", "column", "float ids", "one-hot", "soft"],
-)
+@pytest.mark.parametrize("y_true", label_forms(LABELS, CLASSES))
 def test_forms_of_labels(y_true):
     expected = naive(LABELS, SIMILARITIES)
     values = per_sample(CrossModalTripletLoss(), y_true, SIMILARITIES)
     np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="only TensorFlow has labels of unknown width"
-)
+@ONLY_TENSORFLOW
 @pytest.mark.parametrize("y_true", [LABELS[:, None], np.eye(CLASSES)[LABELS]], ids=["ids", "hot"])
 def test_labels_of_unknown_width(y_true):
-    import tensorflow as tf
-
-    loss = CrossModalTripletLoss()
-    signature = [tf.TensorSpec((None, None), "float32"), tf.TensorSpec((None, CLASSES), "float32")]
-    value = tf.function(loss, input_signature=signature)(y_true.astype("float32"), SIMILARITIES)
-    assert float(value) == pytest.approx(np.mean(naive(LABELS, SIMILARITIES)), rel=1e-4)
+    value = of_unknown_width(CrossModalTripletLoss(), y_true, SIMILARITIES)
+    assert value == pytest.approx(np.mean(naive(LABELS, SIMILARITIES)), rel=1e-4)
 
 
 def test_lists():
@@ -190,7 +174,7 @@ def test_large_class_ids_survive_a_half_precision_floatx():
 
 
 def fit_mapping(loss, rows, labels, texts):
-    """Train a mapping alone, by the triplet loss alone; return its kernel and the losses."""
+    """Returns the kernel and the losses of a mapping trained by the triplet loss alone."""
     inputs = keras.Input((DIM,))
     mapping = CrossModalMapping()
     prototypes = ClassPrototypes.from_embeddings(texts, trainable=False)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from label_forms import ONLY_TENSORFLOW, label_forms, of_unknown_width
 
 from keras_cmm.layers import CrossModalMapping
 from keras_cmm.losses import SupervisedContrastiveLoss
@@ -22,7 +23,7 @@ LABELS = np.array([0, 1, 2, 0, 1, 0, 3, 1, 0])  # One image of class 2, one of c
 
 
 def naive(labels, embeddings, temperature=0.1):
-    """Return one value a sample."""
+    """Returns one value a sample."""
     values = []
     for i, label in enumerate(labels):
         others = [j for j in range(len(labels)) if j != i]
@@ -62,34 +63,17 @@ def test_any_batch(labels, seed):
     np.testing.assert_allclose(values, naive(labels, embeddings, 0.5), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "y_true",
-    [
-        LABELS.astype("int32"),
-        LABELS.astype("int64")[:, None],
-        LABELS.astype("float32"),
-        np.eye(CLASSES, dtype="float32")[LABELS],
-        # Soft labels: the largest entry counts.
-        0.8 * np.eye(CLASSES)[LABELS] + 0.2 / CLASSES,
-    ],
-    ids=["ids", "column", "float ids", "one-hot", "soft"],
-)
+@pytest.mark.parametrize("y_true", label_forms(LABELS, CLASSES))
 def test_forms_of_labels(y_true):
     values = per_sample(SupervisedContrastiveLoss(), y_true, EMBEDDINGS)
     np.testing.assert_allclose(values, naive(LABELS, EMBEDDINGS), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="only TensorFlow has labels of unknown width"
-)
+@ONLY_TENSORFLOW
 @pytest.mark.parametrize("y_true", [LABELS[:, None], np.eye(CLASSES)[LABELS]], ids=["ids", "hot"])
 def test_labels_of_unknown_width(y_true):
-    import tensorflow as tf
-
-    loss = SupervisedContrastiveLoss()
-    signature = [tf.TensorSpec((None, None), "float32"), tf.TensorSpec((None, DIM), "float32")]
-    value = tf.function(loss, input_signature=signature)(y_true.astype("float32"), EMBEDDINGS)
-    assert float(value) == pytest.approx(np.mean(naive(LABELS, EMBEDDINGS)), rel=1e-4)
+    value = of_unknown_width(SupervisedContrastiveLoss(), y_true, EMBEDDINGS)
+    assert value == pytest.approx(np.mean(naive(LABELS, EMBEDDINGS)), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +130,7 @@ def test_large_class_ids_survive_a_half_precision_floatx():
 
 
 def make_model():
-    """Return a mapping with an output of unit length, compiled with the loss."""
+    """Returns a mapping with an output of unit length, compiled with the loss."""
     inputs = keras.Input((DIM,))
     outputs = keras.layers.UnitNormalization()(CrossModalMapping(name="mapping")(inputs))
     model = keras.Model(inputs, outputs)

@@ -40,7 +40,7 @@ def naive_cache_logits(query, keys, labels, alpha, beta, task):
 
 
 def naive_search(task, keys):
-    """Return (alpha, beta) of the first grid point with the most validation hits, beta outer."""
+    """Returns (alpha, beta) of the first grid point with the most validation hits, beta outer."""
     best, best_hits = None, -1
     for beta in np.linspace(0.1, 13.0, 40):
         for alpha in np.linspace(0.1, 13.0, 40):
@@ -79,7 +79,7 @@ def test_nearest_mean_of_opposite_rows():
 
 
 def linear_probe_objective(method, task):
-    """Return C * summed cross-entropy + half the squared norm of the weights."""
+    """Returns C * summed cross-entropy + half the squared norm of the weights."""
     logits = method.predict_logits(task.embeddings)
     loss = 0.0
     for row, label in zip(logits.astype("float64"), task.labels, strict=True):

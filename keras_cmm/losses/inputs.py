@@ -1,4 +1,4 @@
-"""The forms of labels that the losses take."""
+"""What the losses accept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,26 @@ from typing import Any
 from keras import ops
 
 
+def checked_inputs(y_true: Any, y_pred: Any, expected: str) -> tuple[Any, Any]:
+    """Returns both as tensors, `y_pred` in float32.
+
+    Raises:
+        ValueError: if `y_pred`, which the message calls `expected`, does not have rank 2.
+    """
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+    if len(y_pred.shape) != 2:
+        raise ValueError(
+            f"`y_pred` must be {expected}. Received: y_pred of shape {tuple(y_pred.shape)}"
+        )
+    return y_true, ops.cast(y_pred, "float32")
+
+
 def class_ids(y_true: Any, num_classes: int | None = None) -> Any:
-    """Returns the int32 class ids, `(batch,)`, of labels; of soft labels, the largest entry's.
+    """Returns int32 class ids, `(batch,)`. Of soft labels, the largest entry counts.
 
     Args:
         y_true: class ids `(batch,)` or `(batch, 1)`, or one-hot labels `(batch, num_classes)`.
-        num_classes: int, or `None` if one-hot labels may have any number of classes above 1.
+        num_classes: int, the width of one-hot labels; `None` allows any width above 1.
 
     Raises:
         ValueError: if `y_true` has another shape.
