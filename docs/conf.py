@@ -1,6 +1,7 @@
 """Sphinx's settings. `sphinx-build -W docs docs/_build/html` builds the site."""
 
 import importlib
+import inspect
 import json
 import os
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math import latex2mathml
+from sphinx.util.inspect import stringify_signature
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,6 +33,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
+smartquotes_action = "qe"  # "--" begins an option; it is no dash.
 exclude_patterns = ["_build", "figure.md"]
 
 # === Pages ===
@@ -46,6 +49,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 # Docstrings say the types and shapes, so signatures stay short.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
+toc_object_entries_show_parents = "hide"
 # Keras's own docstrings are Markdown of another style.
 autodoc_inherit_docstrings = False
 napoleon_custom_sections = ["Input shape", "Output shape", ("Call arguments", "params_style")]
@@ -74,7 +78,7 @@ html_sidebars = {"*": []}
 html_theme_options = {
     "github_url": "https://github.com/keras-cmm/keras-cmm",
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "show_toc_level": 2,
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
@@ -124,6 +128,15 @@ def from_markdown(app, what, name, obj, options, lines):
     lines[:] = re.sub(r"(?<![`:\w])`([\w.]+)`(?![`_])", reference, text).split("\n")
 
 
+def signature_of_init(app, what, name, obj, options, signature, return_annotation):
+    """Returns the arguments of a Keras class, which Keras hides behind a `__new__` of its own."""
+    if what == "class" and signature == "(*args, **kwargs)":
+        parameters = list(inspect.signature(obj.__init__).parameters.values())[1:]
+        arguments = stringify_signature(inspect.Signature(parameters), show_annotation=False)
+        return arguments, return_annotation
+    return None
+
+
 def math_as_mathml(translator, node):
     """Writes a formula as MathML, which browsers show without a script."""
     is_block = isinstance(node, nodes.math_block)
@@ -169,4 +182,5 @@ copy_notebooks()
 def setup(app):
     """Registers the functions above."""
     app.connect("autodoc-process-docstring", from_markdown)
+    app.connect("autodoc-process-signature", signature_of_init)
     app.add_html_math_renderer("mathml", (math_as_mathml, None), (math_as_mathml, None))
