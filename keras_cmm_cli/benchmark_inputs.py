@@ -15,14 +15,7 @@ from typing import Any
 
 import click
 
-from keras_cmm.clip import (
-    CLIPModel,
-    ImageEmbedder,
-    TextEmbedder,
-    build_prompts,
-    load,
-    logit_scale,
-)
+from keras_cmm.clip import CLIPModel, ImageEmbedder, TextEmbedder, build_prompts, load, logit_scale
 from keras_cmm.clip.backbones import ModelDigest
 from keras_cmm.data import Benchmark, EmbeddingSet, FewShotDraws, ImageSource
 from keras_cmm.data.benchmarks import get_benchmark
@@ -132,12 +125,8 @@ class Embedding:
 class DatasetInput(BenchmarkInput):
     """A benchmark data set. Only its test images and the images that are drawn are embedded.
 
-    Args:
-        benchmark: The data set.
-        shifts: Further test sets, for ImageNet.
-        where: The arguments `protocol` and `data_dir` of `Benchmark.load`.
-        embedding: How the images are embedded.
-        indices: A folder of given draws, with a folder for each data set, or `None`.
+    `shifts` are further test sets, for ImageNet. `where` has the arguments `protocol` and
+    `data_dir` of `Benchmark.load`. `indices` is a folder of given draws, or `None`.
     """
 
     def __init__(

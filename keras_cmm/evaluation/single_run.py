@@ -24,14 +24,7 @@ Rows = npt.NDArray[np.float32]
 
 
 def fit_method(method: str, task: FewShotTask) -> tuple[FewShotMethod, float]:
-    """Fits a method with the seed of the task.
-
-    Args:
-        method: A key of `keras_cmm.methods.METHODS`.
-        task: The task.
-
-    Returns:
-        The fitted method, and how many seconds the fit took.
+    """Fits a method with the seed of the task, and returns it with the seconds that this took.
 
     Raises:
         InputError: If the method refuses the task, or needs more memory than there is.

@@ -71,13 +71,9 @@ def average_over_datasets(records: Iterable[Row]) -> list[dict[str, Any]]:
         if set(by_dataset) != datasets[protocol, backbone]:
             continue
         shared_seeds = set.intersection(*(set(by_seed) for by_seed in by_dataset.values()))
-        averages = [
-            statistics.fmean(by_seed[seed] for by_seed in by_dataset.values())
-            for seed in sorted(shared_seeds)
-        ]
-        mean = statistics.fmean(
-            statistics.fmean(by_seed.values()) for by_seed in by_dataset.values()
-        )
+        seeds = sorted(shared_seeds)
+        averages = [statistics.fmean(each[seed] for each in by_dataset.values()) for seed in seeds]
+        mean = statistics.fmean(statistics.fmean(each.values()) for each in by_dataset.values())
         rows.append(
             {"dataset": "average"}
             | dict(zip(_ACROSS_DATASETS, group_key, strict=True))
@@ -109,9 +105,8 @@ def short_draws(records: Iterable[Row]) -> list[str]:
         if rows < wanted:
             draw = f"{record.get('trained_on', record['dataset'])} {record['shots']}-shot"
             short[draw] = f"{draw} ({rows:,} of {wanted:,} images)"
-    if not short:
-        return []
-    return [f"some classes have fewer training images: {', '.join(short.values())}"]
+    line = f"some classes have fewer training images: {', '.join(short.values())}"
+    return [line] if short else []
 
 
 def own_and_shifted(records: Iterable[Row]) -> tuple[list[Row], list[Row]]:
@@ -119,11 +114,11 @@ def own_and_shifted(records: Iterable[Row]) -> tuple[list[Row], list[Row]]:
 
     The two have averages of their own.
     """
-    records = list(records)
-    return (
-        [record for record in records if "trained_on" not in record],
-        [record for record in records if "trained_on" in record],
-    )
+    own: list[Row] = []
+    shifted: list[Row] = []
+    for record in records:
+        (shifted if "trained_on" in record else own).append(record)
+    return own, shifted
 
 
 def grouped(rows: Iterable[Row], fields: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:

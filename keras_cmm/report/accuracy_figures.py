@@ -194,9 +194,7 @@ def _make_panel(
 
 def _count_seeds(rows: Sequence[Mapping[str, Any]]) -> str:
     counts = sorted({row["seeds"] for row in rows if row["shots"]}) or [1]
-    if counts == [1]:
-        return "1 seed"
-    return f"{'-'.join(str(count) for count in counts)} seeds"
+    return "1 seed" if counts == [1] else f"{'-'.join(map(str, counts))} seeds"
 
 
 def _axis(panel: Panel) -> tuple[float, float, float]:

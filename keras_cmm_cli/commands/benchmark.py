@@ -281,11 +281,8 @@ def _known_methods(methods: list[str], base_to_new: bool) -> list[str]:
         return methods
     unable = [method for method in methods if not can_classify_new(method)]
     if unable:
-        warnings.warn(
-            f"{', '.join(unable)}: left out, since they cannot score classes that they have seen "
-            "no image of.",
-            stacklevel=2,
-        )
+        message = "left out, since they cannot score classes that they have seen no image of."
+        warnings.warn(f"{', '.join(unable)}: {message}", stacklevel=2)
     if len(unable) == len(methods):
         raise click.BadParameter("none of them scores new classes.", param_hint="'--methods'")
     return [method for method in methods if method not in unable]
