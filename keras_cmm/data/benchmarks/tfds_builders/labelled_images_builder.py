@@ -11,7 +11,7 @@ from keras_cmm.data.benchmarks.benchmark_facts import known_class_names
 Rows = Sequence[tuple[str, int]]
 
 
-class LabelledImagesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class LabelledImagesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Builds a data set of JPEG files, their classes and file names, in three splits.
 
     A subclass sets `VERSION`, the constants below and `_read_split`.
