@@ -19,6 +19,10 @@ from keras_cmm.models.scalar_weight import ScalarWeight
 from keras_cmm.recipes import TrainingRecipe
 from keras_cmm.utils.unit_rows import unit_rows
 
+_SCALARS = (
+    "alpha logit_scale clip_weight triplet_weight contrastive_weight temperature train_temperature"
+).split()
+
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class CMMClassifier(keras.Model):
@@ -426,18 +430,12 @@ class CMMClassifier(keras.Model):
             {
                 "num_classes": self.num_classes,
                 "mapping": keras.saving.serialize_keras_object(self.mapping),
-                "alpha": self.alpha,
-                "logit_scale": self.logit_scale,
-                "clip_weight": self.clip_weight,
                 "triplet_loss": keras.saving.serialize_keras_object(triplet_loss),
-                "triplet_weight": self.triplet_weight,
-                "contrastive_weight": self.contrastive_weight,
                 # The layer may have been frozen by itself, or with the model for a while.
                 "train_prototypes": (
                     self.prototypes.trainable if self.trainable else self.train_prototypes
                 ),
-                "temperature": self.temperature,
-                "train_temperature": self.train_temperature,
+                **{name: getattr(self, name) for name in _SCALARS},
             }
         )
         return config

@@ -97,7 +97,9 @@ class HeadTraining:
         # Mistakes are told before any image is embedded.
         recipe = self._recipe(batch_size, epochs, kwargs)
         y = self._checked_labels(x, y)
-        self._check_fit_arguments(kwargs, seed, None if is_dataset(x) else len(y))
+        samples = None if is_dataset(x) else len(y)
+        is_auto = self._has_default_optimizer()
+        check_fit_arguments(kwargs, self.class_names, seed, samples, is_auto)
         if augmentation is not None and kwargs.pop("validation_split", 0.0):
             raise ValueError(
                 "`validation_split` cannot be used with `augmentation`; give `validation_data`."
@@ -157,7 +159,8 @@ class HeadTraining:
         """
         recipe = self._recipe(batch_size, epochs, kwargs)
         embeddings, labels = self._checked_rows(embeddings, y)
-        self._check_fit_arguments(kwargs, seed, len(labels))
+        is_auto = self._has_default_optimizer()
+        check_fit_arguments(kwargs, self.class_names, seed, len(labels), is_auto)
         if validation_data is not None:
             if not isinstance(validation_data, tuple | list):
                 raise InputError(
@@ -298,17 +301,6 @@ class HeadTraining:
         self, embeddings: Any, labels: Any
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         return checked_support(self.head, embeddings, self._class_ids(labels))
-
-    def _check_fit_arguments(
-        self, arguments: dict[str, Any], seed: int, samples: int | None
-    ) -> None:
-        check_fit_arguments(
-            arguments,
-            self.class_names,
-            seed,
-            samples,
-            has_default_optimizer=self._has_default_optimizer(),
-        )
 
     def _checked_labels(self, x: Any, y: Any) -> Any:
         """Returns `y` as class ids, or `None` where `x` brings its own."""

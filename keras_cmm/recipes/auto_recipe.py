@@ -64,11 +64,11 @@ class AutoRecipe(TrainingRecipe):
     Args:
         learning_rate: float >= 0. The peak learning rate for 100 images of 512 dimensions and an
             error of 1 at the start.
-        weight_decay: float >= 0. As in `TrainingRecipe`. Decay would pull the map from its start.
-        epochs: int >= 1. As in `TrainingRecipe`.
-        min_steps: int >= 0. As in `TrainingRecipe`.
-        batch_size: int >= 1. As in `TrainingRecipe`.
-        max_steps: int >= 1 or `None`. As in `TrainingRecipe`. It bounds the cost of many classes.
+        weight_decay: as in `TrainingRecipe`, like the next four. Decay would undo the start.
+        epochs: int >= 1.
+        min_steps: int >= 0.
+        batch_size: int >= 1.
+        max_steps: int >= 1 or `None`. It bounds the cost of many classes.
         rate_exponent: float. The learning rate grows with this power of the number of images.
         full_trust: float in [0, 1]. The texts count in full where the labels are most probable at
             this part of CLIP's logits or more, and in proportion to that part below. 0 trusts them
