@@ -140,9 +140,8 @@ def check_fit_arguments(
         has_default_optimizer: bool. Whether the recipe's optimizer is used.
 
     Raises:
-        InputError: if a weight cannot be used.
         TypeError: if `keras.Model.fit` has no such argument.
-        ValueError: if another argument cannot be used.
+        ValueError: if an argument cannot be used.
     """
     inspect.signature(keras.Model.fit).bind_partial(None, **arguments)
     if not arguments.pop("shuffle", True):
@@ -187,11 +186,7 @@ def validation_pair(validation_data: Any) -> tuple[Any, Any]:
 
 
 def refuse_rate_callbacks(callbacks: Any) -> None:
-    """Refuses callbacks that set the learning rate: the recipe's follows a schedule.
-
-    Raises:
-        ValueError: if there is one.
-    """
+    """Refuses callbacks that set the learning rate: the recipe's follows a schedule."""
     setters = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
     for each in keras.tree.flatten(getattr(callbacks, "callbacks", callbacks)):
         if isinstance(each, setters):
@@ -206,11 +201,8 @@ def refuse_one_hot(argument: str, given: Any) -> None:
     """Refuses Keras's own losses and metrics that take no class ids: all but the sparse ones.
 
     Args:
-        argument: name of the argument of `compile`: "loss", or one of metrics.
-        given: what it was given.
-
-    Raises:
-        ValueError: if it takes no class ids.
+        argument: name of the argument of `compile`, such as "loss".
+        given: its value.
     """
     known = keras.losses if argument == "loss" else keras.metrics
     for each in keras.tree.flatten(given):

@@ -19,10 +19,6 @@ from keras_cmm.models.scalar_weight import ScalarWeight
 from keras_cmm.recipes import TrainingRecipe
 from keras_cmm.utils.unit_rows import unit_rows
 
-_SCALARS = (
-    "alpha logit_scale clip_weight triplet_weight contrastive_weight temperature train_temperature"
-).split()
-
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class CMMClassifier(keras.Model):
@@ -425,6 +421,10 @@ class CMMClassifier(keras.Model):
             # They belong to the texts, and are saved with them.
             loss_config = {**triplet_loss.get_config(), "duplicate_groups": None}
             triplet_loss = triplet_loss.from_config(loss_config)
+        # The numbers that are weights.
+        names = [
+            name for name, each in vars(CMMClassifier).items() if isinstance(each, ScalarWeight)
+        ]
         config = super().get_config()
         config.update(
             {
@@ -435,7 +435,7 @@ class CMMClassifier(keras.Model):
                 "train_prototypes": (
                     self.prototypes.trainable if self.trainable else self.train_prototypes
                 ),
-                **{name: getattr(self, name) for name in _SCALARS},
+                **{name: getattr(self, name) for name in names},
             }
         )
         return config

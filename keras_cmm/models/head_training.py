@@ -173,16 +173,13 @@ class HeadTraining:
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> dict[str, float]:
-        """Measures loss and metrics on images.
+        """Returns the loss and the metrics on images, by name.
 
         Args:
             x: images, see the class.
             y: labels, where `x` does not bring its own.
-            batch_size: int. Samples a step of the head.
+            batch_size: int. Samples per step of the head.
             **kwargs: the other arguments of `keras.Model.evaluate`.
-
-        Returns:
-            The loss and the metrics by name.
         """
         self._compile_head()
         embeddings, labels = self._embed_labelled(x, y)

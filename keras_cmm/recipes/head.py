@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol, Self
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -26,6 +25,12 @@ class Head(Protocol):
     temperature: float
     train_temperature: float
     train_offsets: Any
+    # As of `keras.Model`.
+    compile: Any
+    fit: Any
+    predict: Any
+    get_weights: Any
+    set_weights: Any
 
     @property
     def text_embeddings(self) -> npt.NDArray[np.float32]:
@@ -33,18 +38,3 @@ class Head(Protocol):
 
     def copy_untrained(self) -> Self:
         """Returns a new head of the same settings and texts, which knows no image."""
-
-    def compile(self, **arguments: Any) -> None:
-        """As of `keras.Model`."""
-
-    def fit(self, x: Any, **arguments: Any) -> keras.callbacks.History:
-        """As of `keras.Model`."""
-
-    def predict(self, x: Any, **arguments: Any) -> Any:
-        """As of `keras.Model`."""
-
-    def get_weights(self) -> list[Any]:
-        """As of `keras.Model`."""
-
-    def set_weights(self, weights: list[Any]) -> None:
-        """As of `keras.Model`."""
