@@ -170,11 +170,7 @@ def check_fit_arguments(
 
 
 def validation_pair(validation_data: Any) -> tuple[Any, Any]:
-    """Returns validation data as images or a data set, and labels or `None`.
-
-    Raises:
-        InputError: if there are more parts than these.
-    """
+    """Returns validation data as images or a data set, and labels or `None`."""
     if not isinstance(validation_data, tuple | list):
         return validation_data, None
     if len(validation_data) != 2:
@@ -224,9 +220,7 @@ def refuse_one_hot(argument: str, given: Any) -> None:
 def refuse_probabilities(argument: str, given: Any) -> None:
     """Refuses losses and metrics that take logits for probabilities: training would go badly.
 
-    Args:
-        argument: its name, `"loss"`, `"metrics"` or `"weighted_metrics"`.
-        given: losses or metrics of Keras, or nested lists or dicts of them.
+    The arguments are those of `refuse_one_hot`; the value may be nested lists or dicts.
     """
     for each in keras.tree.flatten(given):
         try:

@@ -421,10 +421,7 @@ class CMMClassifier(keras.Model):
             # They belong to the texts, and are saved with them.
             loss_config = {**triplet_loss.get_config(), "duplicate_groups": None}
             triplet_loss = triplet_loss.from_config(loss_config)
-        # The numbers that are weights.
-        names = [
-            name for name, each in vars(CMMClassifier).items() if isinstance(each, ScalarWeight)
-        ]
+        names = [key for key, each in vars(CMMClassifier).items() if isinstance(each, ScalarWeight)]
         config = super().get_config()
         config.update(
             {
