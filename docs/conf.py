@@ -137,6 +137,13 @@ def signature_of_init(app, what, name, obj, options, signature, return_annotatio
     return None
 
 
+def dashes_of_parameters(app, doctree):
+    """Writes a dash after the name of a parameter, since `smartquotes_action` makes none."""
+    for text in list(doctree.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+
+
 def math_as_mathml(translator, node):
     """Writes a formula as MathML, which browsers show without a script."""
     is_block = isinstance(node, nodes.math_block)
@@ -183,4 +190,5 @@ def setup(app):
     """Registers the functions above."""
     app.connect("autodoc-process-docstring", from_markdown)
     app.connect("autodoc-process-signature", signature_of_init)
+    app.connect("doctree-read", dashes_of_parameters)
     app.add_html_math_renderer("mathml", (math_as_mathml, None), (math_as_mathml, None))
