@@ -7,14 +7,14 @@ import tensorflow_datasets as tfds
 
 from keras_cmm.data.benchmarks.coop_layout import read_aircraft
 from keras_cmm.data.benchmarks.tfds_builders.labelled_images_builder import (
+    Images,
     LabelledImagesBuilder,
-    Rows,
 )
 
 _URL = "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz"
 
 
-class FGVCAircraft(LabelledImagesBuilder):
+class FGVCAircraft(LabelledImagesBuilder, tfds.core.GeneratorBasedBuilder):
     """Aircraft of 100 variants, with the official training, validation and test images.
 
     `download_and_prepare` downloads the archive, 2.6 GB, and makes the splits "train", "validation"
@@ -45,6 +45,8 @@ class FGVCAircraft(LabelledImagesBuilder):
   archivePrefix = {arXiv},
 }"""
 
-    def _read_split(self, dl_manager: Any, split: str) -> tuple[Path, tuple[str, ...], Rows]:
-        folder = Path(dl_manager.download_and_extract(_URL)) / "fgvc-aircraft-2013b" / "data"
+    def _data_folder(self, dl_manager: Any) -> Path:
+        return Path(dl_manager.download_and_extract(_URL)) / "fgvc-aircraft-2013b" / "data"
+
+    def _read_split(self, folder: Path, split: str) -> Images:
         return folder / "images", *read_aircraft(folder, split)

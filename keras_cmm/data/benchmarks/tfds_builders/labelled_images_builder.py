@@ -1,6 +1,6 @@
 """What our builders for tensorflow-datasets share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,28 +8,27 @@ import tensorflow_datasets as tfds
 
 from keras_cmm.data.benchmarks.benchmark_facts import known_class_names
 
-Rows = Sequence[tuple[str, int]]
+Images = tuple[Path, tuple[str, ...], list[tuple[str, int]]]
+"""The folder of the images, the class names, and the file names with class ids."""
 
 
-class LabelledImagesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+class LabelledImagesBuilder:
     """Builds a data set of JPEG files, their classes and file names, in three splits.
 
-    A subclass sets `VERSION`, the constants below and `_read_split`.
+    A builder inherits from it before `tfds.core.GeneratorBasedBuilder`.
     """
 
     BENCHMARK: str
-    """Name of the benchmark that has its classes."""
     DESCRIPTION: str
     HOMEPAGE: str
     CITATION: str
 
-    def _read_split(self, dl_manager: Any, split: str) -> tuple[Path, Sequence[str], Rows]:
-        """Returns the folder of images, the class names, and the file names with class ids.
+    def _data_folder(self, dl_manager: Any) -> Path:
+        """Returns the folder that TFDS has downloaded, or that the user has."""
+        raise NotImplementedError
 
-        Args:
-            dl_manager: TFDS's download manager.
-            split: "train", "val" or "test".
-        """
+    def _read_split(self, folder: Path, split: str) -> Images:
+        """Returns the image files of "train", "val" or "test" and their class names."""
         raise NotImplementedError
 
     def _info(self) -> Any:
@@ -48,14 +47,13 @@ class LabelledImagesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=T
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        folder = self._data_folder(dl_manager)
         return {
-            theirs: self._generate_examples(*self._read_split(dl_manager, ours))
+            theirs: self._generate_examples(folder, ours)
             for theirs, ours in (("train", "train"), ("validation", "val"), ("test", "test"))
         }
 
-    def _generate_examples(
-        self, folder: Path, names: Sequence[str], rows: Rows
-    ) -> Iterator[tuple[str, dict[str, Any]]]:
-        for file_name, label in rows:
-            example = {"image": folder / file_name, "label": names[label], "file_name": file_name}
-            yield file_name, example
+    def _generate_examples(self, folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        images, names, rows = self._read_split(folder, split)
+        for name, label in rows:
+            yield name, {"image": images / name, "label": names[label], "file_name": name}

@@ -6,13 +6,13 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from keras_cmm.data.benchmarks.tfds_builders.labelled_images_builder import (
+    Images,
     LabelledImagesBuilder,
-    Rows,
 )
 from keras_cmm.data.sources.coop_split import read_coop_split
 
 
-class UCF101MiddleFrames(LabelledImagesBuilder):
+class UCF101MiddleFrames(LabelledImagesBuilder, tfds.core.GeneratorBasedBuilder):
     """The frame in the middle of each video of UCF101, split as CoOp does.
 
     TFDS's own `ucf101` has the videos, and needs ffmpeg. This builder reads the frames that CoOp's
@@ -54,7 +54,9 @@ class UCF101MiddleFrames(LabelledImagesBuilder):
   archivePrefix = {arXiv},
 }"""
 
-    def _read_split(self, dl_manager: Any, split: str) -> tuple[Path, tuple[str, ...], Rows]:
-        folder = Path(dl_manager.manual_dir)
+    def _data_folder(self, dl_manager: Any) -> Path:
+        return Path(dl_manager.manual_dir)
+
+    def _read_split(self, folder: Path, split: str) -> Images:
         names, splits = read_coop_split(folder / "split_zhou_UCF101.json")
         return folder / "UCF-101-midframes", names, splits[split]
