@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,20 @@ def check_apart(
         places[option] = place
 
 
-def check_new_folder(path: Path, overwrite: bool) -> None:
-    """Raises an error unless a folder is new, empty, or a model of `fit` that may be replaced.
+def check_new_folder(
+    path: Path, overwrite: bool, what: str = "model", files: Collection[str] | None = None
+) -> None:
+    """Raises an error unless a folder is new, empty, or holds what may be replaced.
+
+    Args:
+        path: The folder.
+        overwrite: Whether the files below may be replaced.
+        what: The name of the content in messages.
+        files: The files that may be replaced, or `None` for those of a model of `fit`.
 
     Raises:
-        ClickException: If it is something else, or its own folder does not exist or cannot be
-            written to.
+        ClickException: If the folder holds something else, or its own folder does not exist or
+            cannot be written to.
     """
     check_folder_of(path)
     if path.resolve() == Path.cwd():
@@ -76,16 +84,15 @@ def check_new_folder(path: Path, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise click.ClickException(f"{path}: is a file; give the name of a new folder.")
-    run = read_run(path) or {}
-    # A user may have added files; only those that `fit` wrote may be removed.
-    ours = run.get("files", [])
+    # A user may have added files; only those that a command wrote may be removed.
+    ours = (read_run(path) or {}).get("files", []) if files is None else files
     others = sorted(entry.name for entry in path.iterdir() if entry.name not in ours)
     if others:
         raise click.ClickException(
             f"{path}: holds something else ({others[0]!r}); give the name of a new folder."
         )
     if not overwrite:
-        raise click.ClickException(f"{path}: holds a model; give --overwrite to replace it.")
+        raise click.ClickException(f"{path}: holds a {what}; give --overwrite to replace it.")
 
 
 def check_folder_of(path: Path) -> None:

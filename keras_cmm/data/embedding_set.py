@@ -19,11 +19,23 @@ from keras_cmm.utils import replacing, warn
 
 FORMAT = "keras-cmm-embeddings/1"
 
-_FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
-_INTEGERS = {
-    f"{kind}{8 * size}": f"<{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)
+_TENSORS = (
+    *("train_embeddings", "train_labels", "val_embeddings", "val_labels", "test_embeddings"),
+    *("test_labels", "text_embeddings", "train_keys", "val_keys"),
+)
+_OPTIONAL = {"val_embeddings", "val_labels", "train_keys", "val_keys"}
+# For each kind of tensor safetensors' names of the types that a file may have, with numpy's.
+_TYPES = {
+    "embeddings": {"F16": "<f2", "F32": "<f4", "F64": "<f8"},
+    "labels": {f"{kind}{8 * n}": f"<{kind.lower()}{n}" for kind in "IU" for n in (1, 2, 4, 8)},
+    "keys": {"U8": "<u1"},
 }
-_NAMES = {np.dtype(numpy): name for name, numpy in (_FLOATS | _INTEGERS).items()}
+_EXPECTED = {
+    "embeddings": "float16, float32 or float64",
+    "labels": "an integer type",
+    "keys": "U8",
+}
+_NAMES = {np.dtype(ours): name for types in _TYPES.values() for name, ours in types.items()}
 # Numbers that are converted to float32 at a time: 4 MiB, whatever the size of the file.
 _CHUNK = 1 << 20
 
@@ -228,14 +240,13 @@ class EmbeddingSet:
         """
         path = Path(path)
         precision = np.dtype(dtype).newbyteorder("<")
-        if precision not in map(np.dtype, _FLOATS.values()):
+        if precision not in map(np.dtype, _TYPES["embeddings"].values()):
             raise InputError(
                 f"`dtype` must be float16, float32 or float64. Received: dtype={precision.name}"
             )
         tensors = self._tensors()
         stored = {"embeddings": precision, "labels": "<i4", "keys": "<u1"}
-        types = {name: stored[name.rpartition("_")[2]] for name in tensors}
-        dtypes = {name: np.dtype(stored) for name, stored in types.items()}
+        dtypes = {name: np.dtype(stored[_kind(name)]) for name in tensors}
         # The widest numbers come first, so that each tensor starts at a multiple of its item size.
         names = sorted(tensors, key=lambda name: (-dtypes[name].itemsize, name))
         header: dict[str, Any] = {"__metadata__": self._metadata()}
@@ -262,17 +273,7 @@ class EmbeddingSet:
                     file.write(chunk.tobytes())
 
     def _tensors(self) -> dict[str, npt.NDArray[Any]]:
-        tensors = {
-            "train_embeddings": self.train_embeddings,
-            "train_labels": self.train_labels,
-            "val_embeddings": self.val_embeddings,
-            "val_labels": self.val_labels,
-            "test_embeddings": self.test_embeddings,
-            "test_labels": self.test_labels,
-            "text_embeddings": self.text_embeddings,
-            "train_keys": self.train_keys,
-            "val_keys": self.val_keys,
-        }
+        tensors = {name: getattr(self, name) for name in _TENSORS}
         return {name: array for name, array in tensors.items() if array is not None}
 
     def _metadata(self) -> dict[str, str]:
@@ -363,41 +364,34 @@ def _read_fields(path: Path) -> dict[str, Any]:
         "protocol": metadata.get("protocol", "embeddings"),
         "notes": metadata.get("notes", ""),
     }
-    for part in ("train", "val", "test"):
-        for name, kinds in ((f"{part}_embeddings", _FLOATS), (f"{part}_labels", _INTEGERS)):
-            if name in header or part != "val":
-                fields[name] = _tensor(path, header, 8 + size, name, kinds)
-    for name in ("train_keys", "val_keys"):
-        if name in header:
-            fields[name] = _keys(path, header[name], 8 + size, name)
-    fields["text_embeddings"] = _tensor(path, header, 8 + size, "text_embeddings", _FLOATS)
+    for name in _TENSORS:
+        if name in header or name not in _OPTIONAL:
+            fields[name] = _read_tensor(path, header, 8 + size, name)
     return fields
 
 
-def _tensor(
-    path: Path, header: dict[str, Any], data: int, name: str, kinds: dict[str, str]
-) -> npt.NDArray[Any]:
-    """Maps one tensor of embeddings, or reads one of labels, and checks its values."""
+def _read_tensor(path: Path, header: dict[str, Any], data: int, name: str) -> npt.NDArray[Any]:
+    """Maps a tensor of embeddings, or reads one of labels or keys, and checks its values."""
     entry = header.get(name)
     if entry is None:
         raise InputError(f"has no tensor `{name}`.")
-    stored, shape = entry["dtype"], tuple(entry["shape"])
-    if stored not in kinds:
+    kind, stored, shape = _kind(name), entry["dtype"], tuple(entry["shape"])
+    if stored not in _TYPES[kind]:
         hint = " (numpy has no bfloat16)" if stored == "BF16" else ""
-        expected = "an integer type" if kinds is _INTEGERS else "float16, float32 or float64"
-        raise InputError(f"`{name}` is stored as {stored}{hint}; store it as {expected}.")
-    dtype = np.dtype(kinds[stored])
-    _check_shape(name, shape, rank=2 if kinds is _FLOATS else 1)
-    offset = data + entry["data_offsets"][0]
+        raise InputError(f"`{name}` is stored as {stored}{hint}; store it as {_EXPECTED[kind]}.")
+    dtype, offset = np.dtype(_TYPES[kind][stored]), data + entry["data_offsets"][0]
+    if kind == "keys":
+        return np.fromfile(path, dtype, count=math.prod(shape), offset=offset).reshape(shape)
+    _check_shape(name, shape, rank=1 if kind == "labels" else 2)
+    if kind == "labels":
+        labels = np.fromfile(path, dtype, count=shape[0], offset=offset)
+        # Ids that int32 would change keep their type, and the constructor rejects them.
+        fits = labels.min() >= 0 and labels.max() <= np.iinfo(np.int32).max
+        return labels.astype(np.int32) if fits else labels
+    # The rows are not mapped here: pages of a mapping count as this process's memory.
+    step = _rows_per_chunk(shape)
     with path.open("rb") as file:
         file.seek(offset)
-        if kinds is _INTEGERS:
-            labels = np.fromfile(file, dtype, count=shape[0])
-            # Ids that int32 would change keep their type, and the constructor rejects them.
-            fits = labels.min() >= 0 and labels.max() <= np.iinfo(np.int32).max
-            return labels.astype(np.int32) if fits else labels
-        # The rows are not mapped here: pages of a mapping count as this process's memory.
-        step = _rows_per_chunk(shape)
         for first in range(0, shape[0], step):
             rows = min(step, shape[0] - first)
             chunk = np.fromfile(file, dtype, count=rows * shape[1]).reshape(rows, shape[1])
@@ -405,12 +399,9 @@ def _tensor(
     return np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
 
 
-def _keys(path: Path, entry: dict[str, Any], data: int, name: str) -> npt.NDArray[np.uint8]:
-    if entry["dtype"] != "U8":
-        raise InputError(f"`{name}` is stored as {entry['dtype']}; store it as U8.")
-    start, end = entry["data_offsets"]
-    keys = np.fromfile(path, np.uint8, count=end - start, offset=data + start)
-    return keys.reshape(entry["shape"])
+def _kind(name: str) -> str:
+    """Returns "embeddings", "labels" or "keys" for the name of a tensor."""
+    return name.rpartition("_")[2]
 
 
 def _class_names(metadata: dict[str, str]) -> list[str]:

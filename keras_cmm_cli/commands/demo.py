@@ -14,7 +14,7 @@ from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.model_folder import describe_run, write_model
 from keras_cmm_cli.options import MAX_SEED, CommaSeparated
-from keras_cmm_cli.outputs import check_folder_of, new_folder, write_json
+from keras_cmm_cli.outputs import check_new_folder, new_folder, write_json
 from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import command_line, image_records, read_run
 from keras_cmm_cli.terminal import Terminal, with_terminal
@@ -26,15 +26,7 @@ PRESET = "emoji_clip_tiny"
 TEMPLATES = ("{}", "an emoji of {}", "an emoji of a {}.")
 METHODS = ("zero_shot", "nearest_mean", "tip_adapter_f", "cmm")
 NUM_SEEDS = 3
-# A folder with only these is a demo, which may be replaced.
-_FILES = (
-    "embeddings.safetensors",
-    "model",
-    "pictures",
-    "plots",
-    "report.html",
-    "results.json",
-)
+_FILES = ("embeddings.safetensors", "model", "pictures", "plots", "report.html", "results.json")
 
 
 @click.command(
@@ -76,7 +68,8 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
     The output folder holds the pictures, their embeddings (for `keras-cmm benchmark`), the records
     in results.json, the classifier in model/, report.html and its figures as PNG in plots/.
     """
-    _check_output(output, overwrite)
+    files = () if read_run(output / "model") is None else _FILES
+    check_new_folder(output, overwrite, "demo", files)
     load_keras()
     from keras_cmm import CMMImageClassifier
     from keras_cmm.data import DemoSet, ImageList, sample_few_shot
@@ -152,23 +145,6 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
     terminal.result(f"Look at {output / 'report.html'}, then try")
     to_try = ["keras-cmm", "predict", str(output / "model"), str(output / "pictures" / "test")]
     terminal.result(f"  {shlex.join([*to_try, '--top-k', '3'])}")
-
-
-def _check_output(output: Path, overwrite: bool) -> None:
-    check_folder_of(output)
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    if not output.is_dir():
-        raise click.ClickException(f"{output}: is a file; give the name of a new folder.")
-    others = sorted(path.name for path in output.iterdir() if path.name not in _FILES)
-    if others:
-        raise click.ClickException(
-            f"{output}: holds something else ({others[0]!r}); give the name of a new folder."
-        )
-    if read_run(output / "model") is None:
-        raise click.ClickException(f"{output}: is no demo; give the name of a new folder.")
-    if not overwrite:
-        raise click.ClickException(f"{output}: holds a demo; give --overwrite to replace it.")
 
 
 def _embed(terminal: Terminal, classifier: Any, pictures: DemoSet) -> EmbeddingSet:

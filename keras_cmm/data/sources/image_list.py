@@ -119,7 +119,7 @@ class ImageList(LabelledImages):
         root: str | Path | None = None,
         class_names: Sequence[str] | None = None,
     ) -> Self:
-        r"""Lists the images named in a CSV file with the columns `path` and `label`.
+        """Lists the images named in a CSV file with the columns `path` and `label`.
 
         Other columns are ignored, and an image that is listed again under the same label counts
         once. A warning tells of both.
@@ -138,18 +138,6 @@ class ImageList(LabelledImages):
             InputError: If the file cannot be read, lacks a column, a value or an image file, lists
                 an image under two labels, has one class only (where `class_names` is not given), or
                 has labels outside `class_names`.
-
-        Example:
-            >>> import tempfile
-            >>> from pathlib import Path
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     for name in ("1.png", "2.png"):
-            ...         Path(folder, name).touch()
-            ...     table = Path(folder, "labels.csv")
-            ...     _ = table.write_text("path,label\n1.png,dog\n2.png,cat\n")
-            ...     images = ImageList.from_csv(table)
-            >>> images.class_names, images.labels.tolist()
-            (('cat', 'dog'), [1, 0])
         """
         path = Path(path)
         root = path.parent if root is None else Path(root)
@@ -205,20 +193,6 @@ class ImageList(LabelledImages):
         Raises:
             InputError: If the file is not such a file, an image is missing, or a class is not in
                 `class_names`.
-
-        Example:
-            >>> import json, tempfile
-            >>> from pathlib import Path
-            >>> rows = [["a.jpg", 0, "cat"], ["b.jpg", 1, "dog"]]
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     for name in ("a.jpg", "b.jpg"):
-            ...         Path(folder, name).touch()
-            ...     _ = Path(folder, "split.json").write_text(
-            ...         json.dumps({"train": rows, "val": [], "test": []})
-            ...     )
-            ...     images = ImageList.from_coop(f"{folder}/split.json", folder, "train")
-            >>> images.class_names, images.keys()
-            (('cat', 'dog'), ['a.jpg', 'b.jpg'])
 
         References:
             https://github.com/KaiyangZhou/CoOp, DATASETS.md.
