@@ -15,11 +15,11 @@ from typing import Any
 
 import click
 
+from keras_cmm import InputError
 from keras_cmm.clip import CLIPModel, ImageEmbedder, TextEmbedder, build_prompts, load, logit_scale
 from keras_cmm.clip.backbones import ModelDigest
 from keras_cmm.data import Benchmark, EmbeddingSet, FewShotDraws, ImageSource
 from keras_cmm.data.benchmarks import get_benchmark
-from keras_cmm.errors import InputError
 from keras_cmm.evaluation import BenchmarkData, Run, ShiftedTestSet, make_task
 from keras_cmm.methods import FewShotTask
 from keras_cmm_cli.images import embed_images

@@ -169,6 +169,14 @@ def test_no_private_name_is_imported():
             assert not private, (path, module, name)
 
 
+def test_command_line_imports_public_faces_alone():
+    for module, others in IMPORTS.items():
+        if package(module) == "keras_cmm_cli":
+            ours = {other for other in others if package(other) != "keras_cmm_cli"}
+            inside = {other for other in ours if MODULES[other].name != "__init__.py"}
+            assert not inside, (module, inside)
+
+
 def test_no_module_has_a_private_name():
     for path in python_files(*PACKAGES, "examples", "tests"):
         assert not path.name.startswith("_") or path.stem in ("__init__", "__main__"), path
