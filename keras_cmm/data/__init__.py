@@ -4,7 +4,7 @@ Importing it needs numpy, Pillow and safetensors only. A source imports what els
 is used.
 """
 
-from keras_cmm.data.benchmarks import BENCHMARKS, Benchmark, get_benchmark
+from keras_cmm.data.benchmarks import BENCHMARKS, Benchmark, BenchmarkFacts, get_benchmark
 from keras_cmm.data.demo_set import DemoSet
 from keras_cmm.data.embedding_set import EmbeddingSet
 from keras_cmm.data.few_shot import (
@@ -33,6 +33,7 @@ __all__ = [
     "BENCHMARKS",
     "ArchiveSource",
     "Benchmark",
+    "BenchmarkFacts",
     "DemoSet",
     "EmbeddingSet",
     "FewShotDraws",

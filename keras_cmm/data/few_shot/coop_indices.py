@@ -47,7 +47,7 @@ def read_few_shot_indices(
             set or has another class there.
 
     Example:
-        >>> import tempfile
+        >>> import json, tempfile
         >>> images = [{"impath": "./data/pets/images/b.jpg", "label": 1, "classname": "dog"}]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder, "shot_1-seed_1.json")

@@ -8,7 +8,7 @@ from pathlib import Path
 from keras_cmm.errors import InputError
 from keras_cmm.utils import warn
 
-# The formats that `read_image` reads; an old Pillow without AVIF is told of there.
+# The formats that `read_image` reads. It raises an error for AVIF if Pillow is too old.
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}

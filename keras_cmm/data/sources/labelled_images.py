@@ -32,4 +32,4 @@ class LabelledImages(ABC):
 
     @abstractmethod
     def _take_rows(self, rows: npt.NDArray[np.int64]) -> Self:
-        """Returns the images of the given numbers, each of which exists."""
+        """Returns the images of the given numbers, which all exist."""
