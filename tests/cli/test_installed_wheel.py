@@ -54,7 +54,7 @@ def test_help_is_quick_and_imports_no_keras(installed):
 
 
 def test_a_saved_model_predicts_the_same_in_a_new_process(installed, model_dir, shared_photos):
-    from keras_cmm_cli.images import load_classifier
+    from keras_cmm_cli.saved_model import load_classifier
 
     files = [shared_photos / "red_fox" / "0.png", shared_photos / "Blue Jay" / "1.png"]
     expected = load_classifier(model_dir).classify(files)
