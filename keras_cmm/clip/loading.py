@@ -48,7 +48,7 @@ def preset_path(source: str | os.PathLike[str]) -> str:
         >>> preset_path("clip_vit_base_patch16")
         'clip_vit_base_patch16'
     """
-    # Checked here, since a saved classifier passes through here too before keras-hub loads it.
+    # Checked here, since saved classifiers also call this function before keras-hub loads them.
     if keras.config.image_data_format() != "channels_last":
         raise InputError(
             "Keras's `image_data_format` must be 'channels_last' for CLIP models. Received: "

@@ -41,7 +41,7 @@ def images(count=5, seed=0):
 
 
 def token_ids(count=5, length=12, seed=0):
-    """Texts of different lengths, filled up with their end token, the highest."""
+    """Returns texts of different lengths, padded with their end token, the highest."""
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, VOCABULARY - 1, (count, length), "int32")
     for row, end in enumerate(rng.integers(1, length, count)):
@@ -92,7 +92,7 @@ def test_pixels_beyond_the_last_whole_patch_are_left_out_as_by_a_convolution():
 
 
 def test_position_numbers_are_the_backbones():
-    """keras-hub leaves them all at zero in a backbone of random weights."""
+    """In a backbone of random weights, keras-hub leaves all of them at zero."""
     backbone = make_tiny_backbone()
     np.testing.assert_allclose(
         encoded(VisionEncoder(backbone)), plain(backbone, "vision"), atol=1e-6
@@ -101,7 +101,7 @@ def test_position_numbers_are_the_backbones():
 
 @both
 def test_a_loaded_preset_is_embedded_by_the_fast_tower(kind, tiny_model, monkeypatch):
-    """What is read from JSON, such as shapes, is of other types than what is given in code."""
+    """A preset gives other types than code does: its JSON has lists for shapes."""
     backbone = tiny_model.backbone
     expected = plain(backbone, kind)
     for method in ("get_vision_embeddings", "get_text_embeddings"):

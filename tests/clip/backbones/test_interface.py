@@ -13,7 +13,7 @@ from PIL import Image
 from keras_cmm import CMMImageClassifier, clip
 from keras_cmm.errors import InputError
 
-# keras-hub leaves the vocabulary's file open.
+# keras-hub does not close the file of the vocabulary.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 SIDE = 32
@@ -22,7 +22,7 @@ TEXTS = ["A cat, and a Dog!", "", "  Two   dogs; one cat. ", "the cat " * 40]
 
 @pytest.fixture(scope="module")
 def sentence_pieces():
-    """The bytes of a SentencePiece model, as both have it for their vocabulary."""
+    """The bytes of a SentencePiece model, the vocabulary of both kinds."""
     import sentencepiece
 
     model = io.BytesIO()

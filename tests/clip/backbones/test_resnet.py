@@ -35,7 +35,7 @@ def backbone(folder):
 
 @pytest.fixture
 def damaged(folder, tmp_path):
-    """A copy to change: its tensors, and a function that writes them and other settings."""
+    """The tensors of a copy, and a function that writes them with other settings."""
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     weights = load_file(folder / WEIGHTS)
 
@@ -61,7 +61,7 @@ def normalized(rows):
 
 
 def test_openai_state_dict(folder, backbone, tmp_path):
-    # OpenAI's have three numbers among the tensors, and no config.
+    # OpenAI's files have three numbers among the tensors, and no config.
     sizes = {"input_resolution": 64, "context_length": 77, "vocab_size": 49408}
     numbers = {name: torch.tensor(size) for name, size in sizes.items()}
     torch.save(load_file(folder / WEIGHTS) | numbers, tmp_path / "RN.pt")
@@ -82,7 +82,7 @@ def test_classifier(folder, backbone, tmp_path):
     model = keras_cmm.CMMImageClassifier.from_preset(folder, class_names=["cat", "dog"])
     before = model.embed(images)
     model.fit(images, labels, epochs=3, verbose=0)
-    # The statistics of its batch normalisation must stay as they are, too.
+    # The statistics of its batch normalisation must not change either.
     np.testing.assert_array_equal(model.embed(images), before)
     expected = model.predict(images)
     model.save_to_preset(str(tmp_path / "preset"))

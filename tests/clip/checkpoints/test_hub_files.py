@@ -17,7 +17,7 @@ COMMIT = "0123456789" * 4
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """What snapshot_download needs of the Hugging Face hub, over folders of this machine."""
+    """A Hugging Face hub of local folders, with all that `snapshot_download` asks for."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -96,7 +96,7 @@ def test_older_configs_have_a_second_copy_that_counts(transformers_model, copy):
     config = json.loads((copy / "config.json").read_text())
     config["text_config_dict"] = config["text_config"]
     config["text_config"] = {"hidden_size": 8}
-    # What the number stood for in the configs of 2021: the highest id.
+    # In the configs of 2021 this number stands for the highest id.
     config["text_config_dict"]["eos_token_id"] = 2
     (copy / "config.json").write_text(json.dumps(config))
     check_equal(transformers_model, copy)

@@ -57,7 +57,7 @@ def processor(**changes):
 
 
 def written(folder, **changes):
-    """Saves a processor of transformers, its JSON changed."""
+    """Saves a processor of transformers with changes in its JSON."""
     processor().save_pretrained(folder)
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -90,7 +90,7 @@ def test_statistics_survive_a_preset(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"size": SIDE, "crop_size": SIDE},  # As the files of 2021 have them.
+        {"size": SIDE, "crop_size": SIDE},  # as in files of 2021
         {"do_rescale": True, "rescale_factor": 1 / 255},
         {"feature_extractor_type": "CLIPFeatureExtractor", "image_mean": None},
     ],

@@ -1,4 +1,4 @@
-"""What is refused of OpenCLIP's configs; its models are compared in another test."""
+"""Configs of OpenCLIP that are refused. Another test compares its models."""
 
 import json
 

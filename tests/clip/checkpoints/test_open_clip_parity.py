@@ -1,4 +1,4 @@
-"""Against OpenCLIP itself, by what `tests/fixtures/make_open_clip_fixtures.py` recorded of it."""
+"""Compares with results of OpenCLIP that `tests/fixtures/make_open_clip_fixtures.py` recorded."""
 
 import json
 import tarfile
@@ -49,7 +49,7 @@ def test_embeddings(recorded):
         ("image_embeddings", backbone.get_vision_embeddings(keras.ops.convert_to_tensor(images))),
         ("text_embeddings", backbone.get_text_embeddings(token_ids)),
     ):
-        # Up to 8 long in an entry, where OpenCLIP's own float32 is 3e-6 from its float64.
+        # Entries are as large as 8, and OpenCLIP's float32 differs from its float64 by 3e-6.
         np.testing.assert_allclose(
             keras.ops.convert_to_numpy(ours), expected[name], rtol=1e-5, atol=1e-5
         )
@@ -75,8 +75,8 @@ def test_tokens(texts):
 
 
 def test_tokens_of_texts_that_open_clip_repairs(texts):
-    # It first mends wrong decoding, curly quotes, ligatures and HTML entities. transformers, which
-    # we follow, does not: all that differs is that repair.
+    # OpenCLIP first repairs wrong decoding, curly quotes, ligatures and HTML entities. We do as
+    # transformers does, which repairs nothing. There is no other difference.
     assert_tokens([(repaired, ids) for _, repaired, ids in texts["texts"]])
 
 
@@ -113,9 +113,9 @@ def test_pixels():
 
 
 def torchvision_shift(image):
-    """By how many pixels OpenCLIP cuts later: where half of the margin is 1.5, 3.5 and so on.
+    """Returns how many pixels further OpenCLIP crops: 1 if half of the margin is 1.5 or 3.5.
 
-    torchvision rounds it to the even number, transformers, which we follow, down.
+    torchvision rounds half of the margin to the even number. transformers and we round it down.
     """
     margin = int(SIZE * max(image.size) / min(image.size)) - SIZE
     return round(margin / 2) - margin // 2

@@ -1,6 +1,6 @@
-"""The state dicts of OpenAI's models, made from models of transformers by writing them backwards.
+"""State dicts under OpenAI's names, made from models of transformers.
 
-OpenCLIP's own models are compared in the tests of its checkpoints.
+The tests of OpenCLIP's checkpoints compare with its own models.
 """
 
 import json
@@ -92,7 +92,7 @@ def check_equal(path, model):
     inputs = torch.tensor(embedder.preprocessor.normalize(pixels)).permute(0, 3, 1, 2)
     expected = unit_rows(model.get_image_features(pixel_values=inputs))
     np.testing.assert_allclose(embedder.embed_pixels(pixels), expected, atol=1e-5)
-    # OpenAI's code fills up with zeros, transformers with the end token; neither is seen.
+    # OpenAI's code pads with zeros, transformers with the end token. Neither changes the result.
     ids = torch.tensor(texts.token_ids(TEXTS).astype("int64"))
     expected = unit_rows(model.get_text_features(input_ids=ids))
     np.testing.assert_allclose(texts.embed(TEXTS), expected, atol=1e-5)
@@ -102,7 +102,7 @@ def check_equal(path, model):
 def test_embeddings_are_those_of_transformers(model, state, ending, tmp_path):
     path = tmp_path / f"ViT.{ending}"
     if ending == "pt":
-        # The numbers that OpenAI keeps beside the tensors.
+        # OpenAI's files hold these numbers too.
         numbers = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
         torch.save(state | numbers, path)
     else:
@@ -121,7 +121,7 @@ def test_open_clip_folder_of_the_same_tensors(model, state, tmp_path):
     }
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
     check_equal(tmp_path, model)
-    # The file itself is loaded by the config beside it.
+    # The file itself is loaded by the config in its folder.
     check_equal(tmp_path / "open_clip_model.safetensors", model)
 
 

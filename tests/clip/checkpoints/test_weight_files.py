@@ -40,7 +40,7 @@ def test_pickled_forms(tmp_path, content):
 
 
 class Bomb:
-    """What a hostile pickle does: it runs a command when it is read."""
+    """A hostile pickle: it runs a command when it is read."""
 
     def __init__(self, path):
         self.path = path
@@ -67,7 +67,7 @@ def test_torchscript_archive_is_refused_with_the_mend(tmp_path):
     with pytest.raises(InputError, match="TorchScript archive") as caught:
         read_weights(path)
     command = str(caught.value).split('-c "')[1].split('"')[0]
-    # The mend does what it says.
+    # The command in the message works.
     old = Path.cwd()
     try:
         os.chdir(tmp_path)

@@ -44,7 +44,7 @@ def test_nothing_is_embedded_twice(pictures, store):
 
 
 def test_a_store_changes_no_embedding(pictures, store, tiny_model):
-    """A batch has the images that it would have without a store, unless some are known."""
+    """An empty store does not change the batches."""
     pictures = list({path.read_bytes(): path for path in pictures}.values())
     without = ImageEmbedder(tiny_model, batch_size=4).embed(pictures)
     stored = ImageEmbedder(tiny_model, batch_size=4, store=store).embed(pictures)
@@ -75,7 +75,7 @@ def test_a_file_is_known_by_its_content(pictures, store):
 
 
 def test_pictures_in_memory(pictures, store):
-    """All that a picture looks like counts: its palette, its orientation, its shape."""
+    """Palette, orientation and shape of a picture all count."""
     pixels = np.arange(8 * 6, dtype="uint8").reshape(8, 6)
     palette = Image.fromarray(pixels).convert("P")
     other_palette = palette.copy()
@@ -104,7 +104,7 @@ def test_pictures_in_memory(pictures, store):
 
 
 def space_of(model, store, **settings):
-    """The name of the folder in the store that a model uses."""
+    """Returns the names of the folders in the store after a model has used it."""
     embedder = ImageEmbedder(model, store=store)
     vars(embedder.preprocessor).update(settings)
     embedder.embed([np.zeros((8, 8, 3), "uint8")])
@@ -165,7 +165,7 @@ def test_images_that_cannot_be_read(pictures, store, on_error):
     if on_error == "raise":
         with pytest.raises(InputError, match=r"bad\.png: cannot be read as an image"):
             embedder.embed(images)
-        # The whole batch before it is kept.
+        # The batch that was full before the bad image is kept.
         again = StubEmbedder(store)
         again.embed(pictures[:7])
         assert again.computed == 7 - BATCH_SIZE
@@ -291,7 +291,7 @@ def test_contents_and_clear(pictures, store):
 
 
 def test_a_store_that_is_emptied_while_it_is_in_use(pictures, store):
-    """Never an embedding of another image, whatever is written instead."""
+    """No image gets the embedding of another, even if the rows were written again."""
     StubEmbedder(store).embed(pictures)
     parts = StubEmbedder(store).embed_parts(pictures)
     next(parts)

@@ -1,4 +1,4 @@
-"""The store among processes that die, fill the disk, write at once and grow."""
+"""The store when processes are killed, share it, fill the disk or embed many images."""
 
 import errno
 import json
@@ -43,13 +43,13 @@ def uninterrupted(pictures, tmp_path_factory):
 
 
 def committed(store):
-    """The number of embeddings in a store that may not even exist."""
+    """Returns the number of embeddings in a store, 0 if there is no store."""
     manifests = list(store.glob("*/manifest.json"))
     return json.loads(manifests[0].read_bytes())["rows"] if manifests else 0
 
 
 def resume(store, pictures, uninterrupted, tmp_path, **kwargs):
-    """Runs again; only what is missing may be computed, and all must be as of one run."""
+    """Runs again. It must compute only what is missing, and give the files of one run."""
     files, embeddings = uninterrupted
     before = committed(store)
     embedder = fill(store, pictures, output=tmp_path / "embeddings.npy", **kwargs)
@@ -86,7 +86,7 @@ def test_killed_at_random_moments(pictures, uninterrupted, tmp_path):
         process.kill()
         process.join()
         found.append(resume(store, pictures, uninterrupted, tmp_path))
-    # Not all before the first commit, nor all after the last.
+    # Some were killed after the first commit and before the last.
     assert len(set(found)) > 3
 
 
@@ -95,7 +95,7 @@ def test_killed_at_each_step_of_a_commit(pictures, uninterrupted, tmp_path):
     with counted_calls(calls.append):
         fill(tmp_path / "whole", pictures)
     assert len(calls) > 20
-    # The first two commits, of which the second writes a shard anew; then a sample.
+    # All calls of the first two commits, the second of which rewrites a shard, then a sample.
     for number in [*range(12), *range(12, len(calls), 7)]:
         store = tmp_path / f"store{number}"
         process = start_filling(store, pictures, kill_at=number)
@@ -167,7 +167,7 @@ def test_concurrent_writers_of_other_images(pictures, tmp_path):
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    # Every image is there once, and a last run finds what each run returned.
+    # Every image is there once, and another run finds the embeddings that each run returned.
     assert committed(tmp_path / "store") == len({path.read_bytes() for path in pictures})
     for number, paths in enumerate(lists):
         embedder = fill(tmp_path / "store", paths, output=tmp_path / "found.npy")
@@ -247,7 +247,7 @@ def test_a_disk_that_is_read_only(small_disk, pictures, uninterrupted):
 
 @pytest.mark.parametrize("with_store", [True, False])
 def test_memory_is_flat(with_store, tmp_path):
-    """Beyond the embeddings, an image may take some bytes of an index but not its 12 KiB."""
+    """An image takes its embedding and some bytes of an index, but not its 12 KiB of pixels."""
     few, many = 1000, 7000
     growth = []
     for count in (few, many):

@@ -74,7 +74,7 @@ def test_progress_counts_to_the_end(embedder):
 
 
 def test_images_are_not_all_held_at_once(embedder):
-    """Memory must not grow with the data: only a few batches are read ahead of the encoder."""
+    """Only a few batches are read ahead of the encoder, so memory does not grow with the data."""
     read = 0
 
     def stream():
@@ -105,7 +105,7 @@ def test_images_are_read_beside_the_encoder_unless_it_needs_the_same_cores(
         return pixels(image)
 
     def embed(batch):
-        while reading.acquire(blocking=False):  # What was read before the encoder began.
+        while reading.acquire(blocking=False):  # Images that were read before the encoder began.
             pass
         read_beside.append(reading.acquire(timeout=0.2))
         return embed_pixels(batch)

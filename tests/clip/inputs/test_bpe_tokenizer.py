@@ -44,7 +44,7 @@ RANGES = [(32, 127), (0xA0, 0x250), (0x370, 0x530), (0x4E00, 0x4F00), (0x1F300, 
 
 
 def varied_texts(count=1500):
-    """The chosen ones, then texts of mixed scripts and emoji, then of any characters at all."""
+    """Returns the chosen texts, then texts of mixed scripts and emoji, then of any characters."""
     generator = random.Random(0)
     pieces = [*(chr(code) for start, end in RANGES for code in range(start, end)), *" " * 400]
     pieces += ["\u0301", "\u0308", "\u200d", "\ufe0f", "\n", "<|endoftext|>", "n't", "'s"] * 5
@@ -89,7 +89,7 @@ def test_openai_vocabulary_has_its_known_size_and_order():
     assert tokenizer.vocabulary_size() == 49408
     assert len(tokenizer.merges) == 49408 - 2 * 256 - 2
     assert (tokenizer.start_token_id, tokenizer.end_token_id) == (49406, 49407)
-    # Merges that OpenAI's file begins and ends with, so that a shifted table would show.
+    # The first and last merge of OpenAI's file, so that a shifted table would show.
     assert (tokenizer.merges[0], tokenizer.merges[-1]) == ("i n", "jeky ll</w>")
     assert tokenizer.token_to_id("!") == 0
     assert tokenizer.token_to_id("in") == 512

@@ -1,4 +1,4 @@
-"""What only looks like an image: named with its reason, and never embedded."""
+"""Files that only look like images are named with a reason and never embedded."""
 
 import io
 import os
@@ -17,12 +17,12 @@ from keras_cmm.errors import InputError
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """Two classes of good images, with the hostile files among those of one."""
+    """Two classes of good images. One of them also has the hostile files."""
     root = tmp_path_factory.mktemp("hostile")
     reasons = write_hostile_files(root / "photos" / "cat")
     good = []
     for name, suffix in (("cat", "JPEG"), ("dog", "PNG"), ("cat", "WEBP"), ("dog", "BMP")):
-        path = root / "photos" / name / f"good {suffix}.jpg"  # most of them of another format
+        path = root / "photos" / name / f"good {suffix}.jpg"  # most have another format
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode(suffix))
         good.append(path)
@@ -31,7 +31,7 @@ def hostile(tmp_path_factory):
 
 @pytest.mark.parametrize("action", ["error", "ignore"])
 def test_each_is_refused_with_its_reason(hostile, action):
-    """Whether or not Pillow's own warnings are errors."""
+    """The error is the same whether or not Pillow's warnings are errors."""
     _, reasons, _ = hostile
     assert len(reasons) >= 60
     for path, word in reasons.items():
@@ -56,7 +56,7 @@ def test_bytes_are_refused_alike(hostile):
             read_image(path.read_bytes())
 
 
-# Pillow's own warning comes beside our refusal; `keras-cmm` does not show it.
+# Pillow warns too. `keras-cmm` does not show its warning.
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_run_goes_on_and_embeds_the_good_images_only(hostile, tiny_model):
     folder, reasons, good = hostile
@@ -80,7 +80,7 @@ def test_the_run_goes_on_and_embeds_the_good_images_only(hostile, tiny_model):
 
 
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
-    """By a stand-in where the tests run as root, who may read everything."""
+    """Replaces the read if the tests run as root, who may read everything."""
     path = tmp_path / "forbidden.jpg"
     path.write_bytes(encode("JPEG"))
     path.chmod(0)
@@ -97,7 +97,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM"])
 def test_every_cut_is_noticed_or_harmless(name):
-    """Wherever a file ends too early; what comes after the pixels may be missing."""
+    """A file may lack only what comes after its pixels."""
     whole = encode(name, size=(32, 24))
     expected = np.asarray(read_image(whole))
     refused = 0
@@ -113,14 +113,14 @@ def test_every_cut_is_noticed_or_harmless(name):
 
 @pytest.mark.parametrize("name", ["JPEG", "WEBP", "PNG", "GIF"])
 def test_zeros_behind_a_whole_image_are_harmless(name):
-    """Some cameras fill their files up to a block."""
+    """Some cameras pad their files with zeros to a whole block."""
     whole = encode(name, size=(32, 24))
     expected = np.asarray(read_image(whole))
     np.testing.assert_array_equal(np.asarray(read_image(whole + bytes(4096))), expected)
 
 
 def test_a_flat_jpeg_is_no_unfinished_one():
-    """Its pixels may be packed into zeros."""
+    """Its compressed pixels may be zeros."""
     file = io.BytesIO()
     Image.new("RGB", (2000, 2000)).save(file, "JPEG", optimize=True)
     assert bytes(64) in file.getvalue()

@@ -102,10 +102,10 @@ LIMIT = 30_000
 @pytest.mark.parametrize(
     ("size", "crop", "pixels"),
     [
-        # Of the resized picture, where it is tall.
+        # Pixels of the resized picture, if it is tall.
         ((1, 29), True, 32 * 32 * 29),
         ((1, 30), True, 32 * 32 * 30),
-        # Of its new width and old height, where it is cut or squeezed in between.
+        # Pixels after the width is scaled, if the picture is wide or squeezed.
         ((930, 1), True, 32 * 930 * 1),
         ((940, 1), True, 32 * 940 * 1),
         ((1, 937), False, 32 * 937),

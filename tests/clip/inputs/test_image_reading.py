@@ -155,7 +155,7 @@ def test_every_exif_orientation(tmp_path, suffix, orientation):
     with Image.open(tmp_path / f"a.{suffix}") as stored:
         # Pillow itself turns TIFF, which is lossless, when it loads it.
         values = np.asarray(image if suffix == "tif" else stored)
-    # The standard's words: where row 0 and column 0 of the stored values are to be seen.
+    # By the standard: where row 0 and column 0 of the stored values appear in the picture.
     expected = {
         1: values,  # top, left
         2: values[:, ::-1],  # top, right
@@ -179,7 +179,7 @@ def test_a_pil_image_is_not_changed(tmp_path):
 
 
 def png(width, height, bits, colour, rows, *chunks):
-    """A PNG file by the standard, for what Pillow does not write."""
+    """Returns a PNG file of a kind that Pillow does not write."""
 
     def chunk(name, data):
         return (
@@ -264,7 +264,7 @@ def test_float_tiff(tmp_path):
 
 
 def test_the_limit_on_pixels(tmp_path, monkeypatch):
-    """Between the limit and twice the limit Pillow itself would only warn."""
+    """Between the limit and twice the limit, Pillow itself only warns."""
     Image.new("RGB", (100, 100)).save(tmp_path / "bomb.png")
     for limit in (9999, 5000, 4000):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)

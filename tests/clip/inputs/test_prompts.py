@@ -30,7 +30,7 @@ def test_imagenet_ensembles():
         "a photo of a {}.",
         "a tattoo of the {}.",
     )
-    # Of the list in openai/CLIP d05afc4 and open_clip 89fb801, which agree.
+    # The digest of the list in openai/CLIP d05afc4, which is also that in open_clip 89fb801.
     assert (
         hashlib.sha256("\n".join(eighty).encode()).hexdigest()
         == "4f976686fb651bb5803d4689dcd849f75efe0ef19a3c801355bc9a6f03c8a5af"
