@@ -1,5 +1,6 @@
 """What our builders for tensorflow-datasets share."""
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,13 @@ class LabelledImagesBuilder:
     HOMEPAGE: str
     CITATION: str
 
+    @abstractmethod
     def _data_folder(self, dl_manager: Any) -> Path:
         """Returns the folder that TFDS has downloaded, or that the user has."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _read_split(self, folder: Path, split: str) -> Images:
         """Returns the image files of "train", "val" or "test" and their class names."""
-        raise NotImplementedError
 
     def _info(self) -> Any:
         features = {
