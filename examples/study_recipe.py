@@ -77,6 +77,7 @@ ABLATION = {
     "images alone as start of the prototypes": replace(AUTO, prior_shots=1e-3),
     "no text rows": replace(AUTO, text_rows=False),
     "no triplet loss": CMM(AUTO, triplet_weight=0.0, calibrate=False),
+    "with a contrastive loss": CMM(AUTO, contrastive_weight=0.25, calibrate=False),
     "logits not softened in training": replace(AUTO, train_temperature=1.0),
     "logits not adjusted to the images a class": replace(AUTO, logit_adjustment=0.0),
     "no training, the start alone": replace(AUTO, learning_rate=1e-12),

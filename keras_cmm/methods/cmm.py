@@ -40,6 +40,7 @@ class CMM(FewShotMethod):
             "frozen" to keep them where they start, as versions 1 and 2 do.
         calibrate: Fit the temperature, which changes no prediction and takes as long as training
             does where there are no validation rows.
+        contrastive_weight: Weight of the contrastive loss in the objective; the paper has none.
 
     Raises:
         InputError: If `recipe` or `text` is none of these.
@@ -65,6 +66,7 @@ class CMM(FewShotMethod):
         alpha: float | None = None,
         text: Literal["trained", "frozen"] = "trained",
         calibrate: bool = True,
+        contrastive_weight: float = 0.0,
     ) -> None:
         if text not in ("trained", "frozen"):
             raise InputError(f'`text` must be "trained" or "frozen". Received: {text!r}')
@@ -84,6 +86,7 @@ class CMM(FewShotMethod):
         self.alpha = alpha
         self.text = text
         self.calibrate = calibrate
+        self.contrastive_weight = contrastive_weight
 
     def _fit(self, task: FewShotTask) -> dict[str, object]:
         recipe = self.recipe if isinstance(self.recipe, TrainingRecipe) else _RECIPES[self.recipe]()
@@ -111,6 +114,7 @@ class CMM(FewShotMethod):
             "epochs": history.params["epochs"],
             "margin": self.margin,
             "triplet_weight": float(self.model_.triplet_weight),
+            "contrastive_weight": float(self.model_.contrastive_weight),
             "alpha": float(self.model_.alpha),
             "text": self.text,
             "logit_scale": float(self.model_.logit_scale),
@@ -127,6 +131,7 @@ class CMM(FewShotMethod):
             logit_scale=task.logit_scale,
             train_prototypes=self.text == "trained",
             triplet_weight=self.triplet_weight,
+            contrastive_weight=self.contrastive_weight,
             alpha=1.0 if self.alpha is None else self.alpha,
         )
 

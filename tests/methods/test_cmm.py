@@ -111,7 +111,7 @@ def test_the_recipe(text, alpha, margin, triplet_weight):
 
 def test_the_record_names_every_value():
     recipe = TrainingRecipe(learning_rate=0.01, weight_decay=0.2, epochs=3, min_steps=8)
-    method = CMM(recipe, margin=0.3, triplet_weight=0.5, alpha=2.0, text="frozen")
+    method = CMM(recipe, 0.3, 0.5, alpha=2.0, text="frozen", contrastive_weight=0.25)
     record = method.fit(make_task()).hyperparameters_
     assert record.pop("temperature") == method.temperature_ == method.model_.temperature
     assert record.pop("temperature_from").startswith("few-shot validation")
@@ -125,6 +125,7 @@ def test_the_record_names_every_value():
         "batch_size": 256,
         "margin": 0.3,
         "triplet_weight": 0.5,
+        "contrastive_weight": 0.25,
         "alpha": 2.0,
         "text": "frozen",
         "logit_scale": SCALE,
