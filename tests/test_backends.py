@@ -23,15 +23,24 @@ doctests = ["--doctest-modules", "keras_cmm/layers", "keras_cmm/losses"]
 sys.exit(pytest.main([*options, *marked]) or pytest.main([*options, *doctests]))
 """
 
+# Most of JAX's time goes into compiling small functions anew for each test, which run once.
+FAST_COMPILATION = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
 
 @pytest.mark.parametrize("backend", OTHERS)
-def test_on_backend(backend):
+def test_on_backend(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     result = subprocess.run(
         [sys.executable, "-c", RUN],
         cwd=ROOT,
-        env=os.environ | {"KERAS_BACKEND": backend},
+        env=os.environ
+        | FAST_COMPILATION
+        | {"KERAS_BACKEND": backend, "JAX_COMPILATION_CACHE_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
     )
