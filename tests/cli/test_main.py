@@ -183,16 +183,14 @@ def extra_program(body):
     return [sys.executable, "-c", code]
 
 
+_RICH = "terminal.result(__import__('rich.text').text.Text('x'))"
+
+
 @pytest.mark.parametrize(
     ("body", "arguments", "stdout", "reason"),
     [
         ("terminal.result('x')", ["extra"], ">/dev/full", "No space left on device"),
-        (
-            "terminal.result(__import__('rich.text').text.Text('x'))",
-            ["extra"],
-            ">/dev/full",
-            "No space left on device",
-        ),
+        (_RICH, ["extra"], ">/dev/full", "No space left on device"),
         ("terminal.result('x')", ["--help"], ">/dev/full", "No space left on device"),
         ("terminal.result('x')", ["extra"], "1</dev/null", "Bad file descriptor"),
         # Before the work is done.

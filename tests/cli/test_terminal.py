@@ -31,11 +31,16 @@ HOSTILE = (
 )
 
 
+UNSAFE = (
+    *(number for number in (*range(32), *range(127, 160)) if chr(number) != "\n"),
+    *range(0x2028, 0x202F),
+    *range(0x2066, 0x206A),
+    *range(0xD800, 0xE000),
+)
+
+
 def is_safe(text):
-    return not set(text) & {chr(n) for n in (*range(32), *range(127, 160))} - {"\n"} and not any(
-        mark in text
-        for mark in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u2028\u2029"
-    )
+    return not set(map(ord, text)) & set(UNSAFE)
 
 
 @pytest.fixture
@@ -111,8 +116,10 @@ def test_names_in_all_scripts_stay():
 
 @pytest.mark.parametrize(
     "name",
-    ["=1+1", '=HYPERLINK("http://evil")', "+1+cmd|' /C calc'!A0", "-1+1", "@SUM(1)", " =1"]
-    + ["\t=1", "\r=1", "\uff1d1", "x;=1+1", 'x";=1', "x,=1+1"],
+    [
+        *("=1+1", '=HYPERLINK("http://evil")', "+1+cmd|' /C calc'!A0", "-1+1", "@SUM(1)", " =1"),
+        *("\t=1", "\r=1", "\uff1d1", "x;=1+1", 'x";=1', "x,=1+1"),
+    ],
 )
 def test_no_cell_of_a_csv_is_a_formula(name):
     text = to_csv(("image", "class"), [(name, "cat"), ("b.png", "dog")])
