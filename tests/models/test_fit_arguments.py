@@ -105,7 +105,7 @@ def test_arguments_of_fit_that_make_no_sense(model):
         with pytest.raises(ValueError, match=r"must be an int >= 1. Received: "):
             model.fit(x, y, **arguments)
     for split in (-0.5, 1.0):
-        with pytest.raises(ValueError, match="`validation_split` must be a float >= 0 and < 1"):
+        with pytest.raises(ValueError, match="`validation_split` must be a float in \\[0, 1\\)"):
             model.fit(x, y, validation_split=split)
     with pytest.raises(ValueError, match="must hold out one sample or more"):
         model.fit(x, y, validation_split=0.05)
