@@ -4,6 +4,8 @@ from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
+from keras_cmm.errors import InputError
+
 # All computes in float32: more is infinite there, and less is 0.
 _LARGEST, _SMALLEST = 3.4e38, 1.2e-38
 
@@ -37,18 +39,18 @@ def check_number(name: str, value: Any, allowed: str = "") -> None:
         allowed: The range: "> 0", ">= 0", "in [0, 1]", "in [0, 1)", or "" for any number.
 
     Raises:
-        ValueError: If it is refused.
+        InputError: If it is refused.
 
     Example:
         >>> check_number("alpha", -1, ">= 0")
         Traceback (most recent call last):
         ...
-        ValueError: `alpha` must be a float >= 0. Received: alpha=-1
+        keras_cmm.errors.InputError: `alpha` must be a float >= 0. Received: alpha=-1
     """
     if not is_finite_number(value) or not _RANGES[allowed](value):
         number: Any = value
         finite = "finite " if isinstance(value, Real) and abs(number) > _LARGEST else ""
-        raise ValueError(
+        raise InputError(
             f"`{name}` must be a {finite}float {allowed}".rstrip() + f". Received: {name}={value!r}"
         )
 
@@ -62,14 +64,14 @@ def check_int(name: str, value: Any, least: int) -> None:
         least: The smallest that is allowed.
 
     Raises:
-        ValueError: If it is refused.
+        InputError: If it is refused.
 
     Example:
         >>> check_int("epochs", 0, 1)
         Traceback (most recent call last):
         ...
-        ValueError: `epochs` must be an int >= 1. Received: epochs=0
+        keras_cmm.errors.InputError: `epochs` must be an int >= 1. Received: epochs=0
     """
     number: Any = value
     if not isinstance(value, Integral) or isinstance(value, bool) or number < least:
-        raise ValueError(f"`{name}` must be an int >= {least}. Received: {name}={value!r}")
+        raise InputError(f"`{name}` must be an int >= {least}. Received: {name}={value!r}")
