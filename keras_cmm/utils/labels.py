@@ -59,7 +59,7 @@ def labels_as_array(labels: Any) -> npt.NDArray[Any]:
         array = np.asarray(each)
     except (TypeError, ValueError):
         raise InputError(
-            f"labels must be an array or a list, one a row. Received: a {type(labels).__name__}"
+            f"labels must be an array or a list, one a row. Received: {type(labels).__name__}"
         ) from None
     # NumPy would count `True` as 1, and of a list that has other numbers too nothing tells.
     if any(isinstance(label, bool | np.bool_) for label in each):

@@ -51,7 +51,7 @@ def test_an_accent_may_be_encoded_either_way():
         ([np.nan, 1.0], "such as nan"),
         ([1 + 0j, 0], "dtype complex128"),
         ([[0, 1], [1]], "must be an array or a list"),
-        (0, "must be an array or a list. Received: a int"),
+        (0, "must be an array or a list, one a row. Received: int"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), "dtype datetime64"),
         (np.eye(4), r"shape \(4, 4\)"),
     ],
