@@ -95,10 +95,49 @@ def main() -> None:
     """Runs `keras-cmm` with the arguments of the process."""
     if sys.stderr is None:  # closed; the first file that is opened gets its number, 2
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    elif isinstance(sys.stderr, io.TextIOWrapper):
+        # Not closed at exit, which a new text file on the same number would do.
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(_Messages(sys.stderr.fileno())),
+            encoding=sys.stderr.encoding,
+            errors="backslashreplace",
+            line_buffering=True,
+            write_through=True,
+        )
     # A file name or class name may have characters that the terminal lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     cli.main(prog_name="keras-cmm")
+
+
+class _Messages(io.RawIOBase):
+    """What is written to stderr. A message that cannot be written does not end the command.
+
+    Whoever reads the messages may stop, or the disk that they go to may be full. The work goes on:
+    a model is not lost for a warning.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def write(self, data: Any) -> int:
+        """Writes bytes, or drops them."""
+        try:
+            return os.write(self._number, data)
+        except OSError:
+            return len(data)
+
+    def writable(self) -> bool:
+        """Returns that it can be written to."""
+        return True
+
+    def fileno(self) -> int:
+        """Returns the number of the file."""
+        return self._number
+
+    def isatty(self) -> bool:
+        """Returns whether a person reads the messages."""
+        return os.isatty(self._number)
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -7,8 +7,15 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from keras_cmm_cli.terminal import visible
+
 if TYPE_CHECKING:
     from rich.console import Group
+
+FORMAT_HELP = (
+    "csv puts a ' before a text that a spreadsheet would run as a formula; numbers stay as they "
+    "are. Control characters in names are written as in JSON, such as \\u001b."
+)
 
 _LATEX = str.maketrans(
     {
@@ -19,6 +26,12 @@ _LATEX = str.maketrans(
         **{character: f"\\{character}" for character in "&%$#_{}"},
     }
 )
+
+
+_MARKDOWN = str.maketrans({"|": r"\|", "\\": r"\\", "<": "&lt;", "&": "&amp;"})
+
+# The second four are the first in full width.
+_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 class ResultTable(NamedTuple):
@@ -36,32 +49,37 @@ class ResultTable(NamedTuple):
         from rich.table import Table
         from rich.text import Text
 
+        shown = self._visible()
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-        table.add_column(self.columns[0], no_wrap=True)
-        for column in self.columns[1:]:
-            table.add_column(Text(column), justify="right" if _is_number(column) else "left")
-        for row in self.rows:
+        for number, column in enumerate(shown.columns):
+            right = number and _is_number(column)
+            table.add_column(Text(column), justify="right" if right else "left", overflow="fold")
+        for row in shown.rows:
             table.add_row(*map(Text, row))
-        return Group(Text(self.heading, style="bold"), table, *map(Text, self.notes))
+        return Group(Text(shown.heading, style="bold"), table, *map(Text, shown.notes))
 
     def to_markdown(self) -> str:
         """Returns the table in GitHub's Markdown."""
-        aligned = ["---:" if _is_number(column) else "---" for column in self.columns[1:]]
-        rows = [list(self.columns), ["---", *aligned], *self.rows]
-        lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
-        notes = [line for note in self.notes for line in ("", note)]
-        return "\n".join([f"**{self.heading}**", "", *lines, *notes])
+        shown = self._visible()
+        aligned = ["---:" if _is_number(column) else "---" for column in shown.columns[1:]]
+        rows = [list(shown.columns), ["---", *aligned], *shown.rows]
+        lines = [
+            "| " + " | ".join(cell.translate(_MARKDOWN) for cell in row) + " |" for row in rows
+        ]
+        notes = [line for note in shown.notes for line in ("", note)]
+        return "\n".join([f"**{shown.heading.translate(_MARKDOWN)}**", "", *lines, *notes])
 
     def to_latex(self) -> str:
         """Returns the table in LaTeX, which needs the package booktabs."""
-        align = "l" + "".join("r" if _is_number(column) else "l" for column in self.columns[1:])
+        shown = self._visible()
+        align = "l" + "".join("r" if _is_number(column) else "l" for column in shown.columns[1:])
         head, *rows = (
             " & ".join(cell.translate(_LATEX) for cell in row) + r" \\"
-            for row in (self.columns, *self.rows)
+            for row in (shown.columns, *shown.rows)
         )
         return "\n".join(
             [
-                *(f"% {line}" for line in (self.heading, *self.notes)),
+                *(f"% {line}" for line in (shown.heading, *shown.notes)),
                 f"\\begin{{tabular}}{{{align}}}",
                 r"\toprule",
                 head,
@@ -72,14 +90,46 @@ class ResultTable(NamedTuple):
             ]
         )
 
+    def _visible(self) -> ResultTable:
+        """Returns the table with hidden characters as they are printed, one line a text."""
+        return ResultTable(
+            visible(self.heading),
+            [visible(column) for column in self.columns],
+            [[visible(cell) for cell in row] for row in self.rows],
+            [visible(note) for note in self.notes],
+        )
+
 
 def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Returns rows as CSV with a header line."""
+    """Returns rows as CSV with a header line.
+
+    A text that a spreadsheet would run as a formula gets a `'` in front, as OWASP recommends.
+    Numbers stay as they are.
+    """
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    plain = csv.writer(file, lineterminator="\n")
+    # Some spreadsheets split at semicolons too, but not inside quotes.
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (columns, *rows):
+        cells = [_csv_cell(cell) for cell in row]
+        has_semicolon = any(";" in str(cell) for cell in cells)
+        (quoted if has_semicolon else plain).writerow(cells)
     return file.getvalue().removesuffix("\n")
+
+
+def _csv_cell(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = visible(cell)
+    return f"'{text}" if cell.lstrip().startswith(_FORMULA) and not _is_numeral(text) else text
+
+
+def _is_numeral(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_number(column: str) -> bool:

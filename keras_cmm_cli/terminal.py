@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import re
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +16,13 @@ P = ParamSpec("P")
 # Wide enough for every table; a file or pipe has no width of its own.
 _WIDTH_OF_FILES = 160
 
-_CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+# A table in fewer columns would show single letters. The terminal folds its lines.
+_LEAST_WIDTH = 60
+
+# What moves the cursor, changes colours or hides text: the control characters, line separators,
+# embeddings and overrides of the direction of writing, and halves of characters.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_LINE_BREAK = re.compile(r"\s*[\t\n\v\f\r\x85\u2028\u2029]\s*")
 
 
 class Terminal:
@@ -32,9 +39,8 @@ class Terminal:
         # Python has no stdout if it is closed. The error comes before the work is done.
         if sys.stdout is None:
             raise click.ClickException("the output cannot be written (stdout is closed).")
-        width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
-        self.stdout = Console(file=sys.stdout, width=width)
-        self.stderr = Console(file=sys.stderr, stderr=True)
+        self.stdout = Console(file=sys.stdout, width=_width(sys.stdout))
+        self.stderr = Console(file=sys.stderr, stderr=True, width=_width(sys.stderr))
         self.verbose = verbose
         self.quiet = quiet
 
@@ -44,12 +50,12 @@ class Terminal:
         return "±" if self.stdout.encoding.startswith("utf") else "+-"
 
     def result(self, result: Any) -> None:
-        """Prints a result to stdout: a text, exactly as it is, or a rich table."""
+        """Prints a result to stdout: lines of text, neither wrapped nor styled, or a rich table."""
         if isinstance(result, str):
-            self.stdout.file.write(result + "\n")
+            self.stdout.file.write(_visible_lines(result) + "\n")
             self.stdout.file.flush()
         else:
-            self.stdout.print(result)
+            self.stdout.print(_VisibleTexts(result))
 
     def note(self, text: str) -> None:
         """Prints a note to stderr, unless `--quiet`."""
@@ -67,9 +73,11 @@ class Terminal:
 
     def status(self, description: str) -> contextlib.AbstractContextManager[Any]:
         """Shows a spinner on stderr for work of unknown length; see `progress`."""
+        from rich.text import Text
+
         if not self._is_watched:
             return contextlib.nullcontext()
-        return self.stderr.status(description, spinner="line")
+        return self.stderr.status(Text(visible(description)), spinner="line")
 
     @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Callable[..., None]]:
@@ -94,10 +102,11 @@ class Terminal:
             disable=not self._is_watched,
         )
         with bar:
-            task = bar.add_task(description, total=None)
+            task = bar.add_task(visible(description), total=None)
 
             def update(done: int, total: int, description: str | None = None) -> None:
-                bar.update(task, completed=done, total=total, description=description)
+                shown = None if description is None else visible(description)
+                bar.update(task, completed=done, total=total, description=shown)
 
             yield update
 
@@ -131,9 +140,51 @@ class Terminal:
         )
 
 
+class _VisibleTexts:
+    """A rich table or group without hidden characters but the terminal codes that rich makes."""
+
+    def __init__(self, renderable: Any) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        for segment in console.render(self._renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield segment._replace(text=_visible_lines(segment.text))
+
+
+def visible(text: str) -> str:
+    r"""Replaces hidden characters by what Python and JSON write for them.
+
+    Class names, file names and metadata come from others. Printed as they are, they could move the
+    cursor, forge lines or swap letters.
+
+    Example:
+        >>> visible("cat\x1b[31m\n")
+        'cat\\u001b[31m\\n'
+    """
+    short = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+    return _HIDDEN.sub(lambda found: short.get(found[0], f"\\u{ord(found[0]):04x}"), text)
+
+
+def _visible_lines(text: str) -> str:
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def one_line(text: str) -> str:
-    """Replaces line breaks and other control characters by one space; other spaces stay."""
-    return re.sub(rf"\s*[{_CONTROL}][\s{_CONTROL}]*", " ", text).strip()
+    """Replaces line breaks and tabs by one space, and makes other control characters visible."""
+    return visible(_LINE_BREAK.sub(" ", text).strip())
+
+
+def _width(file: Any) -> int:
+    """Returns the width of an output, which is never too small for a table or a line of text.
+
+    A terminal may say that it has no columns, as some do that are run by a program.
+    """
+    if not file.isatty():
+        return _WIDTH_OF_FILES
+    return max(_LEAST_WIDTH, shutil.get_terminal_size().columns)
 
 
 def counted(number: int, one: str, more: str) -> str:

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import math
+import unicodedata
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
@@ -15,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 
 from keras_cmm.data.few_shot import row_keys
 from keras_cmm.errors import InputError
-from keras_cmm.utils import replacing, warn
+from keras_cmm.utils import replacing, unit_rows, warn
+from keras_cmm.utils.embedding_rows import find_bad_row
 
 FORMAT = "keras-cmm-embeddings/1"
 
@@ -36,6 +38,8 @@ _EXPECTED = {
     "keys": "U8",
 }
 _NAMES = {np.dtype(ours): name for types in _TYPES.values() for name, ours in types.items()}
+# Unicode's categories of control characters, line separators and halves of characters.
+_NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 # Numbers that are converted to float32 at a time: 4 MiB, whatever the size of the file.
 _CHUNK = 1 << 20
 
@@ -58,7 +62,8 @@ class EmbeddingSet:
         train_keys: `(train, 32)` uint8 identities of the images for few-shot draws, from
             `key_digests`, or `None` to use the rows themselves as identities.
         val_keys: `(val, 32)` uint8, or `None`.
-        class_names: One name a class; names may repeat.
+        class_names: One name a class, none blank or with control characters. Names may repeat where
+            the texts are the same, as of ImageNet's two classes named `missile`.
         dataset: Name of the dataset.
         backbone: Name of the model that made the embeddings.
         logit_scale: The factor from cosine similarities to logits. Defaults to 100.0, the value of
@@ -140,6 +145,7 @@ class EmbeddingSet:
                 f"`class_names` has {len(names)} names and `text_embeddings` {self.num_classes} "
                 f"rows; there must be one name for each class."
             )
+        self._check_names(names)
         if not (
             isinstance(self.logit_scale, Real)
             and math.isfinite(self.logit_scale)
@@ -287,6 +293,26 @@ class EmbeddingSet:
             "notes": self.notes,
         }
 
+    def _check_names(self, names: list[str]) -> None:
+        rows: dict[str, int] = {}
+        for row, name in enumerate(names):
+            if not name.strip():
+                raise InputError(f"`class_names` has a blank name, {name!r}, for class {row}.")
+            if any(unicodedata.category(character) in _NO_TEXT for character in name):
+                raise InputError(
+                    f"`class_names` has a control character in {name!r}, the name of class {row}; "
+                    "leave it out."
+                )
+            first = rows.setdefault(name, row)
+            if first == row:
+                continue
+            texts = unit_rows(self.text_embeddings[[first, row]])
+            if not np.allclose(texts[0], texts[1], atol=1e-3):
+                raise InputError(
+                    f"`class_names` has {name!r} twice, for the classes {first} and {row}, whose "
+                    "texts differ; tell them apart as in 'crane (bird)'."
+                )
+
     def _check_labels(self, name: str, labels: npt.NDArray[np.integer], rows: int) -> None:
         if len(labels) != rows:
             raise InputError(
@@ -319,16 +345,11 @@ def _check_shape(name: str, shape: tuple[int, ...], rank: int) -> None:
 
 def _check_rows(name: str, first: int, chunk: npt.NDArray[np.floating]) -> None:
     """Raises an error for rows without a direction in float32, the precision of training."""
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        rows = chunk.astype(np.float32, copy=False)
-        squared_lengths = np.einsum("nd,nd->n", rows, rows)
-    bad = np.flatnonzero(~np.isfinite(squared_lengths) | (squared_lengths == 0))
-    if bad.size:
-        row = bad[0]
-        what = "only zeros" if squared_lengths[row] == 0 else "NaN, infinite or too large values"
+    bad = find_bad_row(chunk)
+    if bad is not None:
         raise InputError(
-            f"`{name}` has {what} in row {first + row} (as {chunk.dtype.name}) and cannot be "
-            f"normalised; leave the row out or embed it again."
+            f"`{name}` has {bad.reason} in row {first + bad.row} (as {chunk.dtype.name}) and "
+            "cannot be normalised; leave the row out or embed it again."
         )
 
 

@@ -64,7 +64,7 @@ class ClassPrototypes(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         # `Integral` includes NumPy's integers, which a count of labels often is.
         received: Any = num_classes
-        if not isinstance(received, Integral) or received < 1:
+        if not isinstance(received, Integral) or isinstance(received, bool) or received < 1:
             raise ValueError(f"`num_classes` must be an int >= 1. Received: {num_classes=}")
         self.num_classes = int(received)
         self.embeddings_initializer = initializers.get(embeddings_initializer)

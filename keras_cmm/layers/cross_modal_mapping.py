@@ -71,7 +71,9 @@ class CrossModalMapping(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("units", units), ("rank", rank)):
-            if value is not None and (not isinstance(value, Integral) or value < 1):
+            if value is None:
+                continue
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"`{name}` must be an int >= 1 or None. Received: {name}={value}")
         self.units = None if units is None else int(units)
         self.residual = residual

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_cmm.losses.inputs import checked_inputs, class_ids
+from keras_cmm.losses.inputs import checked_inputs, class_ids, is_finite_number
 
 _DISTANCES = ("cosine", "euclidean", "squared_euclidean")
 _NEGATIVES = ("hardest", "semi_hard", "all")
@@ -74,7 +74,7 @@ class CrossModalTripletLoss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
-        if not isinstance(margin, float | numbers.Real) or not margin >= 0:
+        if not is_finite_number(margin) or margin < 0:
             raise ValueError(f"`margin` must be a float >= 0. Received: {margin=}")
         if distance not in _DISTANCES:
             raise ValueError(f"`distance` must be one of {_DISTANCES}. Received: {distance=}")
@@ -88,6 +88,11 @@ class CrossModalTripletLoss(keras.losses.Loss):
             if duplicate_groups is None
             else [[int(class_id) for class_id in group] for group in duplicate_groups]
         )
+        given: list[Any] = [class_id for group in duplicate_groups or [] for class_id in group]
+        if not all(isinstance(each, Integral) and not isinstance(each, bool) for each in given):
+            raise ValueError(
+                f"`duplicate_groups` must hold class ids. Received: {duplicate_groups=}"
+            )
         grouped = [class_id for group in self.duplicate_groups or [] for class_id in group]
         if len(grouped) != len(set(grouped)):
             raise ValueError(

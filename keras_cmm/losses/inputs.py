@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 from keras import ops
+
+
+def is_finite_number(value: Any) -> bool:
+    """Whether a value is a number, not NaN or infinite; `True` is no number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def checked_inputs(y_true: Any, y_pred: Any, expected: str) -> tuple[Any, Any]:

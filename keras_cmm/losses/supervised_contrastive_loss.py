@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_cmm.losses.inputs import checked_inputs, class_ids
+from keras_cmm.losses.inputs import checked_inputs, class_ids, is_finite_number
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
@@ -53,7 +52,7 @@ class SupervisedContrastiveLoss(keras.losses.Loss):
         dtype: Any = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype or "float32")
-        if not isinstance(temperature, float | numbers.Real) or not temperature > 0:
+        if not is_finite_number(temperature) or temperature <= 0:
             raise ValueError(f"`temperature` must be a float > 0. Received: {temperature=}")
         self.temperature = float(temperature)
 

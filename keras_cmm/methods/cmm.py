@@ -15,6 +15,7 @@ from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
 from keras_cmm.models import CMMClassifier
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe
+from keras_cmm.utils.check_number import check_number
 
 # Bounds the memory of a (batch, classes) matrix of logits, and is large enough to be fast.
 _PREDICTION_BATCH = 4096
@@ -43,7 +44,7 @@ class CMM(FewShotMethod):
         contrastive_weight: Weight of the contrastive loss in the objective; the paper has none.
 
     Raises:
-        InputError: If `recipe` or `text` is none of these.
+        InputError: If `recipe` or `text` is none of these, or a number is out of range.
 
     Example:
         >>> import numpy as np
@@ -80,6 +81,13 @@ class CMM(FewShotMethod):
                 '`alpha` must be None with the recipe "auto", which sets it by the recipe\'s '
                 f"`shot_scale`. Received: alpha={alpha!r}"
             )
+        for name, value in (
+            ("margin", margin),
+            ("triplet_weight", triplet_weight),
+            ("alpha", 0.0 if alpha is None else alpha),
+            ("contrastive_weight", contrastive_weight),
+        ):
+            check_number(name, value, ">= 0")
         self.recipe = recipe
         self.margin = margin
         self.triplet_weight = triplet_weight

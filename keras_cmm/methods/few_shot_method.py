@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from keras_cmm.errors import InputError
 from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.recipes import checked_embeddings
 
 
 class FewShotMethod(ABC):
@@ -62,6 +63,7 @@ class FewShotMethod(ABC):
             )
         self.hyperparameters_ = self._fit(task)
         self._num_classes = task.num_classes
+        self._dim = task.text_embeddings.shape[1]
         return self
 
     def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -74,7 +76,7 @@ class FewShotMethod(ABC):
             float32 logits, shape `(batch, classes)`.
 
         Raises:
-            InputError: If the method is not fitted yet.
+            InputError: If the method is not fitted yet, or a row has no direction.
         """
         if not hasattr(self, "hyperparameters_"):
             raise InputError(
@@ -82,7 +84,7 @@ class FewShotMethod(ABC):
             )
         if not len(embeddings):  # Keras refuses to predict an empty array.
             return np.empty((0, self._num_classes), dtype="float32")
-        return self._logits(embeddings)
+        return self._logits(checked_embeddings(embeddings, "embeddings", self._dim))
 
     @abstractmethod
     def _fit(self, task: FewShotTask) -> dict[str, object]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
+from keras_cmm.utils.check_number import check_int, check_number
 
 # Unit vectors from a float16 file are off by about 1e-3. Larger errors mean: never normalised.
 _UNIT_TOLERANCE = 1e-2
@@ -33,7 +34,8 @@ class FewShotTask:
         val_source: Where the validation rows come from, for the record.
 
     Raises:
-        InputError: If shapes disagree, a label is out of range or a row is not of unit length.
+        InputError: If shapes disagree, a label or number is out of range or a row is not of unit
+            length.
 
     Example:
         >>> import numpy as np
@@ -63,6 +65,9 @@ class FewShotTask:
     val_source: str = "none"
 
     def __post_init__(self) -> None:
+        check_number("logit_scale", self.logit_scale, "> 0")
+        check_int("shots", self.shots, 0)
+        check_int("seed", self.seed, 0)
         if self.text_embeddings.ndim != 2:
             raise InputError(
                 "`text_embeddings` must have shape (classes, dim). "

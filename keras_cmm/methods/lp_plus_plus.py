@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.linear_head import LinearHead
+from keras_cmm.utils.check_number import check_int
 
 # The authors' constant: a text's multiplier starts at 250 times the mean cosine between support
 # rows and their own texts.
@@ -53,6 +54,9 @@ class LPPlusPlus(LinearHead):
     name: ClassVar[str] = "lp_plus_plus"
 
     iterations: int = 300
+
+    def __post_init__(self) -> None:
+        check_int("iterations", self.iterations, 1)
 
     def _fit(self, task: FewShotTask) -> dict[str, object]:
         embeddings, labels, counts = task.embeddings, task.labels, task.rows_per_class

@@ -8,6 +8,15 @@ import keras
 
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.recipes import ShuffledBatches
+from keras_cmm.utils.check_number import check_int, check_number
+
+# Those of `SupportTraining`, and those that some of its methods have.
+_ALLOWED = {
+    "learning_rate": ">= 0",
+    "weight_decay": ">= 0",
+    "momentum": "in [0, 1)",
+    "text_length": "> 0",
+}
 
 
 class SupportTraining:
@@ -25,6 +34,15 @@ class SupportTraining:
     epochs: int
     batch_size: int
     max_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses settings that no model can be trained with."""
+        for name in ("epochs", "batch_size", "max_steps"):
+            if name != "max_steps" or self.max_steps is not None:
+                check_int(name, getattr(self, name), 1)
+        for name, allowed in _ALLOWED.items():
+            if hasattr(self, name):
+                check_number(name, getattr(self, name), allowed)
 
     def _train(
         self,

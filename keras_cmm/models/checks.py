@@ -1,11 +1,9 @@
-"""Checks of what users pass to an image classifier, made before any image is embedded."""
+"""Checks of what users pass to a classifier, made before any image is embedded."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Mapping, Sequence, Set
-from numbers import Real
 from typing import Any
 
 import keras
@@ -13,6 +11,7 @@ import numpy as np
 
 from keras_cmm.errors import InputError
 from keras_cmm.recipes import checked_sample_weight
+from keras_cmm.utils.check_number import check_int, check_number, is_finite_number
 from keras_cmm.utils.same_names import same_names
 
 
@@ -76,13 +75,15 @@ def check_class_order(dataset: Any, class_names: Sequence[str]) -> None:
 
 
 def class_weight_by_id(
-    class_weight: Mapping[int | str, float] | None, class_names: Sequence[str], sample_weight: Any
+    class_weight: Mapping[int | str, float] | None,
+    classes: Sequence[str] | int,
+    sample_weight: Any,
 ) -> dict[int, float] | None:
     """Returns class weights by class id. Keras would ignore a key that is no class id.
 
     Args:
         class_weight: weights by class id or name, or `None`.
-        class_names: the classes.
+        classes: the class names, or how many classes without names there are.
         sample_weight: the weights of samples, or `None`; both cannot be used together.
 
     Raises:
@@ -105,20 +106,23 @@ def class_weight_by_id(
             "`class_weight` and `sample_weight` cannot be used together: give the product of "
             "both as `sample_weight`."
         )
+    class_names = [] if isinstance(classes, int) else classes
+    num_classes = classes if isinstance(classes, int) else len(classes)
     same = same_names([key for key in class_weight if isinstance(key, str)], class_names)
     id_of_name = {name: index for index, name in enumerate(class_names)}
     id_of_key: dict[Any, int] = {key: id_of_name[name] for key, name in same.items()}
     weights: dict[Any, float] = {
         id_of_key.get(key, key): weight for key, weight in class_weight.items()
     }
-    unknown = [key for key in weights if key not in range(len(class_names))]
+    ids = range(num_classes)
+    unknown = [key for key in weights if isinstance(key, bool) or key not in ids]
     if unknown:
         raise InputError(
-            "the keys of `class_weight` must be class names or class ids from 0 to "
-            f"{len(class_names) - 1}. Received: {unknown[0]!r}"
+            f"the keys of `class_weight` must be {'class names or ' if class_names else ''}class "
+            f"ids from 0 to {num_classes - 1}. Received: {unknown[0]!r}"
         )
     values = list(weights.values())
-    if not all(isinstance(each, Real) and 0 <= each < math.inf for each in values):
+    if not all(is_finite_number(each) and each >= 0 for each in values):
         raise InputError(f"`class_weight` must hold finite numbers >= 0. Received: {values}")
     return weights
 
@@ -152,11 +156,9 @@ def check_fit_arguments(
     arguments["class_weight"] = class_weight_by_id(
         arguments.get("class_weight"), class_names, sample_weight
     )
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise ValueError(f"`seed` must be an int >= 0. Received: {seed=}")
+    check_int("seed", seed, 0)
     split = arguments.get("validation_split", 0.0)
-    if not 0 <= split < 1:
-        raise ValueError(f"`validation_split` must be a float >= 0 and < 1. Received: {split}")
+    check_number("validation_split", split, "in [0, 1)")
     if samples is None:
         return
     weights = checked_sample_weight(sample_weight, samples)
@@ -179,6 +181,20 @@ def validation_pair(validation_data: Any) -> tuple[Any, Any]:
             f"Received: {len(validation_data)} parts"
         )
     return validation_data[0], validation_data[1]
+
+
+def loss_takes_ids(loss: Any) -> bool:
+    """Whether a compiled loss takes class ids, as Keras's sparse ones do; `None` is the default."""
+    names = [
+        name.lower()
+        for each in keras.tree.flatten(loss)
+        for name in (
+            str(each),
+            getattr(each, "__name__", ""),
+            *(kind.__name__ for kind in type(each).__mro__),
+        )
+    ]
+    return loss is None or any(name.startswith("sparse") for name in names)
 
 
 def refuse_rate_callbacks(callbacks: Any) -> None:

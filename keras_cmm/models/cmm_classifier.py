@@ -9,19 +9,22 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_cmm.errors import InputError
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.layers.unit_length import unit_length
 from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
+from keras_cmm.models.checked_calls import CheckedCalls
 from keras_cmm.models.checks import refuse_probabilities
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
 from keras_cmm.models.loss_parts import LossParts
 from keras_cmm.models.scalar_weight import ScalarWeight
-from keras_cmm.recipes import TrainingRecipe
+from keras_cmm.recipes import TrainingRecipe, checked_embeddings
+from keras_cmm.utils.check_number import check_int
 from keras_cmm.utils.unit_rows import unit_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMClassifier(keras.Model):
+class CMMClassifier(CheckedCalls, keras.Model):
     """Classifies CLIP image embeddings by text prototypes and a cross-modal mapping.
 
     The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`. `T0`
@@ -113,8 +116,7 @@ class CMMClassifier(keras.Model):
         # The frozen branch and the norms want the inputs as they are, not rounded to a half
         # precision compute dtype; the mapping casts for itself.
         super().__init__(autocast=False, **kwargs)
-        if not isinstance(num_classes, int | np.integer) or num_classes < 2:
-            raise ValueError(f"`num_classes` must be an int >= 2. Received: {num_classes=}")
+        check_int("num_classes", num_classes, 2)
         self.num_classes = int(num_classes)
         self.alpha = alpha
         self.logit_scale = logit_scale
@@ -179,7 +181,7 @@ class CMMClassifier(keras.Model):
             A built classifier.
 
         Raises:
-            ValueError: if `text_embeddings` is not of rank 2.
+            InputError: if `text_embeddings` is not of rank 2, or a row has no direction.
 
         Example:
             >>> from keras_cmm import CMMClassifier
@@ -202,7 +204,7 @@ class CMMClassifier(keras.Model):
             text_embeddings: array-like of shape `(num_classes, dim)`; row `c` is class `c`.
 
         Raises:
-            ValueError: if `text_embeddings` does not have that shape.
+            InputError: if `text_embeddings` does not have that shape, or a row has no direction.
 
         Example:
             >>> from keras_cmm import CMMClassifier
@@ -216,7 +218,7 @@ class CMMClassifier(keras.Model):
         if self.built:
             dim = self.text_prototypes.embeddings.shape[1]
         if text_embeddings.shape != (self.num_classes, dim):
-            raise ValueError(
+            raise InputError(
                 f"`text_embeddings` must have shape ({self.num_classes}, {dim}): one row a class, "
                 "as wide as the image embeddings. "
                 f"Received: an array of shape {text_embeddings.shape}"
@@ -437,18 +439,6 @@ class CMMClassifier(keras.Model):
         )
         return config
 
-    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """Trains the classifier as `keras.Model.fit` does; see `AutoRecipe.fit` for a recipe."""
-        history = super().fit(*args, **kwargs)
-        self.is_trained = True
-        return history
-
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains the classifier by one step, as `keras.Model.train_on_batch` does."""
-        result = super().train_on_batch(*args, **kwargs)
-        self.is_trained = True
-        return result
-
     def copy_untrained(self) -> CMMClassifier:
         """Returns a new classifier of the same settings and texts, which knows no image."""
         copy = type(self).from_config(self.get_config())
@@ -488,18 +478,6 @@ class CMMClassifier(keras.Model):
         return cls(**config)
 
 
-def _as_text_embeddings(text_embeddings: Any) -> Any:
-    text_embeddings = np.asarray(ops.convert_to_numpy(text_embeddings), dtype="float32")
-    if text_embeddings.ndim != 2:
-        raise ValueError(
-            "`text_embeddings` must have shape (classes, dim). "
-            f"Received: an array of shape {text_embeddings.shape}"
-        )
-    lengths = np.linalg.norm(text_embeddings, axis=1)
-    unusable = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
-    if unusable.size:
-        raise ValueError(
-            "`text_embeddings` must be finite numbers and no row all zeros. "
-            f"Received: row {unusable[0]} is not so"
-        )
-    return text_embeddings
+def _as_text_embeddings(text_embeddings: Any) -> npt.NDArray[np.float32]:
+    embeddings = checked_embeddings(text_embeddings, "text_embeddings", None)
+    return embeddings.astype("float32", copy=False)

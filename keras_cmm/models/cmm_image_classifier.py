@@ -29,8 +29,10 @@ from keras_cmm.errors import InputError
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_training import HeadTraining
+from keras_cmm.models.inputs import is_one_picture
 from keras_cmm.models.saved_class_names import saved_class_names
 from keras_cmm.recipes import TrainingRecipe
+from keras_cmm.utils.check_number import check_int
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
 
@@ -97,8 +99,14 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
         template: str | Sequence[str] | None = _DEFAULT_TEMPLATE,
         descriptions: Mapping[str, Sequence[str]] | None = None,
         head: CMMClassifier | None = None,
+        *args: Any,
         **kwargs: Any,
     ) -> None:
+        if args:
+            raise TypeError(f"{type(self).__name__} takes 6 positional arguments or less.")
+        if isinstance(backbone, keras.KerasTensor):
+            self._copy_config(class_names, **kwargs)
+            return
         if not isinstance(backbone, self.backbone_cls):
             raise ValueError(
                 f"`backbone` must be a {self.backbone_cls.__name__}; for another kind that "
@@ -276,12 +284,12 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
         """Embeds images.
 
         Args:
-            x: images, see the class.
+            x: images, see the class, or a single one.
 
         Returns:
             float32 array of shape `(images, dim)`, rows of unit length.
         """
-        return self._embed(x, None)[0]
+        return self._embed([x] if is_one_picture(x) else x, None)[0]
 
     def predict(
         self, x: Any, batch_size: int | None = None, **kwargs: Any
@@ -289,7 +297,8 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
         """Returns the fused logits of images.
 
         Args:
-            x: images, see the class.
+            x: images, see the class, or a single one: a path, a PIL image or an array of shape
+                `(height, width, channels)`.
             batch_size: int. Samples a step of the head.
             **kwargs: the other arguments of `keras.Model.predict`.
 
@@ -316,23 +325,23 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
         """Names the most probable classes of images.
 
         Args:
-            x: images, see the class.
+            x: images, see the class, or a single one, as in `predict`.
             top_k: int, at least 1. How many classes.
 
         Returns:
             For each image its `(class name, probability)` pairs, the most probable first.
 
         Raises:
-            ValueError: if `top_k` is below 1.
+            ValueError: if `top_k` is no int >= 1.
         """
+        check_int("top_k", top_k, 1)
         return self.classify_embeddings(self.embed(x), top_k)
 
     def classify_embeddings(
         self, embeddings: npt.NDArray[np.floating], top_k: int = 5
     ) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of `(images, dim)` embeddings, as `classify` does."""
-        if top_k < 1:
-            raise ValueError(f"`top_k` must be an int >= 1. Received: {top_k=}")
+        check_int("top_k", top_k, 1)
         probabilities = ops.convert_to_numpy(
             self.head.probabilities(self.predict_embeddings(embeddings))
         )
@@ -362,6 +371,14 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CMMImageClassifier:
         """Builds a classifier from what `get_config` returned."""
+        head_was_given, arguments = cls._arguments(config)
+        model = cls(**arguments)
+        model._head_was_given = head_was_given
+        return model
+
+    @staticmethod
+    def _arguments(config: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """Returns whether the head was given, and the arguments of the constructor."""
         config = dict(config)
         head_was_given = config.pop("head_was_given")
         for name in ("backbone", "preprocessor", "head"):
@@ -371,9 +388,27 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
         # unbuilt one would ask for class texts, before the tokenizer has its vocabulary.
         if config.get("head") is not None and not config["head"].built:
             config["head"].build((None, prepare_backbone(config["backbone"]).projection_dim))
-        model = cls(**config)
-        model._head_was_given = head_was_given
-        return model
+        return head_was_given, config
+
+    # `keras.models.clone_model` gives any functional model the class `Functional`, unless its
+    # constructor takes `*args` and `**kwargs`. It then calls that with an input, an output and a
+    # name. So the output tells the model that is cloned.
+    def _run_through_graph(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        outputs = super()._run_through_graph(inputs, *args, **kwargs)
+        if isinstance(outputs, keras.KerasTensor):
+            outputs._cloned_model = self
+        return outputs
+
+    def _copy_config(self, output: Any, name: str) -> None:
+        """Constructs this model as the one that `output` was made by. Its weights are new."""
+        model = output._cloned_model
+        head_was_given, arguments = self._arguments(model.get_config())
+        # A config does not hold the vocabulary of a tokenizer.
+        arguments |= {"preprocessor": model.preprocessor, "name": name, "compile": False}
+        type(self).__init__(self, **arguments)
+        self._head_was_given = head_was_given
+        if (compile_config := model.get_compile_config()) is not None:
+            self.compile_from_config(compile_config)
 
     def _clip_model(self) -> CLIPModel:
         if self.preprocessor is None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from keras import ops
+
+from keras_cmm.utils.check_number import check_number
+from keras_cmm.utils.embedding_rows import as_numbers
 
 
 def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list[int]]:
@@ -22,6 +24,9 @@ def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list
     Returns:
         The groups of two or more class ids, each in ascending order.
 
+    Raises:
+        InputError: if `embeddings` are no numbers, or `tolerance` is out of range.
+
     Example:
         >>> from keras_cmm.models import find_duplicate_groups
         >>> find_duplicate_groups([[1.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
@@ -30,7 +35,8 @@ def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    unit = np.asarray(ops.convert_to_numpy(embeddings), dtype="float64")
+    check_number("tolerance", tolerance, ">= 0")
+    unit = as_numbers(embeddings, "embeddings").astype("float64")
     unit = unit / np.maximum(np.linalg.norm(unit, axis=-1, keepdims=True), 1e-12)
     # Rows that are equal are joined first: each would be a pair with every other.
     different, row_of = np.unique(unit, axis=0, return_inverse=True)

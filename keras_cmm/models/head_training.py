@@ -22,8 +22,9 @@ from keras_cmm.models.checks import (
     validation_pair,
 )
 from keras_cmm.models.cmm_classifier import CMMClassifier
-from keras_cmm.models.inputs import ids_of_labels, is_dataset, iterate_images
+from keras_cmm.models.inputs import is_dataset, iterate_images
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight, checked_support
+from keras_cmm.utils.labels import ids_of_labels
 
 
 class HeadTraining:

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from keras_cmm.clip.inputs.image_reading import is_one_image
 from keras_cmm.errors import InputError
-from keras_cmm.utils.same_names import same_names
+from keras_cmm.utils.labels import rows_of
 
 
 def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
@@ -50,49 +49,13 @@ def is_dataset(x: Any) -> bool:
     return not is_images
 
 
-def ids_of_labels(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Returns labels as class ids.
+def is_one_picture(x: Any) -> bool:
+    """Whether `x` is surely a single image: a file, a PIL image or an array `(..., channels)`.
 
-    Args:
-        labels: class ids `(n,)` or `(n, 1)`, class names `(n,)`, or one-hot labels `(n, classes)`.
-        class_names: the classes.
-
-    Returns:
-        int64 array of shape `(n,)`.
-
-    Raises:
-        InputError: If a label is no class of the model's.
-
-    Example:
-        >>> ids_of_labels(["dog", "cat"], ["cat", "dog"])
-        array([1, 0])
+    Another array of three axes may be a batch of grey images, and one of two axes embeddings.
     """
-    array = np.asarray([_to_numpy(label) for label in _rows(labels)])
-    if array.dtype.kind in "UO":
-        names = array.ravel().tolist()
-        same = same_names([name for name in names if isinstance(name, str)], class_names)
-        unknown = sorted({str(name) for name in names if name not in same})
-        if unknown:
-            raise InputError(
-                f"label {unknown[0]!r} is none of the model's {len(class_names)} class names; "
-                "rename it or make a classifier that has this class."
-            )
-        ids = {name: index for index, name in enumerate(class_names)}
-        return np.array([ids[same[name]] for name in names], dtype="int64")
-    if array.ndim == 2 and array.shape[1] == len(class_names) > 1:
-        if not ((array == 0) | (array == 1)).all() or (array.sum(axis=1) != 1).any():
-            raise InputError("labels must be one-hot or class ids. Received: soft labels")
-        return array.argmax(axis=1)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    whole = array.ndim == 1 and (array.dtype.kind in "iu" or (array == np.rint(array)).all())
-    if not whole or (array.size and not (array.min() >= 0 and array.max() < len(class_names))):
-        raise InputError(
-            f"labels must be class ids from 0 to {len(class_names) - 1}, class names, or one-hot. "
-            f"Received: shape {array.shape}, dtype {array.dtype.name}"
-            + (f", values {array.min()} to {array.max()}" if array.size else "")
-        )
-    return array.astype("int64")
+    shape = tuple(getattr(x, "shape", ()))
+    return is_one_image(x) and (not shape or (len(shape) == 3 and shape[-1] in (1, 3, 4)))
 
 
 def _paired(images: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
@@ -116,12 +79,7 @@ def _paired(images: Any, labels: Any) -> Iterator[tuple[Any, Any]]:
             f"there must be one label for each image. Received: {len(images)} images and "
             f"{len(labels)} labels"
         )
-    yield from zip(images, _rows(labels), strict=True)
-
-
-def _rows(labels: Any) -> Any:
-    """Returns a data frame as its rows: by itself it would yield the names of its columns."""
-    return labels.to_numpy() if hasattr(labels, "columns") else labels
+    yield from zip(images, rows_of(labels), strict=True)
 
 
 def _elements(dataset: Iterable[Any]) -> Iterator[Any]:
@@ -181,9 +139,3 @@ def _file_or_image(image: Any) -> Any:
 def _to_numpy_batch(images: Any) -> Any:
     # Torch tensors stay: the order of their axes and the range of their values differ.
     return images if hasattr(images, "detach") else np.asarray(images)
-
-
-def _to_numpy(label: Any) -> Any:
-    if isinstance(label, bytes):
-        return label.decode()
-    return label.detach().cpu().numpy() if hasattr(label, "detach") else label

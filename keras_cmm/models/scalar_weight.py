@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from keras_cmm.utils.check_number import check_number
+
 
 class ScalarWeight:
     """A number that may be set at any time, kept as a weight that is not trained.
@@ -30,10 +32,7 @@ class ScalarWeight:
         return float(str(np.float32(ops.convert_to_numpy(self.weight(model)))))
 
     def __set__(self, model: Any, value: Any) -> None:
-        is_number = isinstance(value, int | float | np.number)
-        if not is_number or not (value > 0 or (self._zero and value == 0)):
-            least = "a float >= 0" if self._zero else "a float > 0"
-            raise ValueError(f"`{self._name}` must be {least}. Received: {self._name}={value!r}")
+        check_number(self._name, value, ">= 0" if self._zero else "> 0")
         if not hasattr(model, f"_{self._name}"):
             weight = model.add_weight(
                 shape=(), name=self._name, trainable=False, dtype="float32", autocast=False

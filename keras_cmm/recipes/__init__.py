@@ -5,7 +5,12 @@ from keras_cmm.recipes.calibration import calibrated_temperature, fit_temperatur
 from keras_cmm.recipes.closed_form_start import ClosedFormStart, closed_form_start
 from keras_cmm.recipes.logit_adjustment import logit_adjustment
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
-from keras_cmm.recipes.support_set import checked_sample_weight, checked_support
+from keras_cmm.recipes.support_set import (
+    checked_embeddings,
+    checked_labels,
+    checked_sample_weight,
+    checked_support,
+)
 from keras_cmm.recipes.text_prior import text_trust
 from keras_cmm.recipes.training_recipe import TrainingRecipe, TrainingSet
 
@@ -16,6 +21,8 @@ __all__ = [
     "TrainingRecipe",
     "TrainingSet",
     "calibrated_temperature",
+    "checked_embeddings",
+    "checked_labels",
     "checked_sample_weight",
     "checked_support",
     "closed_form_start",

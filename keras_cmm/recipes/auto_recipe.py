@@ -22,6 +22,7 @@ from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.logit_adjustment import logit_adjustment
 from keras_cmm.recipes.text_prior import share_text_logits, text_trust
 from keras_cmm.recipes.training_recipe import TrainingRecipe, TrainingSet, row_weights
+from keras_cmm.utils.check_number import check_number
 from keras_cmm.utils.unit_rows import unit_rows
 
 # `learning_rate` is the one for this width of embeddings, CLIP ViT-B's, and number of images.
@@ -113,18 +114,18 @@ class AutoRecipe(TrainingRecipe):
     def __post_init__(self) -> None:
         """Refuses values that no head can be started with."""
         super().__post_init__()
-        for name, is_allowed, allowed in (
-            ("shot_scale", self.shot_scale > 0, "> 0"),
-            ("shrinkage_factor", self.shrinkage_factor > 0, "> 0"),
-            ("train_temperature", self.train_temperature > 0, "> 0"),
-            ("prior_shots", self.prior_shots >= 0, ">= 0"),
-            ("logit_adjustment", self.logit_adjustment >= 0, ">= 0"),
-            ("text_share", 0 <= self.text_share < 1, "in [0, 1)"),
-            ("full_trust", 0 <= self.full_trust <= 1, "in [0, 1]"),
+        for name, allowed in (
+            ("rate_exponent", ""),
+            ("shot_exponent", ""),
+            ("shot_scale", "> 0"),
+            ("shrinkage_factor", "> 0"),
+            ("train_temperature", "> 0"),
+            ("prior_shots", ">= 0"),
+            ("logit_adjustment", ">= 0"),
+            ("text_share", "in [0, 1)"),
+            ("full_trust", "in [0, 1]"),
         ):
-            if not is_allowed:
-                value = getattr(self, name)
-                raise ValueError(f"`{name}` must be a float {allowed}. Received: {name}={value!r}")
+            check_number(name, getattr(self, name), allowed)
 
     def closed_form(
         self,

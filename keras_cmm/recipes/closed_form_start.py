@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.recipes.text_prior import text_places
+from keras_cmm.utils.check_number import check_number
 from keras_cmm.utils.unit_rows import unit_rows
 
 Array = npt.NDArray[np.floating[Any]]
@@ -79,6 +80,8 @@ def closed_form_start(
         - Theiler, "The Incredible Shrinking Covariance Estimator", SPIE 8391, 2012, for the
           leave-one-out likelihood in closed form.
     """
+    check_number("prior_shots", prior_shots, ">= 0")
+    check_number("shrinkage_factor", shrinkage_factor, "> 0")
     images = np.asarray(embeddings, dtype="float64")
     texts = np.asarray(text_embeddings, dtype="float64")
     num_classes, dim = texts.shape

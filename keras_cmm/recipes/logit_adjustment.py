@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.utils.check_number import check_number
+
 
 def logit_adjustment(
     labels: npt.NDArray[np.integer[Any]],
@@ -38,6 +40,7 @@ def logit_adjustment(
     References:
         Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, arXiv:2007.07314.
     """
+    check_number("strength", strength, ">= 0")
     counts = np.bincount(labels, sample_weight, minlength=num_classes).astype("float64")
     counts[counts <= 0] = 1.0 if sample_weight is None else max(np.mean(sample_weight), 1e-6)
     return strength * np.log(counts / counts.mean())

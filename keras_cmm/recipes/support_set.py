@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 from keras_cmm.errors import InputError
 from keras_cmm.recipes.head import Head
+from keras_cmm.utils.embedding_rows import LARGEST, as_numbers, find_bad_row
+from keras_cmm.utils.labels import checked_ids, labels_as_array
 
 
 def checked_support(
@@ -20,7 +21,7 @@ def checked_support(
     Args:
         head: a built classifier.
         x: array-like or tensor of shape `(images, dim)`.
-        y: array-like or tensor of class ids, shape `(images,)`.
+        y: array-like or tensor: class ids of shape `(images,)`, or one-hot labels.
 
     Raises:
         InputError: if they do not fit one another or the head.
@@ -30,44 +31,91 @@ def checked_support(
             "`head` must have class texts: use `CMMClassifier.from_text_embeddings` or "
             "`assign_text_embeddings`. Received: an unbuilt head"
         )
-    embeddings = np.asarray(ops.convert_to_numpy(x), dtype="float32")
-    ids = np.asarray(ops.convert_to_numpy(y))
-    dim = head.text_embeddings.shape[1]
-    if embeddings.ndim != 2 or embeddings.shape[1] != dim or not len(embeddings):
+    embeddings = checked_embeddings(x, "x", head.text_embeddings.shape[1])
+    if not len(embeddings):
         raise InputError(
-            f"`x` must hold embeddings of shape (images, {dim}), of one image or more. "
+            "`x` must hold embeddings of one image or more. "
             f"Received: an array of shape {embeddings.shape}"
         )
-    if not np.isfinite(embeddings).all():
-        row = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))[0]
-        raise InputError(f"`x` must hold finite numbers. Received: row {row} does not")
-    if ids.shape != (len(embeddings),) or ids.dtype.kind not in "iu":
-        raise InputError(
-            f"`y` must hold class ids, integers of shape ({len(embeddings)},). "
-            f"Received: {ids.dtype} of shape {ids.shape}"
-        )
-    if ids.min() < 0 or ids.max() >= head.num_classes:
-        raise InputError(
-            f"`y` must hold class ids from 0 to {head.num_classes - 1}. "
-            f"Received: from {ids.min()} to {ids.max()}"
-        )
-    return embeddings, ids.astype("int64")
+    ids = checked_labels(y, head.num_classes, len(embeddings))
+    return embeddings.astype("float32", copy=False), ids
 
 
-def checked_sample_weight(sample_weight: Any, samples: int) -> npt.NDArray[Any] | None:
+def checked_embeddings(
+    x: Any, name: str, dim: int | None, largest: float = LARGEST
+) -> npt.NDArray[Any]:
+    """Returns embeddings as an array, in the precision that they have.
+
+    Args:
+        x: array-like or tensor of shape `(rows, dim)`.
+        name: str. What the message of an error calls it.
+        dim: int or `None`. The width, `None` where any will do.
+        largest: float. The length of a row must be smaller.
+
+    Raises:
+        InputError: if they are something else, or a row has no direction.
+    """
+    array = as_numbers(x, name)
+    if array.ndim != 2 or not array.shape[1] or dim not in (None, array.shape[1]):
+        width = "dim)" if dim is None else f"{dim}), as wide as the text embeddings"
+        raise InputError(
+            f"`{name}` must hold embeddings of shape (rows, {width}. "
+            f"Received: an array of shape {array.shape}"
+        )
+    bad = find_bad_row(array, largest)
+    if bad is not None:
+        raise InputError(
+            f"`{name}` must hold embeddings that have a direction: leave the row out or embed it "
+            f"again. Received: row {bad.row} has {bad.reason}"
+        )
+    return array
+
+
+def checked_labels(y: Any, num_classes: int, rows: int) -> npt.NDArray[np.int64]:
+    """Returns the labels of embeddings as class ids.
+
+    Args:
+        y: class ids, `(rows,)` or `(rows, 1)`, or one-hot labels, `(rows, num_classes)`.
+        num_classes: int.
+        rows: int. How many there must be.
+
+    Raises:
+        InputError: if they are something else.
+    """
+    if y is None:
+        raise InputError("`y` must hold the labels of the embeddings. Received: None")
+    array = labels_as_array(y)
+    if array.dtype.kind in "UO":
+        raise InputError(
+            "`y` must hold class ids, because a head knows no class names: give "
+            "`[class_names.index(label) for label in y]`, with the names in the order of the text "
+            f"embeddings. Received: {array.ravel()[:1].tolist()}"
+        )
+    if len(array) != rows:
+        raise InputError(
+            f"`y` must hold one label for each of the {rows} rows of `x`. "
+            f"Received: {len(array)} labels"
+        )
+    return checked_ids(array, num_classes)
+
+
+def checked_sample_weight(
+    sample_weight: Any, samples: int, allow_zeros: bool = False
+) -> npt.NDArray[Any] | None:
     """Returns sample weights as an array of shape `(samples,)`, or `None` for none.
 
     Args:
         sample_weight: array-like or tensor of shape `(samples,)`, or `None`.
         samples: int. How many there must be.
+        allow_zeros: bool. All may be 0, as in a batch of many.
 
     Raises:
         InputError: if they are not one finite number >= 0 per sample, or are all 0.
     """
     if sample_weight is None:
         return None
-    weights = np.asarray(ops.convert_to_numpy(sample_weight))
-    if weights.shape != (samples,) or not weights.any():
+    weights = as_numbers(sample_weight, "sample_weight")
+    if weights.shape != (samples,) or not (allow_zeros or weights.any()):
         raise InputError(
             f"`sample_weight` must be one weight for each of the {samples} samples, not all 0. "
             f"Received: shape {weights.shape}, {np.count_nonzero(weights)} not 0"

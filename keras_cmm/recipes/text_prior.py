@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.utils.check_number import check_number
 from keras_cmm.utils.unit_rows import unit_rows
 
 Array = npt.NDArray[np.floating[Any]]
@@ -43,6 +44,7 @@ def text_trust(logits: Array, labels: npt.NDArray[np.integer], full_trust: float
     from scipy.optimize import brentq
     from scipy.special import softmax
 
+    check_number("full_trust", full_trust, "in [0, 1]")
     own = logits[np.arange(len(logits)), labels].mean()
 
     def slope(factor: float) -> float:

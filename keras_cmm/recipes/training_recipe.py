@@ -15,6 +15,7 @@ from keras_cmm.recipes.calibration import calibrated_temperature, held_out_rows
 from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
 from keras_cmm.recipes.support_set import checked_sample_weight, checked_support
+from keras_cmm.utils.check_number import check_int, check_number
 
 
 class TrainingSet(NamedTuple):
@@ -79,12 +80,9 @@ class TrainingRecipe:
             value = getattr(self, name)
             if name == "max_steps" and value is None:
                 continue
-            if not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"`{name}` must be an int >= {least}. Received: {name}={value!r}")
+            check_int(name, value, least)
         for name in ("learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float | np.number) or not value >= 0:
-                raise ValueError(f"`{name}` must be a float >= 0. Received: {name}={value!r}")
+            check_number(name, getattr(self, name), ">= 0")
 
     def epochs_for(self, num_samples: int) -> int:
         """Returns the number of epochs for `num_samples` rows."""
@@ -133,7 +131,7 @@ class TrainingRecipe:
         Args:
             head: a `CMMClassifier` with class texts.
             x: image embeddings, array-like of shape `(images, dim)`.
-            y: class ids, array-like of shape `(images,)`.
+            y: class ids, array-like of shape `(images,)`, or one-hot labels.
             sample_weight: `(images,)` or `None`. An image of weight 0 is left out.
             validation_data: `(embeddings, class ids)` or `None`.
             callbacks: Keras callbacks, or `None`.
@@ -154,6 +152,8 @@ class TrainingRecipe:
         """
         x, y = checked_support(head, x, y)
         sample_weight = checked_sample_weight(sample_weight, len(y))
+        if validation_data is not None:
+            validation_data = checked_support(head, *validation_data)
         if sample_weight is not None:
             used = sample_weight != 0
             x, y, sample_weight = x[used], y[used], sample_weight[used]

@@ -9,7 +9,7 @@ import click
 from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables, published_table
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import unused_seed_option
-from keras_cmm_cli.result_table import to_csv
+from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
 from keras_cmm_cli.runs_folder import Record, read_records, warn_of_mixed_versions
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
@@ -33,6 +33,7 @@ Examples:
     type=click.Choice(("table", "markdown", "csv", "latex")),
     default="table",
     show_default=True,
+    help=FORMAT_HELP,
 )
 @click.option(
     "--published/--no-published",

@@ -14,7 +14,7 @@ from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_list, images_options, list_images
 from keras_cmm_cli.run_file import file_hash, read_run
 from keras_cmm_cli.saved_model import load_classifier, model_argument, model_options
-from keras_cmm_cli.terminal import Terminal, with_terminal
+from keras_cmm_cli.terminal import Terminal, visible, with_terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -160,5 +160,5 @@ def _tables(measures: dict[str, Any]) -> tuple[Table, Table]:
     classes.add_column("top-1 %", justify="right")
     for name, values in measures["per_class"].items():
         accuracy = "" if values["top1"] is None else f"{values['top1']:.1f}"
-        classes.add_row(Text(name), str(values["images"]), accuracy)
+        classes.add_row(Text(visible(name)), str(values["images"]), accuracy)
     return overall, classes

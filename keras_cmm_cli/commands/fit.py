@@ -250,12 +250,15 @@ def _train(
     """Trains the head and shows the progress over the epochs; returns the history."""
     import keras
 
+    from keras_cmm.utils import is_shown
+
     with terminal.progress("training the head") as progress:
 
         def show(epoch: int, logs: dict[str, float]) -> None:
             progress(epoch + 1, callback.params["epochs"])
-            values = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-            terminal.detail(f"epoch {epoch + 1} of {callback.params['epochs']}: {values}")
+            if is_shown(epoch, callback.params["epochs"]):
+                values = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+                terminal.detail(f"epoch {epoch + 1} of {callback.params['epochs']}: {values}")
 
         callback = keras.callbacks.LambdaCallback(on_epoch_end=show)
 

@@ -11,9 +11,9 @@ import click
 
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images
-from keras_cmm_cli.result_table import to_csv
+from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
 from keras_cmm_cli.saved_model import load_classifier, model_argument, model_options
-from keras_cmm_cli.terminal import Terminal, with_terminal
+from keras_cmm_cli.terminal import Terminal, visible, with_terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,6 +49,7 @@ Examples:
     type=click.Choice(("table", "json", "csv")),
     default="table",
     show_default=True,
+    help=FORMAT_HELP,
 )
 @model_options
 @with_terminal
@@ -120,8 +121,8 @@ def _as_table(predictions: Sequence[Prediction]) -> Table:
     for image, best in predictions:
         for rank, (name, probability) in enumerate(best):
             table.add_row(
-                Text("" if rank else image),
-                Text(name, style="" if rank else "bold"),
+                Text("" if rank else visible(image)),
+                Text(visible(name), style="" if rank else "bold"),
                 f"{100 * probability:.1f}%",
                 end_section=rank == len(best) - 1 > 0,
             )

@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import json
 import os
@@ -155,7 +156,7 @@ def test_an_input_error_is_one_line_and_a_bug_is_not_hidden(extra):
         raise ValueError("a bug")
 
     result = extra(mistaken)
-    assert (result.exit_code, result.stderr) == (2, "Error: the  file is not good.\n")
+    assert (result.exit_code, result.stderr) == (2, "Error: the  file\\u001b is not good.\n")
     with pytest.raises(ValueError, match="a bug"):
         extra(buggy)
 
@@ -182,11 +183,14 @@ def extra_program(body):
     return [sys.executable, "-c", code]
 
 
+_RICH = "terminal.result(__import__('rich.text').text.Text('x'))"
+
+
 @pytest.mark.parametrize(
     ("body", "arguments", "stdout", "reason"),
     [
         ("terminal.result('x')", ["extra"], ">/dev/full", "No space left on device"),
-        ("terminal.result(['x'])", ["extra"], ">/dev/full", "No space left on device"),
+        (_RICH, ["extra"], ">/dev/full", "No space left on device"),
         ("terminal.result('x')", ["--help"], ">/dev/full", "No space left on device"),
         ("terminal.result('x')", ["extra"], "1</dev/null", "Bad file descriptor"),
         # Before the work is done.
@@ -212,6 +216,43 @@ def test_nobody_reads_the_results_to_their_end():
     command = shlex.join([*extra_program("terminal.result('x\\n' * 100_000)"), "extra"])
     ran = subprocess.run(["sh", "-c", f"{command} | head -n 1"], capture_output=True, text=True)
     assert (ran.stdout, ran.stderr) == ("x\n", "")
+
+
+@pytest.mark.parametrize("stderr", ["2>/dev/full", "2>&1 >/dev/tty | true", "2>&-"])
+def test_the_work_goes_on_where_messages_cannot_be_written(stderr, tmp_path):
+    body = (
+        "([terminal.note('x' * 70_000) for _ in range(9)], print('x' * 70_000), "
+        "terminal.error('e'), __import__('warnings').warn('w'), "
+        f"open({str(tmp_path / 'model')!r}, 'w').close())"
+    )
+    command = shlex.join([*extra_program(body), "extra"])
+    stderr = stderr.replace(">/dev/tty", f">{tmp_path / 'results'}")
+    subprocess.run(["sh", "-c", f"{command} {stderr}"], capture_output=True, check=True)
+    assert (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-3", "wide", ""])
+def test_a_terminal_without_columns(columns):
+    pty = pytest.importorskip("pty")
+    parent, child = pty.openpty()
+    program = extra_program("(__import__('warnings').warn('look out'), terminal.result(TABLE))")
+    table = "from keras_cmm_cli.result_table import ResultTable\n"
+    table += (
+        "TABLE = ResultTable('Heading', ['name', 'top-1'], [['zero_shot', '61.5']]).to_rich()\n"
+    )
+    program[2] = table + program[2]
+    with os.fdopen(parent, "rb", buffering=0) as screen:
+        ran = subprocess.Popen(
+            [*program, "extra"], stdout=child, stderr=child, env=os.environ | {"COLUMNS": columns}
+        )
+        os.close(child)
+        shown = b""
+        with contextlib.suppress(OSError):  # The end, on Linux.
+            while part := screen.read(1000):
+                shown += part
+        assert ran.wait() == 0
+    for words in (b"Warning: look out", b"Heading", b"zero_shot", b"61.5"):
+        assert words in shown
 
 
 def test_closed_stderr():

@@ -179,6 +179,19 @@ LABELS = tensors()["train_labels"]
         ({"metadata": {"class_names": '{"0": "ant"}'}}, ["not a list"]),
         ({"metadata": {"class_names": '["ant", "bee", 3]'}}, ["list of strings"]),
         ({"metadata": {"class_names": '["ant", "bee"]'}}, ["2 names", "3 rows"]),
+        ({"metadata": {"class_names": '["ant", "bee", "ant"]'}}, ["'ant' twice", "0 and 2"]),
+        ({"metadata": {"class_names": '["ant", " ", "cat"]'}}, ["blank name", "class 1"]),
+        ({"metadata": {"class_names": '["ant", "", "cat"]'}}, ["blank name", "class 1"]),
+        (
+            {"metadata": {"class_names": r'["ant", "b\u001b[31m", "cat"]'}},
+            [r"control character in 'b\x1b[31m'", "class 1"],
+        ),
+        ({"metadata": {"class_names": r'["ant", "b\nc", "cat"]'}}, ["control character"]),
+        ({"metadata": {"class_names": r'["ant", "b\ud800", "cat"]'}}, ["control character"]),
+        (
+            {"changed": {"text_embeddings": with_value(TRAIN[:3].astype("f4"), 1, 1e-16)}},
+            ["`text_embeddings`", "too short to have a direction", "row 1"],
+        ),
         ({"metadata": {"logit_scale": "high"}}, ["`logit_scale`", "'high'"]),
         ({"metadata": {"logit_scale": "-1"}}, ["`logit_scale`", "-1.0"]),
         ({"metadata": {"logit_scale": "0"}}, ["`logit_scale`"]),
@@ -259,6 +272,7 @@ def test_write_then_read(tmp_path, dtype):
     before = EmbeddingSet(
         **fields(
             class_names=["é", "missile", "missile"],
+            text_embeddings=tensors()["text_embeddings"][[0, 1, 1]],
             val_embeddings=np.ones((3, 8), np.float32),
             val_labels=np.array([2, 1, 0]),
             logit_scale=np.float32(14.25),

@@ -166,7 +166,7 @@ def test_save_and_load(tmp_path, trainable):
     np.testing.assert_array_equal(restored.predict(rows, verbose=0), model.predict(rows, verbose=0))
 
 
-@pytest.mark.parametrize("num_classes", [0, -1, 2.0, None])
+@pytest.mark.parametrize("num_classes", [0, -1, 2.0, None, True, float("inf")])
 def test_bad_number_of_classes(num_classes):
     message = f"`num_classes` must be an int >= 1. Received: num_classes={num_classes}"
     with pytest.raises(ValueError, match=message):

@@ -219,6 +219,7 @@ def test_fit_finds_a_rotation(rank):
     [
         ({"units": 0}, "`units` must be an int >= 1 or None. Received: units=0"),
         ({"units": 2.5}, "`units` must be an int >= 1 or None. Received: units=2.5"),
+        ({"rank": True}, "`rank` must be an int >= 1 or None. Received: rank=True"),
         ({"rank": -1}, "`rank` must be an int >= 1 or None. Received: rank=-1"),
     ],
 )

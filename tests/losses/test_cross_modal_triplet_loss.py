@@ -295,6 +295,9 @@ def test_a_model_of_ones_own(tmp_path):
     [
         ({"margin": -1}, "`margin` must be a float >= 0. Received: margin=-1"),
         ({"margin": float("nan")}, "`margin` must be a float >= 0. Received: margin=nan"),
+        ({"margin": float("inf")}, "`margin` must be a float >= 0. Received: margin=inf"),
+        ({"margin": True}, "`margin` must be a float >= 0. Received: margin=True"),
+        ({"duplicate_groups": [[0.5, 1]]}, "`duplicate_groups` must hold class ids"),
         ({"margin": "wide"}, "`margin` must be a float >= 0. Received: margin='wide'"),
         ({"distance": "l1"}, "`distance` must be one of .* Received: distance='l1'"),
         ({"negatives": "easy"}, "`negatives` must be one of .* Received: negatives='easy'"),

@@ -179,7 +179,7 @@ def test_serialization(options):
         assert getattr(restored, name) == value
 
 
-@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), "low"])
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), True, "low"])
 def test_bad_temperatures(temperature):
     message = f"`temperature` must be a float > 0. Received: temperature={temperature!r}"
     with pytest.raises(ValueError, match=message):

@@ -48,6 +48,14 @@ def test_there_is_no_place_for_test_data():
         ({"embeddings": np.full((3, 3), np.nan, "float32")}, "unit length"),
         ({"embeddings": EYE.astype("float64")}, "float32"),
         ({"text_embeddings": EYE.astype("float16")}, "float32"),
+        *(
+            ({"logit_scale": value}, "`logit_scale` must be a (finite )?float > 0")
+            for value in (0.0, -1.0, float("nan"), float("inf"), True)
+        ),
+        ({"shots": -1}, "`shots` must be an int >= 0"),
+        ({"shots": True}, "`shots` must be an int >= 0"),
+        ({"seed": 0.5}, "`seed` must be an int >= 0"),
+        ({"labels": np.array([True, False, True])}, "integers. Received: bool"),
         ({"val_embeddings": EYE}, "together"),
         ({"val_embeddings": EYE, "val_labels": np.array([0, 1, 9])}, "val_embeddings"),
     ],

@@ -238,6 +238,12 @@ def test_assign_text_embeddings_after_training():
             {"train_temperature": 0.0},
             "`train_temperature` must be a float > 0. Received: train_temperature=0.0",
         ),
+        *(
+            ({"alpha": value}, "`alpha` must be a (finite )?float >= 0. Received: alpha=")
+            for value in (float("inf"), True, 1e39)
+        ),
+        ({"num_classes": True}, "`num_classes` must be an int >= 2. Received: num_classes=True"),
+        ({"temperature": 1e-46}, "`temperature` must be a float > 0. Received: temperature=1e-46"),
         ({"triplet_weight": -2}, "`triplet_weight` must be a float >= 0. Received: tripl.*=-2"),
         (
             {"contrastive_weight": -2},
@@ -252,7 +258,7 @@ def test_bad_arguments(arguments, message):
 
 @pytest.mark.parametrize("shape", [(DIM,), (CLASSES + 1, DIM), (CLASSES, DIM - 1)])
 def test_bad_text_embeddings(shape):
-    with pytest.raises(ValueError, match="`text_embeddings` must have shape"):
+    with pytest.raises(ValueError, match=r"`text_embeddings` must .* shape"):
         make_model().assign_text_embeddings(np.ones(shape))
 
 

@@ -101,6 +101,11 @@ def test_a_heads_own_loss_weights_stay():
         ("prior_shots", float("nan"), "a float >= 0"),
         ("text_share", 1.0, r"a float in \[0, 1\)"),
         ("full_trust", -0.1, r"a float in \[0, 1\]"),
+        ("shot_exponent", float("inf"), "a finite float"),
+        ("rate_exponent", float("nan"), "a float"),
+        ("weight_decay", float("inf"), "a finite float >= 0"),
+        ("learning_rate", True, "a float >= 0"),
+        ("epochs", True, "an int >= 1"),
         ("epochs", 0, "an int >= 1"),
     ],
 )
@@ -124,11 +129,15 @@ def test_alpha_counts_in_a_head_that_predicted_before():
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (IMAGES[:, 1:], LABELS, r"`x` must hold embeddings of shape \(images, "),
-        (IMAGES * np.nan, LABELS, "`x` must hold finite numbers. Received: row 0"),
-        (IMAGES, LABELS[1:], r"`y` must hold class ids, integers of shape \(16,\)"),
-        (IMAGES, LABELS.astype("float32"), "Received: float32"),
-        (IMAGES, LABELS - 1, "Received: from -1 to 2"),
+        (IMAGES[:, 1:], LABELS, r"`x` must hold embeddings of shape \(rows, 8\)"),
+        (IMAGES[:0], LABELS[:0], "of one image or more"),
+        (IMAGES * np.nan, LABELS, "Received: row 0 has NaN, infinite or too large values"),
+        (IMAGES * (LABELS != 2)[:, None], LABELS, "Received: row 8 has only zeros"),
+        (IMAGES, LABELS[1:], "one label for each of the 16 rows of `x`. Received: 15 labels"),
+        (IMAGES, LABELS + 0.5, "such as 0.5"),
+        (IMAGES, LABELS == 1, "a truth value"),
+        (IMAGES, LABELS - 1, "values -1 to 2, such as -1"),
+        (IMAGES, ["ant"] * 16, r"class_names.index\(label\)"),
     ],
 )
 def test_support_sets_that_cannot_be_used(images, labels, message):
@@ -140,12 +149,13 @@ def test_support_sets_that_cannot_be_used(images, labels, message):
         np.testing.assert_array_equal(weight, value)
 
 
-def test_a_row_of_zeros_harms_nothing():
-    images = IMAGES.copy()
-    images[0] = 0.0
-    head = make_head()
-    AutoRecipe(min_steps=2).fit(head, images, LABELS.tolist(), verbose=0)
-    assert np.isfinite(head.predict(images, verbose=0)).all()
+@pytest.mark.parametrize("labels", [LABELS.tolist(), np.eye(4)[LABELS], LABELS.astype("float32")])
+def test_labels_of_all_kinds_train_alike(labels):
+    heads = [make_head(), make_head()]
+    for head, each in zip(heads, (LABELS, labels), strict=True):
+        AutoRecipe(min_steps=2).fit(head, IMAGES, each, validation_data=(IMAGES, each), verbose=0)
+    for weight, other in zip(*(head.get_weights() for head in heads), strict=True):
+        np.testing.assert_array_equal(weight, other)
 
 
 def test_without_text_rows():

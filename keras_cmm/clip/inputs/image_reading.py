@@ -258,7 +258,14 @@ def _to_numpy(image: Any) -> npt.NDArray[Any]:
     if hasattr(image, "detach") and hasattr(image, "cpu"):  # open files have `detach` too
         image = image.detach().cpu()
         if image.is_floating_point() and image.ndim == 3 and image.shape[0] in (1, 3, 4):
-            return 255.0 * image.permute(1, 2, 0).float().numpy()
+            array = image.permute(1, 2, 0).float().numpy()
+            low, high = float(array.min(initial=0)), float(array.max(initial=0))
+            if -1 <= low < 0 and high <= 1:
+                raise InputError(
+                    "values of a float tensor of torch must lie in [0, 1]. "
+                    f"Received: {low:g} to {high:g}, which looks like [-1, 1]; give (x + 1) / 2."
+                )
+            return 255.0 * array
     array = np.asarray(image)
     channels_first = (
         array.ndim == 3 and array.shape[-1] not in (1, 3, 4) and array.shape[0] in (1, 3, 4)
@@ -278,6 +285,11 @@ def _to_uint8(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     low, high = float(array.min()), float(array.max())
+    if array.dtype.kind == "f" and -1 <= low < 0 and high <= 1:
+        raise InputError(
+            f"float values of an image must lie in [0, 255]. Received: {low:g} to {high:g}, which "
+            "looks like [-1, 1]; give ((x + 1) * 127.5)."
+        )
     if array.dtype.kind == "f" and 0 < high <= 1:
         raise InputError(
             f"float values of an image must lie in [0, 255]. Received: {low:g} to {high:g}, which "

@@ -109,6 +109,8 @@ def test_torch_tensors_as_torchvision_makes_them():
         (np.full((4, 4, 3), -1.0), "Received: -1 to -1"),
         (np.full((4, 4, 3), 256), "Received: 256 to 256"),
         (np.full((4, 4, 3), 0.5), "multiply them by 255"),
+        (np.linspace(-1, 1, 48).reshape(4, 4, 3), r"-1 to 1, .* give \(\(x \+ 1\) \* 127\.5\)"),
+        (np.full((4, 4, 3), -0.5), r"-0.5 to -0.5, .* give \(\(x \+ 1\) \* 127\.5\)"),
         (np.full((4, 4, 3), np.nan), "Received: nan"),
         (object(), "Received: shape"),
         (io.FileIO(os.devnull), "Received: shape"),
@@ -117,6 +119,19 @@ def test_torch_tensors_as_torchvision_makes_them():
 def test_what_is_no_image(array, message):
     with pytest.raises(InputError, match=message):
         read_image(array)
+
+
+def test_the_advice_for_minus_one_to_one_gives_the_image_back():
+    torch = pytest.importorskip("torch")
+    values = np.asarray(picture())
+    wrong = values / 127.5 - 1
+    with pytest.raises(InputError, match=r"\[-1, 1\]; give \(\(x \+ 1\) \* 127.5\)"):
+        read_image(wrong)
+    np.testing.assert_array_equal(np.asarray(read_image((wrong + 1) * 127.5)), values)
+    tensor = torch.from_numpy(wrong.transpose(2, 0, 1).copy())
+    with pytest.raises(InputError, match=r"\[0, 1\]. Received: -1 to .* give \(x \+ 1\) / 2"):
+        read_image(tensor)
+    np.testing.assert_array_equal(np.asarray(read_image((tensor + 1) / 2)), values)
 
 
 def test_a_file_is_read_alike_from_a_path_its_bytes_and_an_archive(tmp_path):
