@@ -98,7 +98,7 @@ def test_images_without_a_suffix_are_counted_once(tmp_path, kind):
         Image.effect_noise((20, 16), 50).save(tmp_path / name, format=kind)
     if hasattr(os, "mkfifo"):  # Windows has none.
         os.mkfifo(tmp_path / "cat" / "pipe")
-    read_with_one_warning(tmp_path, "cat/2", r"have no suffix \(2\); add \.jpg or \.png")
+    read_with_one_warning(tmp_path, "cat/2", r"have no known suffix \(2, such as '2'\); add")
 
 
 def test_images_beside_the_class_folders_are_counted_once(tmp_path):
