@@ -202,7 +202,14 @@ class ImageList(LabelledImages):
         class_names: Sequence[str] | None,
         split: tuple[int, str] | None = None,
     ) -> Self:
-        """Lists the images of a table, or of one split of it; see `ImageTable.image_files`."""
+        """Lists the images of a table that was read, as `from_csv` does.
+
+        Args:
+            table: What `read_csv_list` or `read_parquet_list` returned.
+            root: As in `from_csv`.
+            class_names: As in `from_csv`.
+            split: The column and the name of a split, or `None` for all rows.
+        """
         root = table.path.parent if root is None else Path(root)
         return cls._from_rows(table.path, root, table.image_files(root, split), class_names)
 
