@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_cmm_cli.options import is_given
 from keras_cmm_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -20,38 +23,103 @@ if TYPE_CHECKING:
 
 
 def images_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `IMAGES_DIR` and `--csv`, the arguments of `list_images`."""
-    command = click.option(
+    """Adds `IMAGES_DIR` and the options that make an `ImagesGiven`, as `given`."""
+
+    @functools.wraps(command)
+    def body(*args: Any, **kwargs: Any) -> Any:
+        names = ("images_dir", "table", "image_column", "label_column")
+        return command(*args, given=ImagesGiven(*(kwargs.pop(name) for name in names)), **kwargs)
+
+    for option, kind in (("label", "labels"), ("image", "images or their paths")):
+        body = click.option(
+            f"--{option}-column",
+            help=f"Column of {kind}, where IMAGES_DIR or --csv is a list or has Parquet files.",
+        )(body)
+    body = click.option(
         "--csv",
         "table",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
         help="CSV or Parquet file with the columns path,label, instead of class folders. Paths "
         "start from IMAGES_DIR, or from the file's own folder.",
-    )(command)
+    )(body)
     return click.argument(
         "images_dir", required=False, type=click.Path(exists=True, path_type=Path)
-    )(command)
+    )(body)
 
 
-def list_images(
-    images_dir: Path | None, table: Path | None, class_names: Sequence[str] | None = None
-) -> ImageSource:
-    """Opens the images that `images_options` name.
+def split_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds `--split`, the split to take where the images have splits."""
+    return click.option(
+        "--split",
+        default=default,
+        show_default=True,
+        help="Images to take if IMAGES_DIR has a folder for each of train, val and test, or a list "
+        "has a column of them.",
+    )
+
+
+@dataclass(frozen=True)
+class ImagesGiven:
+    """The images that a command is given.
 
     Args:
         images_dir: A path for `open_images`, or the folder of the images of `table`.
         table: A CSV or Parquet list of images, or `None`.
-        class_names: The classes of a trained model, or `None` for those that are found.
+        image_column: The column of images, or `None` for the usual one.
+        label_column: The column of labels, or `None` for the usual one.
     """
-    from keras_cmm.data import open_images
 
-    if table is not None:
-        if images_dir is not None and not images_dir.is_dir():
-            raise click.UsageError(f"{images_dir} is no folder; with --csv give a folder or none.")
-        return open_images(table, root=images_dir or table.parent, class_names=class_names)
-    if images_dir is None:
-        raise click.UsageError("Missing argument 'IMAGES_DIR' or option '--csv'.")
-    return open_images(images_dir, class_names=class_names)
+    images_dir: Path | None
+    table: Path | None
+    image_column: str | None
+    label_column: str | None
+
+    @property
+    def path(self) -> Path:
+        """The list or the folder, for messages."""
+        path = self.table or self.images_dir
+        if path is None:
+            raise click.UsageError("Missing argument 'IMAGES_DIR' or option '--csv'.")
+        return path
+
+    def open_splits(
+        self, splits: Sequence[str], class_names: Sequence[str] | None = None
+    ) -> dict[str | None, ImageSource]:
+        """Opens the images of some splits; see `keras_cmm.data.open_splits`."""
+        from keras_cmm.data import open_splits
+
+        root = None
+        if self.table is not None:
+            if self.images_dir is not None and not self.images_dir.is_dir():
+                raise click.UsageError(
+                    f"{self.images_dir} is no folder; with --csv give a folder or none."
+                )
+            root = self.images_dir or self.table.parent
+        return open_splits(
+            self.path,
+            splits,
+            root=root,
+            class_names=class_names,
+            image=self.image_column,
+            label=self.label_column,
+        )
+
+    def open(
+        self, terminal: Terminal, split: str, class_names: Sequence[str] | None = None
+    ) -> ImageSource:
+        """Opens the images, or those of one split where there are splits.
+
+        Args:
+            terminal: Where it is said that a split was taken.
+            split: The split.
+            class_names: The classes of a trained model, or `None` for those that are found.
+        """
+        ((found, images),) = self.open_splits([split], class_names).items()
+        if found is not None:
+            terminal.note(f"{self.path}: only its split {found} is used, not the others.")
+        elif is_given("split"):
+            raise click.UsageError(f"{self.path}: has no splits; leave out --split.")
+        return images
 
 
 def embed_images(

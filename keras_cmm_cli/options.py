@@ -87,12 +87,17 @@ class CommaSeparated(click.ParamType):
         return self.metavar
 
 
+def is_given(option: str) -> bool:
+    """Returns whether an option is on the command line, rather than having its default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is click.core.ParameterSource.COMMANDLINE
+
+
 def refuse_together(given: str, other: str) -> None:
     """Raises an error if an option excludes the given one.
 
     Raises:
         UsageError: If `other` is on the command line.
     """
-    context = click.get_current_context()
-    if context.get_parameter_source(other) is click.core.ParameterSource.COMMANDLINE:
+    if is_given(other):
         raise click.UsageError(f"--{given} and --{other} exclude each other; give one.")

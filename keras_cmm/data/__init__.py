@@ -25,6 +25,7 @@ from keras_cmm.data.sources import (
     TFDSSource,
     find_images,
     open_images,
+    open_splits,
     read_class_names,
     read_coop_split,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "get_benchmark",
     "key_digests",
     "open_images",
+    "open_splits",
     "read_class_names",
     "read_coop_split",
     "read_few_shot_indices",

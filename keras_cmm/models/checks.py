@@ -48,32 +48,6 @@ def checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def check_class_order(dataset: Any, class_names: Sequence[str]) -> None:
-    """Refuses a data set whose class ids are those of other classes.
-
-    Args:
-        dataset: anything. A data set of `keras.utils.image_dataset_from_directory` has
-            `class_names`.
-        class_names: the class names of the classifier.
-
-    Raises:
-        InputError: if the data set counts the same classes in another order.
-    """
-    names = getattr(dataset, "class_names", None)
-    names = [] if names is None else list(names)
-    same = same_names(names, class_names)
-    # Other names are the user's choice, such as folder names where the classifier has better ones.
-    if len(same) < len(names):
-        return
-    if [same[name] for name in names] != list(class_names[: len(names)]):
-        raise InputError(
-            "the `class_names` of the data set must be those of the classifier, in the same order. "
-            "These are in another order, or without some of them. Give a class without images an "
-            "empty folder. "
-            f"Received: {names[:3]}... and {list(class_names[:3])}..."
-        )
-
-
 def class_weight_by_id(
     class_weight: Mapping[int | str, float] | None,
     classes: Sequence[str] | int,

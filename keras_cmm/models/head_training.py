@@ -16,11 +16,11 @@ from keras_cmm.clip import CLIPModel, ImageEmbedder
 from keras_cmm.errors import InputError
 from keras_cmm.models.augmented_batches import AugmentedBatches
 from keras_cmm.models.checks import (
-    check_class_order,
     check_fit_arguments,
     class_weight_by_id,
     validation_pair,
 )
+from keras_cmm.models.class_order import check_class_order, warn_of_numbers
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.inputs import is_dataset, iterate_images
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight, checked_support
@@ -298,15 +298,19 @@ class HeadTraining:
     def _checked_rows(
         self, embeddings: Any, labels: Any
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        warn_of_numbers(labels, self.class_names)
         return checked_support(self.head, embeddings, self._class_ids(labels))
 
     def _checked_labels(self, x: Any, y: Any) -> Any:
         """Returns `y` as class ids, or `None` where `x` brings its own."""
-        check_class_order(x, self.class_names)
+        is_named = check_class_order(x, self.class_names)
         if is_dataset(x):
+            if not is_named:
+                warn_of_numbers(None, self.class_names)
             return y
         if y is None:
             raise InputError("`y` must hold the labels of the images. Received: None")
+        warn_of_numbers(y, self.class_names)
         return self._class_ids(y)
 
     def _class_ids(self, labels: Any) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.images import embed_list, images_options, list_images
+from keras_cmm_cli.images import ImagesGiven, embed_list, images_options
 from keras_cmm_cli.options import (
     DTYPES,
     batch_size_option,
@@ -56,8 +56,7 @@ Example:
 @with_terminal
 def embed(
     terminal: Terminal,
-    images_dir: Path | None,
-    table: Path | None,
+    given: ImagesGiven,
     preset: str,
     output: Path,
     dataset: str | None,
@@ -76,13 +75,14 @@ def embed(
     If IMAGES_DIR has the folders train and test, and perhaps val, each with one folder of images a
     class, these are the splits. Otherwise IMAGES_DIR has one folder of images a class. Then
     --test-fraction of each class's images, drawn by --seed, become the test rows, and the others
-    the train rows. IMAGES_DIR may also be a .zip or .tar archive, or a .csv or .parquet list.
+    the train rows. IMAGES_DIR may also be a .zip or .tar archive, or a .csv or .parquet list, whose
+    column split may name the splits.
     """
-    check_apart({"--output": output}, (images_dir, table, descriptions))
+    check_apart({"--output": output}, (given.images_dir, given.table, descriptions))
     check_new_file(output, overwrite)
     with terminal.status("loading Keras"):
         load_keras()
-    splits, protocol = _splits(images_dir, table, test_fraction, seed)
+    splits, protocol = _splits(given, test_fraction, seed)
     class_names = splits["train"].class_names
     prompts = read_prompts(templates, descriptions, class_names)
 
@@ -102,12 +102,11 @@ def embed(
         rows |= {f"{split}_embeddings": embeddings, f"{split}_labels": kept.labels}
         if split != "test":
             rows[f"{split}_keys"] = key_digests(kept.keys())
-    source = table or images_dir
     data = EmbeddingSet(
         **rows,
         text_embeddings=TextEmbedder(model).class_prototypes(build_prompts(class_names, **prompts)),
         class_names=list(class_names),
-        dataset=dataset or Path(str(source)).resolve().stem,
+        dataset=dataset or given.path.resolve().stem,
         backbone=Path(preset).resolve().name if Path(preset).is_dir() else preset,
         logit_scale=logit_scale(model.backbone),
         protocol=protocol,
@@ -122,39 +121,22 @@ def embed(
 
 
 def _splits(
-    images_dir: Path | None, table: Path | None, test_fraction: float, seed: int
+    given: ImagesGiven, test_fraction: float, seed: int
 ) -> tuple[dict[str, ImageSource], str]:
     """Returns the images of each split, and the name of the protocol."""
-    from keras_cmm.data import open_images
-
-    if table is None and images_dir is not None:
-        names = [split for split in _SPLITS if (images_dir / split).is_dir()]
-        if {"train", "test"} <= set(names):
-            _warn_of_other_folders(images_dir)
-            splits: dict[str, ImageSource] = {}
-            class_names = None
-            for split in names:
-                splits[split] = open_images(images_dir, split=split, class_names=class_names)
-                class_names = splits["train"].class_names
-            return splits, "folders"
-    images = list_images(images_dir, table)
+    opened = given.open_splits(_SPLITS)
+    if None not in opened:
+        splits = {str(split): images for split, images in opened.items()}
+        if not {"train", "test"} <= splits.keys():
+            raise click.ClickException(
+                f"{given.path}: has no splits but {', '.join(splits)}; expected train and test."
+            )
+        return splits, "folders" if given.path.is_dir() else "splits"
+    images = opened[None]
     test_rows = _draw_test_rows(images, test_fraction, seed)
     train_rows = [row for row in range(len(images)) if row not in test_rows]
     splits = {"train": images.take(train_rows), "test": images.take(sorted(test_rows))}
     return splits, f"split {test_fraction:g} seed {seed}"
-
-
-def _warn_of_other_folders(images_dir: Path) -> None:
-    others = sorted(
-        path.name
-        for path in images_dir.iterdir()
-        if path.is_dir() and path.name not in _SPLITS and not path.name.startswith(".")
-    )
-    if others:
-        warnings.warn(
-            f"{images_dir}: only {', '.join(_SPLITS)} are used, not {', '.join(others)}.",
-            stacklevel=2,
-        )
 
 
 def _draw_test_rows(images: ImageSource, fraction: float, seed: int) -> set[int]:

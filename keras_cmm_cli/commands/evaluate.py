@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.images import embed_list, images_options, list_images
+from keras_cmm_cli.images import ImagesGiven, embed_list, images_options, split_option
 from keras_cmm_cli.run_file import file_hash, read_run
 from keras_cmm_cli.saved_model import load_classifier, model_argument, model_options
 from keras_cmm_cli.terminal import Terminal, visible, with_terminal
@@ -32,6 +32,7 @@ Example:
 )
 @model_argument
 @images_options
+@split_option("test")
 @click.option(
     "--held-out", is_flag=True, help="Leave out the images that the model was trained on."
 )
@@ -47,8 +48,8 @@ Example:
 def evaluate(
     terminal: Terminal,
     model_dir: Path,
-    images_dir: Path | None,
-    table: Path | None,
+    given: ImagesGiven,
+    split: str,
     held_out: bool,
     style: str,
     batch_size: int,
@@ -59,13 +60,13 @@ def evaluate(
 
     Prints top-1 accuracy, top-5 accuracy for more than five classes, macro F1, and the accuracy on
     each class, all in percent. The folders must have the names of the model's classes; not every
-    class needs one.
+    class needs one. If IMAGES_DIR has splits, the split test is used.
     """
     with terminal.status("loading Keras"):
         load_keras()
     with terminal.status("loading the model"):
         classifier = load_classifier(model_dir, batch_size, store)
-    images = list_images(images_dir, table, classifier.class_names)
+    images = given.open(terminal, split, classifier.class_names)
     images = _without_training_images(model_dir, images, held_out)
     embeddings, kept = embed_list(terminal, classifier.embedder, images, strict)
     logits = classifier.predict_embeddings(embeddings)

@@ -10,11 +10,12 @@ import click
 
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import (
+    ImagesGiven,
     embed_images,
     embed_list,
     find_broken,
     images_options,
-    list_images,
+    split_option,
 )
 from keras_cmm_cli.model_folder import INDICES_FILE, describe_run, write_model
 from keras_cmm_cli.options import (
@@ -49,6 +50,7 @@ Example:
 """
 )
 @images_options
+@split_option("train")
 @click.option(
     "--class-names",
     "class_names_file",
@@ -99,8 +101,8 @@ Example:
 @with_terminal
 def fit(
     terminal: Terminal,
-    images_dir: Path | None,
-    table: Path | None,
+    given: ImagesGiven,
+    split: str,
     class_names_file: Path | None,
     preset: str,
     output: Path,
@@ -123,7 +125,7 @@ def fit(
     The CLIP backbone stays frozen: every image is embedded once, and the head is trained on the
     embeddings. An image that cannot be read is left out with a warning, and another image of its
     class replaces it. IMAGES_DIR may also be a .zip or .tar archive of such folders, or a .csv or
-    .parquet list.
+    .parquet list. If it has splits, the classifier is trained on the split train.
 
     The output folder holds the model, the few-shot draw, the record of the run and a model card.
 
@@ -134,7 +136,7 @@ def fit(
         refuse_together("indices", "check")
     check_apart(
         {"--output": output, "--report": report},
-        (images_dir, table, class_names_file, descriptions, indices),
+        (given.images_dir, given.table, class_names_file, descriptions, indices),
     )
     check_new_folder(output, overwrite)
     if report is not None:
@@ -146,7 +148,7 @@ def fit(
     from keras_cmm.utils import listed
 
     class_names = None if class_names_file is None else read_class_names(class_names_file)
-    images = list_images(images_dir, table, class_names)
+    images = given.open(terminal, split, class_names)
     prompts = read_prompts(templates, descriptions, images.class_names)
     broken: list[int] = []
     sample = None
@@ -159,7 +161,7 @@ def fit(
 
     with_images = set(images.labels.tolist())
     terminal.note(
-        f"{table or images_dir}: {counted(len(images), 'image', 'images')} of "
+        f"{given.path}: {counted(len(images), 'image', 'images')} of "
         f"{counted(len(with_images), 'class', 'classes')}."
     )
     zero_shot = [name for row, name in enumerate(images.class_names) if row not in with_images]
@@ -264,7 +266,8 @@ def _train(
 
         history = classifier.fit_embeddings(
             embeddings,
-            labels,
+            # Names, since a class may be called by a number.
+            [classifier.class_names[label] for label in labels.tolist()],
             batch_size=batch_size,
             epochs=epochs,
             seed=seed,

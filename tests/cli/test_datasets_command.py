@@ -116,7 +116,24 @@ def test_half_an_archive(miniature, problems):
     assert "not unpacked, or not downloaded, to its end; get it again from https://zenodo" in line
 
 
-@pytest.mark.parametrize("deeper", ["2750/2750", "EuroSAT_RGB", "EuroSAT/2750"])
+@pytest.mark.parametrize(
+    ("name", "folders"),
+    [("eurosat", ["2750"]), ("stanford_cars", ["cars_train", "cars_test"])],
+)
+def test_folders_in_folders_of_their_name(run, tmp_path, miniature, name, folders):
+    """As Kaggle's archives make them."""
+    folder = miniature(name)
+    for inner in folders:
+        (folder / inner).rename(folder / "moved")
+        (folder / inner).mkdir()
+        (folder / "moved").rename(folder / inner / inner)
+    result = run("datasets", "check", name, "--data-dir", tmp_path, "--every-image")
+    assert result.stdout.startswith(f"{name}, coop: whole, "), result.output
+    images = benchmarks.get_benchmark(name).load("test", protocol="coop", data_dir=tmp_path)
+    assert all(path.is_file() for path in images.paths)
+
+
+@pytest.mark.parametrize("deeper", ["EuroSAT_RGB", "EuroSAT/2750"])
 def test_wrong_depth(miniature, problems, deeper):
     folder = miniature("eurosat")
     (folder / "2750").rename(folder / "moved")

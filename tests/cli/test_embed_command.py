@@ -89,7 +89,7 @@ def test_other_folders_beside_splits(embed, splits):
     result, _ = embed(splits)
     assert result.exit_code == 0
     assert "Warning: " in result.stderr
-    assert "not unlabelled." in result.stderr
+    assert "not 'unlabelled'." in result.stderr
 
 
 def test_a_test_folder_with_a_class_of_its_own(refuse, splits):

@@ -5,7 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from folders import files_in, truncate_as_jpeg, write_photos
+from folders import files_in, truncate_as_jpeg
 
 from keras_cmm_cli.run_file import file_hash
 from keras_cmm_cli.saved_model import load_classifier
@@ -302,21 +302,6 @@ def test_one_class_only(refuse, tmp_path, photos):
     for name in ("red_fox", "green tea"):
         (photos / name).rename(tmp_path / name)
     assert "one class only, 'Blue Jay'" in refuse(photos)
-
-
-@pytest.mark.parametrize(
-    ("train", "other"),
-    [("train", "test"), ("Train", "Valid"), ("training", "validation"), ("train", "val")],
-)
-def test_folders_of_splits(refuse, photos, tmp_path, train, other):
-    (tmp_path / "data").mkdir()
-    photos.rename(tmp_path / "data" / train)
-    write_photos(tmp_path / "data" / other)
-    assert f"give {tmp_path / 'data' / train}" in refuse(tmp_path / "data")
-    names = tmp_path / "names.txt"
-    names.write_text("red_fox\nBlue Jay\ngreen tea\n")
-    line = refuse(tmp_path / "data", "--class-names", names)
-    assert "its folders look like splits, not classes; give one of them." in line
 
 
 def test_an_unknown_preset(refuse, shared_photos, tmp_path):

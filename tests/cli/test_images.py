@@ -64,9 +64,9 @@ def test_files_that_cannot_be(refuse_output, packed, tmp_path):
     assert "not a valid Parquet file" in refuse(tmp_path / "text.parquet")
     with_table = (packed / "photos.zip", "--csv", packed / "photos.csv")
     assert "is no folder; with --csv give a folder or none" in refuse(*with_table)
-    splits = {f"{split}/{name}/1.png": b"" for split in ("train", "test") for name in ("a", "b")}
+    splits = {f"{split}/{name}/1.png": b"" for split in ("train", "val") for name in ("a", "b")}
     path = write_zip(tmp_path / "splits.zip", splits)
-    assert "look like splits, not classes; pack the folder of each" in refuse(path)
+    assert "has no splits but train, val; expected train and test" in refuse(path)
 
 
 def test_csv_option_takes_parquet(run, packed, model_dir):

@@ -15,6 +15,7 @@ from keras_cmm.data.benchmarks.coop_layout import (
 )
 from keras_cmm.data.benchmarks.tfds_layout import prepared_sizes
 from keras_cmm.data.sources.coop_split import read_coop_split, refuse_shared_images
+from keras_cmm.data.sources.folders import listed_files, see_through
 from keras_cmm.errors import InputError
 from keras_cmm.utils import listed
 
@@ -108,11 +109,14 @@ def _check_lists(benchmark: BenchmarkFacts, folder: Path) -> tuple[list[str], li
             f"with the one that {DATASETS_MD} links to."
         )
     paths = [path for rows in splits.values() for path, _ in rows]
-    return problems + _check_listed(benchmark, images, paths), [images / path for path in paths]
+    files = list(listed_files(images, paths))
+    return problems + _check_listed(benchmark, images, paths, files), files
 
 
-def _check_listed(benchmark: BenchmarkFacts, images: Path, paths: Sequence[str]) -> list[str]:
-    missing = [path for path in paths if not (images / path).is_file()]
+def _check_listed(
+    benchmark: BenchmarkFacts, images: Path, paths: Sequence[str], files: Sequence[Path]
+) -> list[str]:
+    missing = [path for path, file in zip(paths, files, strict=True) if not file.is_file()]
     if missing:
         deeper = _find_deeper(images, paths[0])
         if deeper is not None and len(missing) == len(paths):
@@ -124,10 +128,7 @@ def _check_listed(benchmark: BenchmarkFacts, images: Path, paths: Sequence[str])
         return [f"{images}: no such folder; {_get(benchmark)}."]
     problems = []
     known = {PurePosixPath(path).parts[0] for path in paths if "/" in path}
-    found = {entry.name for entry in images.iterdir() if entry.is_dir()}
-    extra = sorted(
-        name for name in found - known - _NO_CLASSES if not name.startswith((".", "__MACOSX"))
-    )
+    extra = sorted(set(folder_names(see_through(images))) - known - _NO_CLASSES)
     if extra and known and benchmark.coop_images != ".":
         problems.append(
             f"{images}: holds folders of no class, {listed(extra)}; remove them, or rename them to "
@@ -143,7 +144,8 @@ def _missing_images(
 ) -> str:
     expected = Counter(str(PurePosixPath(path).parent) for path in paths)
     lost = Counter(str(PurePosixPath(path).parent) for path in missing)
-    names = {path: set(_image_names(images / path)) for path in lost}
+    places = listed_files(images, [f"{path}/" for path in lost])
+    names = {path: set(_image_names(place)) for path, place in zip(lost, places, strict=True)}
     wanted: dict[str, set[str]] = {path: set() for path in lost}
     for path in paths:
         parent = str(PurePosixPath(path).parent)

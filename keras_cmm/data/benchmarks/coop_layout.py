@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from keras_cmm.data.benchmarks.benchmark_facts import BenchmarkFacts
 from keras_cmm.data.sources import ImageList
-from keras_cmm.data.sources.folders import is_image_name, refuse_missing
+from keras_cmm.data.sources.folders import is_clutter, is_image_name, refuse_missing
 from keras_cmm.errors import InputError
 from keras_cmm.utils import listed, read_lines
 
@@ -136,15 +136,15 @@ def image_names(folder: Path) -> list[str]:
         return sorted(
             entry.name
             for entry in entries
-            if not entry.name.startswith(".") and is_image_name(Path(entry.name))
+            if not is_clutter(entry.name) and is_image_name(Path(entry.name))
         )
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Returns the names of the sub-folders that are not hidden, sorted."""
+    """Returns the names of the sub-folders that are no clutter, sorted."""
     with os.scandir(folder) as entries:
         return sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
+            entry.name for entry in entries if entry.is_dir() and not is_clutter(entry.name)
         )
 
 

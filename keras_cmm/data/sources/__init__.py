@@ -7,7 +7,7 @@ from keras_cmm.data.sources.folders import find_images
 from keras_cmm.data.sources.hf_source import HFSource
 from keras_cmm.data.sources.image_list import ImageList
 from keras_cmm.data.sources.image_source import ImageSource
-from keras_cmm.data.sources.open_images import open_images
+from keras_cmm.data.sources.open_images import open_images, open_splits
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.tfds_source import TFDSSource
 
@@ -20,6 +20,7 @@ __all__ = [
     "TFDSSource",
     "find_images",
     "open_images",
+    "open_splits",
     "read_class_names",
     "read_coop_split",
 ]

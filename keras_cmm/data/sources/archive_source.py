@@ -1,34 +1,36 @@
 """Images in zip and tar archives."""
 
-import functools
 import json
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
-import numpy as np
-import numpy.typing as npt
-
-from keras_cmm.data.sources.class_names import number_classes, renumber_classes
-from keras_cmm.data.sources.folders import (
-    is_image_name,
-    is_other_image_name,
-    warn_of_other_images,
+from keras_cmm.data.sources.archive_members import TarMember, ZipMember, list_members
+from keras_cmm.data.sources.class_names import (
+    NAMES_FILE,
+    name_numbers,
+    number_classes,
+    parse_class_names,
+    read_class_names,
 )
+from keras_cmm.data.sources.folders import (
+    is_clutter,
+    is_image_name,
+    is_left_out,
+    warn_of_other_images,
+    without_images,
+)
+from keras_cmm.data.sources.splits import choose_splits, find_splits
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.stored_images import StoredImages
 from keras_cmm.errors import InputError
 from keras_cmm.utils import listed, warn
 
-_MAX_BYTES = 2**30
 _LABEL_KEYS = ("label", "cls", "class", "class_name")
 
-# Path in the archive -> how to read that file.
-_Members = dict[str, "functools.partial[bytes]"]
+# Path in the archive -> the file.
+_Members = dict[str, ZipMember | TarMember]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,169 +54,157 @@ class ArchiveSource(StoredImages):
     """
 
     @classmethod
-    def from_file(cls, path: str | Path, class_names: Sequence[str] | None = None) -> Self:
+    def from_file(
+        cls,
+        path: str | Path,
+        class_names: Sequence[str] | None = None,
+        split: str | None = None,
+    ) -> Self:
         """Lists the images of an archive.
 
         An archive with `.cls` or `.json` files is a WebDataset: the class of `key.jpg` is the text
         of `key.cls`, or `label`, `cls`, `class` or `class_name` in `key.json`. If these classes are
-        numbers, `class_names` or a file `classnames.txt` beside the archive must name them, one
-        name a line. Any other archive must have one folder for each class, perhaps inside a common
-        folder. Its images have the same identities as in `ImageList.from_folder`.
+        numbers, a file `classnames.txt` in the archive or beside it names them, one name a line,
+        or else `class_names` does. Any other archive must have one folder for each class, perhaps
+        inside a common folder. Its images have the same identities as in `ImageList.from_folder`.
 
         Args:
             path: A `.zip` file, or a `.tar` file without compression.
             class_names: Names and order of the classes, such as those of a trained model. Defaults
                 to the names that are found, sorted.
+            split: The split, such as "train", of an archive that has a folder for each.
 
         Returns:
             The images, sorted by path in the archive.
 
         Raises:
             InputError: If the file is no such archive, is encrypted or damaged, has no labelled
-                images, has one class only (where `class_names` is not given), or has classes
-                outside `class_names`.
+                images, has one class only (where `class_names` is not given), has classes outside
+                `class_names`, or has splits and not `split`.
+        """
+        wanted = () if split is None else (split,)
+        for name, images in cls.open_splits(path, wanted, class_names):
+            if name is None and split is not None:
+                raise InputError(f"{path}: has no splits; leave out `split`.")
+            return images
+        raise AssertionError  # `open_splits` yields at least once.
+
+    @classmethod
+    def open_splits(
+        cls, path: str | Path, wanted: Sequence[str], class_names: Sequence[str] | None = None
+    ) -> Iterator[tuple[str | None, Self]]:
+        """Lists the images of some splits, as `from_file` does, reading the archive once.
+
+        Args:
+            path: As in `from_file`.
+            wanted: The splits.
+            class_names: As in `from_file`. Defaults to the classes of the first split.
+
+        Yields:
+            Those of the wanted splits that the archive has, with their images; or `None` with all
+            images of an archive without splits.
         """
         path = Path(path)
-        members = _visible_members(path, _list_members(path))
-        images = sorted(name for name in members if is_image_name(Path(name)))
-        warn_of_other_images([path / name for name in members if is_other_image_name(Path(name))])
-        if not images:
-            raise InputError(f"{path}: there are no images in it.")
+        contents = _Contents.of(path)
+        images = sorted(contents.images)
+        inside = _without_common_folder(images, class_names or ())
+        folders = {name.split("/")[0] for name in inside if "/" in name}
+        found = find_splits(folders.difference(class_names or ()), path)
+        if not found:
+            yield None, cls._of(contents, images, inside, class_names)
+            return
+        for split, folder in choose_splits(path, found, wanted).items():
+            rows = [row for row, name in enumerate(inside) if name.startswith(f"{folder}/")]
+            short = [inside[row].removeprefix(f"{folder}/") for row in rows]
+            if all(name.startswith(f"{folder}/") for name in short):  # as Kaggle's archives do
+                short = [name.removeprefix(f"{folder}/") for name in short]
+            source = cls._of(contents, [images[row] for row in rows], short, class_names)
+            class_names = source.class_names
+            yield split, source
+
+    @classmethod
+    def _of(
+        cls,
+        contents: "_Contents",
+        images: Sequence[str],
+        inside: Sequence[str],
+        class_names: Sequence[str] | None,
+    ) -> Self:
+        """Takes images of an archive. `inside` are their paths below the common folder."""
+        path = contents.path
         keys = {_webdataset_key(name) for name in images}
-        labels = {
-            name: read
-            for name, read in members.items()
-            if PurePosixPath(name).suffix in (".cls", ".json") and _webdataset_key(name) in keys
-        }
-        if labels:
-            found = [_webdataset_label(path, name, labels) for name in images]
-            names = images
+        if not keys.isdisjoint(map(_webdataset_key, contents.labels)):
+            found = [_webdataset_label(path, name, contents.labels) for name in images]
+            inside = images
         else:
-            names = _without_common_folder(images, class_names or ())
-            if any("/" not in name for name in names):
+            if any("/" not in name for name in inside):
                 raise InputError(
                     f"{path}: images lie directly in it; each class needs its own folder of "
                     "images, or each image a .cls file."
                 )
-            found = [name.split("/")[0] for name in names]
+            found = [name.split("/")[0] for name in inside]
         numbers = [label for label in found if isinstance(label, int)]
         if len(numbers) == len(found):
-            known, ids = _name_numbers(path, numbers, class_names)
+            known, ids = name_numbers(path, numbers, contents.class_names(), class_names)
         else:
             known, ids = number_classes(path, [str(label) for label in found], class_names)
-        stored = tuple(StoredImage(f"{path}/{name}", members[name]) for name in images)
-        return cls(stored, ids, known, tuple(names))
+        stored = tuple(StoredImage(f"{path}/{name}", contents.images[name].read) for name in images)
+        return cls(stored, ids, known, tuple(inside))
 
 
-def _list_members(path: Path) -> _Members:
-    try:
-        with path.open("rb") as file:
-            is_zip = file.read(2) == b"PK"
-        return _list_zip(path) if is_zip else _list_tar(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except InputError:
-        raise
-    # A damaged archive can fail in any of these ways.
-    except (tarfile.TarError, zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"{path}: is damaged, or neither a zip archive nor a tar archive without compression "
-            f"({' '.join(str(error).split())}); uncompress a .tar.gz first."
-        ) from error
+@dataclass
+class _Contents:
+    """The files of an archive that matter."""
 
+    path: Path
+    images: _Members = field(default_factory=dict)
+    labels: _Members = field(default_factory=dict)
+    names_files: _Members = field(default_factory=dict)
 
-def _list_zip(path: Path) -> _Members:
-    members: _Members = {}
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.flag_bits & 1:
-                raise InputError(f"{path}: is encrypted; unpack it with its password.")
-            if not info.is_dir():
-                members[info.filename] = functools.partial(_read_zip_member, path, info)
-    return members
-
-
-def _list_tar(path: Path) -> _Members:
-    members: _Members = {}
-    with tarfile.open(path, "r:") as archive:
-        for info in archive:
-            if info.isdir():
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Lists an archive, and warns of what is left out of it."""
+        contents = cls(path)
+        others: list[Path] = []
+        outside: list[str] = []
+        repeated: list[str] = []
+        for name, member in list_members(path):
+            parts = name.split("/")
+            if ".." in parts or name.startswith("/") or ":" in parts[0]:
+                outside.append(name)
+            elif any(map(is_clutter, parts)):
                 continue
-            if info.isreg() and not info.issparse():
-                read = functools.partial(
-                    _read_tar_member, path, info.name, info.offset_data, info.size
-                )
-            else:
-                read = functools.partial(
-                    _refuse, f"{path}/{info.name}: is a link or device, not an image file."
-                )
-            members[info.name.removeprefix("./")] = read
-        end = archive.offset
-    # tarfile takes a damaged header, or the end of a truncated file, for the end of the archive.
-    if _read_at(path, end, 512) != bytes(512):
-        raise tarfile.ReadError(f"it is cut off, or damaged at byte {end:,}")
-    return members
+            elif (kind := contents._kind(parts[-1])) is not None:
+                if name in kind:
+                    repeated.append(name)
+                kind[name] = member
+            elif is_left_out(Path(parts[-1]), member.start):
+                others.append(path / name)
+        # Paths that lead out are written by attackers.
+        if outside:
+            warn(f"{path}: left out, since their paths lead out of the archive: {listed(outside)}.")
+        if repeated:
+            warn(
+                f"{path}: has {listed(repeated)} more than once; the last file of each name counts."
+            )
+        if not contents.images:
+            raise InputError(without_images(path, others))
+        warn_of_other_images(others)
+        return contents
 
+    def _kind(self, file: str) -> _Members | None:
+        if is_image_name(Path(file)):
+            return self.images
+        if PurePosixPath(file).suffix in (".cls", ".json"):
+            return self.labels
+        return self.names_files if file == NAMES_FILE else None
 
-def _read_zip_member(path: Path, info: zipfile.ZipInfo) -> bytes:
-    """Reads one file without listing the archive again, which is slow if it has many files."""
-    name = f"{path}/{info.filename}"
-    if info.file_size > _MAX_BYTES:
-        raise InputError(f"{name}: is larger than 1 GiB, too large for an image.")
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(f"{name}: is compressed in a rare way; pack the archive with deflate.")
-    data = _read_at(path, info.header_offset, 30)
-    # The two lengths in the file's own header may differ from those in the archive's list.
-    skip = int.from_bytes(data[26:28], "little") + int.from_bytes(data[28:30], "little")
-    data = _read_at(path, info.header_offset + 30 + skip, info.compress_size)
-    if info.compress_type == zipfile.ZIP_DEFLATED:
-        try:
-            # One byte more than announced is enough to see that there is more.
-            data = zlib.decompressobj(-15).decompress(data, info.file_size + 1)
-        except zlib.error as error:
-            raise InputError(f"{name}: is damaged in the archive ({error}).") from error
-    if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
-        raise InputError(f"{name}: is damaged in the archive (its checksum is wrong).")
-    return data
-
-
-def _read_tar_member(path: Path, name: str, offset: int, size: int) -> bytes:
-    if size > _MAX_BYTES:
-        raise InputError(f"{path}/{name}: is larger than 1 GiB, too large for an image.")
-    data = _read_at(path, offset, size)
-    if len(data) != size:
-        raise InputError(f"{path}/{name}: is cut off, and with it the archive; copy it again.")
-    return data
-
-
-def _read_at(path: Path, offset: int, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(size)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-
-
-def _refuse(reason: str) -> bytes:
-    raise InputError(reason)
-
-
-def _visible_members(path: Path, members: _Members) -> _Members:
-    """Leaves out hidden files, and names that lead out of the archive, as attackers write them."""
-    visible: _Members = {}
-    outside = []
-    for name, read in members.items():
-        parts = name.split("/")
-        if ".." in parts or name.startswith("/") or "\\" in name or ":" in parts[0]:
-            outside.append(name)
-        elif not any(part.startswith(".") or part == "__MACOSX" for part in parts):
-            visible[name] = read
-    if outside:
-        warn(f"{path}: left out, since their paths lead out of the archive: {listed(outside)}.")
-    return visible
+    def class_names(self) -> list[str] | None:
+        """Returns the names of classes that are numbers, from a file in the archive or beside."""
+        for name, member in self.names_files.items():
+            return parse_class_names(f"{self.path}/{name}", member.read(), numbered=True)
+        beside = self.path.parent / NAMES_FILE
+        return read_class_names(beside, numbered=True) if beside.is_file() else None
 
 
 def _without_common_folder(names: Sequence[str], class_names: Sequence[str]) -> list[str]:
@@ -242,9 +232,9 @@ def _webdataset_label(path: Path, image: str, labels: _Members) -> int | str:
     value: Any = None
     try:
         if f"{key}.cls" in labels:
-            value = labels[f"{key}.cls"]().decode().strip()
+            value = labels[f"{key}.cls"].read().decode().strip()
         elif f"{key}.json" in labels:
-            content = json.loads(labels[f"{key}.json"]())
+            content = json.loads(labels[f"{key}.json"].read())
             value = next((content[name] for name in _LABEL_KEYS if name in content), None)
         if isinstance(value, str) and value.isdecimal():
             value = int(value)
@@ -258,20 +248,3 @@ def _webdataset_label(path: Path, image: str, labels: _Members) -> int | str:
             f"{' or '.join(_LABEL_KEYS)}, with the name or number of the class."
         )
     return value
-
-
-def _name_numbers(
-    path: Path, labels: Sequence[int], class_names: Sequence[str] | None
-) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
-    """Names classes that are numbers, by the file beside the archive or by `class_names`."""
-    beside = path.parent / "classnames.txt"
-    try:
-        names = beside.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        if class_names is None:
-            raise InputError(
-                f"{path}: its classes are numbers; put their names into {beside}, a name a line, "
-                "or give `class_names`."
-            ) from None
-        return renumber_classes(path, labels, class_names, None)
-    return renumber_classes(path, labels, names, class_names)

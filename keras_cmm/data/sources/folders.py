@@ -1,8 +1,9 @@
 """Image files below folders."""
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from keras_cmm.errors import InputError
@@ -14,13 +15,31 @@ IMAGE_SUFFIXES = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
 )
 ARCHIVE_SUFFIXES = (".zip", ".tar")
-LIST_SUFFIXES = (".csv", ".parquet")
+LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 COMPRESSED_SUFFIXES = (".gz", ".tgz", ".bz2", ".xz")
 
 # Photographs and drawings in formats that `read_image` does not read.
 _OTHER_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".svg", ".psd", ".tga"}
     | {".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"}
+)
+
+# Common files beside images. They are not opened to see whether they are images, which takes time.
+_NO_IMAGE_SUFFIXES = frozenset(
+    {".txt", ".json", ".jsonl", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".md", ".html", ".log"}
+    | {".cls", ".npy", ".npz", ".pt", ".pth", ".mat", ".parquet", ".arrow", ".py", ".ipynb"}
+    | {".zip", ".tar", ".gz", ".pdf", ".mp4", ".avi", ".mov", ".wav", ".mp3"}
+)
+
+# What systems and programs put beside the user's files, in lower case. Hidden names begin with a
+# dot and are not listed: .ipynb_checkpoints, .DS_Store, .@__thumb, ._1.jpg.
+_CLUTTER = frozenset(
+    # macOS and Windows
+    {"__macosx", "network trash folder", "temporary items", "icon\r"}
+    | {"$recycle.bin", "system volume information", "thumbs.db", "ehthumbs.db", "desktop.ini"}
+    # Linux, and the storage of Synology and QNAP
+    | {"lost+found", "@eadir", "@tmp", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}
+    | {"__pycache__"}
 )
 
 # JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF and HEIC.
@@ -52,7 +71,7 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     others: list[Path] = []
-    empty: list[Path] = []
+    empty: list[str] = []
     for path in map(Path, paths):
         if path.suffix.lower() in ARCHIVE_SUFFIXES + LIST_SUFFIXES + COMPRESSED_SUFFIXES:
             raise InputError(
@@ -62,14 +81,19 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
             found.append(path)
             continue
         inside, left_out = image_files(path)
+        if not inside:
+            empty.append(without_images(path, left_out))
         found += inside
         others += left_out
-        if not inside:
-            empty.append(path)
-    warn_of_other_images(others)
     if empty:
-        raise InputError(f"{empty[0]}: there are no images in it.")
+        raise InputError(empty[0])
+    warn_of_other_images(others)
     return found
+
+
+def is_clutter(name: str) -> bool:
+    """Returns whether a file or folder is hidden, or no work of the user's, such as `@eaDir`."""
+    return name.startswith(".") or name.casefold() in _CLUTTER
 
 
 def is_image_name(path: Path) -> bool:
@@ -114,47 +138,92 @@ def sort_out(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     files = list(files)
     return (
         [file for file in files if is_image_name(file)],
-        [file for file in files if is_other_image_name(file) or _has_no_suffix(file)],
+        [file for file in files if is_left_out(file, functools.partial(_start, file))],
     )
 
 
-def _has_no_suffix(path: Path) -> bool:
-    """Returns whether the start of a file without a suffix is that of an image."""
+def is_left_out(path: Path, start: Callable[[], bytes]) -> bool:
+    """Returns whether a file is an image, by its name or its content, that `find_images` skips.
+
+    Args:
+        path: The file.
+        start: Returns the first 12 bytes of the file, or fewer.
+    """
+    if is_other_image_name(path):
+        return True
+    if is_image_name(path) or path.suffix.lower() in _NO_IMAGE_SUFFIXES:
+        return False
+    return _STARTS.match(start()) is not None
+
+
+def _start(path: Path) -> bytes:
     try:
         # Opening a pipe would wait for its other end.
-        if path.suffix or not path.is_file():
-            return False
+        if not path.is_file():
+            return b""
         with path.open("rb") as file:
-            return _STARTS.match(file.read(12)) is not None
+            return file.read(12)
     except OSError:
-        return False
+        return b""
 
 
 def warn_of_other_images(others: Sequence[Path]) -> None:
     """Warns once of all images that `sort_out` left out, so that none is lost silently."""
-    unnamed = [path for path in others if not path.suffix]
-    others = [path for path in others if path.suffix]
-    if others:
-        counts = Counter(path.suffix.lower() for path in others)
+    for first, kind in _kinds_left_out(others):
+        warn(f"{first}: left out, with all {kind}.")
+
+
+def without_images(place: Path, others: Sequence[Path]) -> str:
+    """Returns the error for a place that has no images but those that `sort_out` left out."""
+    kinds = [kind for _, kind in _kinds_left_out(others)]
+    return f"{place}: has only {kinds[0]}." if kinds else f"{place}: there are no images in it."
+
+
+def _kinds_left_out(others: Sequence[Path]) -> list[tuple[Path, str]]:
+    """Returns for each reason the first of the images, and what they all are, with the mend."""
+    kinds = []
+    unread = [path for path in others if is_other_image_name(path)]
+    unnamed = [path for path in others if not is_other_image_name(path)]
+    if unread:
+        counts = Counter(path.suffix.lower() for path in unread)
         found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-        warn(
-            f"{others[0]}: left out, with all images of formats that cannot be read ({found}); "
-            "convert them to JPEG or PNG."
-        )
+        mend = "convert them to JPEG or PNG"
+        kinds.append((unread[0], f"images of formats that cannot be read ({found}); {mend}"))
     if unnamed:
-        warn(
-            f"{unnamed[0]}: left out, with all images whose names have no suffix ({len(unnamed)}); "
-            "add .jpg or .png to their names."
+        kinds.append(
+            (
+                unnamed[0],
+                f"images whose names have no known suffix ({len(unnamed)}, such as "
+                f"{unnamed[0].name!r}); add .jpg or .png to their names",
+            )
         )
+    return kinds
+
+
+def see_through(folder: Path) -> Path:
+    """Enters a folder that holds nothing but a folder of its own name, as Kaggle's archives make.
+
+    Args:
+        folder: A folder, such as "cars_train".
+
+    Returns:
+        The inner folder, such as "cars_train/cars_train", or `folder` itself.
+    """
+    inner = folder / folder.absolute().name
+    # Looked for by name first: a listing of each folder would take long.
+    if not inner.is_dir() or inner.is_symlink():
+        return folder
+    folders, files = visible_entries(folder)
+    return see_through(inner) if folders == [inner] and not any(sort_out(files)) else folder
 
 
 def visible_entries(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Returns the sub-folders and the other entries that are not hidden, each sorted by name."""
+    """Returns the sub-folders and the other entries that are no clutter, each sorted by name."""
     folders: list[Path] = []
     others: list[Path] = []
     try:
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if not entry.name.startswith("."):
+            if not is_clutter(entry.name):
                 (folders if entry.is_dir() else others).append(entry)
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}).") from error
@@ -194,3 +263,24 @@ def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path],
     parents = {parent for image in images for parent in image.parents}
     images += [entry for entry in folders if entry not in parents]
     return sorted(images, key=lambda image: image.as_posix()), others
+
+
+def listed_files(root: Path, names: Iterable[str]) -> Iterator[Path]:
+    """Yields the files of a list, entering the folders that `see_through` enters.
+
+    Args:
+        root: The folder that the names start from.
+        names: Paths with forward slashes, such as "cars_train/1.jpg", which may lie in
+            "cars_train/cars_train/1.jpg".
+    """
+    real: dict[str, Path] = {"": see_through(root)}
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder.startswith("/"):
+            yield Path(name)
+            continue
+        if folder not in real:
+            real[folder] = real[""]
+            for part in folder.split("/"):
+                real[folder] = see_through(real[folder] / part)
+        yield real[folder] / file

@@ -88,7 +88,7 @@ def test_refusals():
         HFSource.from_dataset, from_rows(images, [-1, 1], label=names)
     )
     numbers = from_rows(images, [0.5, 1.0], label=datasets.Value("float32"))
-    assert "ClassLabel or text" in refusal(HFSource.from_dataset, numbers, label="label")
+    assert "ClassLabel, text or integer" in refusal(HFSource.from_dataset, numbers, label="label")
     dataset = from_rows(images, [0, 1], label=names)
     with pytest.raises(InputError, match=r"row 1 of the data set has no image"):
         read_image(HFSource.from_dataset(dataset).images[1])

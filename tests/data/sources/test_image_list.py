@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def test_images_without_a_suffix_are_counted_once(tmp_path, kind):
         Image.effect_noise((20, 16), 50).save(tmp_path / name, format=kind)
     if hasattr(os, "mkfifo"):  # Windows has none.
         os.mkfifo(tmp_path / "cat" / "pipe")
-    read_with_one_warning(tmp_path, "cat/2", r"have no suffix \(2\); add \.jpg or \.png")
+    read_with_one_warning(tmp_path, "cat/2", r"have no known suffix \(2, such as '2'\); add")
 
 
 def test_images_beside_the_class_folders_are_counted_once(tmp_path):
@@ -264,7 +265,10 @@ def test_folder_and_csv_have_the_same_identities(tmp_path):
         ('path,label\n1.png,"cat\n', ["not a valid CSV"]),
         ("path,label\n1.png," + "x" * 200_000, ["not a valid CSV"]),
         (f"path,label\n{'x' * 5000}.png,cat\n", ["line 2", "no image file"]),
-        ("path,label\na\0b.png,cat\n", ["labels.csv"]),
+        ("path,label\na\0b.png,cat\n", ["labels.csv", "NUL bytes"]),
+        ("path,label\n1.png,ca\0t\n", ["NUL bytes", "save it as CSV in UTF-8"]),
+        ("path,label\n1.png," + "x" * 3_000_000, ["a line is longer than 1 MiB"]),
+        ("x" * 3_000_000, ["a line is longer than 1 MiB"]),
     ],
 )
 def test_csv_refusals(tmp_path, text, words):
@@ -331,7 +335,38 @@ def test_csv_that_cannot_be_read(tmp_path):
     assert "cannot be read" in refusal(ImageList.from_csv, tmp_path / "none.csv")
     assert "cannot be read" in refusal(ImageList.from_csv, tmp_path)
     assert "UTF-8" in refusal(ImageList.from_csv, table(tmp_path, "path,label\né,b\n", "latin-1"))
-    assert "UTF-8" in refusal(ImageList.from_csv, table(tmp_path, "path,label\n", "utf-16"))
+    for encoding in ("utf-16", "utf-16-le", "utf-32"):
+        path = table(tmp_path, "path,label\n", encoding)
+        assert "save it as CSV in UTF-8" in refusal(ImageList.from_csv, path)
+
+
+def test_a_list_of_a_gigabyte_in_one_line(tmp_path):
+    path = table(tmp_path, "path,label\n1.png,")
+    with path.open("ab") as file:
+        file.truncate(2**32)  # It takes no space on the disk.
+    tracemalloc.start()
+    assert "longer than 1 MiB" in refusal(ImageList.from_csv, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20_000_000
+
+
+def test_labels_that_are_numbers_are_warned_of(tmp_path, parquet):
+    make(tmp_path, "1.png", "2.png", "3.png")
+    text = "path,label\n1.png,10\n2.png,2\n3.png,0\n"
+    listed = parquet(path=["1.png", "2.png", "3.png"], label=[10, 2, 0])
+    for read, source in (
+        (ImageList.from_csv, table(tmp_path, text)),
+        (ImageList.from_parquet, listed),
+    ):
+        with pytest.warns(UserWarning, match="numbers, such as '0', which CLIP reads as names; wr"):
+            images = read(source)
+        assert [images.class_names[label] for label in images.labels] == ["10", "2", "0"]
+        # The classes of a model go by name, not by place.
+        images = read(source, class_names=["0", "1", "10", "2"])
+        assert images.labels.tolist() == [2, 3, 0]
+        message = refusal(read, source, class_names=["ant", "bee", "cat"])
+        assert "'0', '10', '2' (write names in the place of numbers)" in message
 
 
 def test_csv_with_the_classes_of_a_model(tmp_path):

@@ -66,6 +66,13 @@ def test_a_list_with_a_folder_of_its_own(tmp_path):
     assert images.keys() == [f"photos/{key}" for key in pictures()]
 
 
+def test_a_list_with_tabs(tmp_path):
+    write_folder(tmp_path / "photos", pictures())
+    path = write_csv(tmp_path)
+    (tmp_path / "labels.tsv").write_text(path.read_text().replace(",", "\t"))
+    assert open_images(tmp_path / "labels.tsv").class_names == NAMES
+
+
 def test_splits(tmp_path):
     datasets = pytest.importorskip("datasets")
     few, more = dict(list(pictures().items())[1:5]), pictures()
