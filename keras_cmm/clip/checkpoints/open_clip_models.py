@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.clip.backbones import CLIPSettings
+from keras_cmm.clip.backbones import CLIPSettings, TowerSettings, ViTSettings
 from keras_cmm.clip.checkpoints.open_clip import settings_of_config
 from keras_cmm.errors import InputError
 
@@ -54,12 +54,14 @@ def models_of_sizes(settings: CLIPSettings) -> list[str]:
 
 
 def _sizes(settings: CLIPSettings) -> CLIPSettings:
-    unknown = {"num_heads": 0, "intermediate_activation": ""}
-    text = settings.text._replace(**unknown)
     vision = settings.vision
-    if hasattr(vision, "tower"):
-        vision = vision._replace(tower=vision.tower._replace(**unknown))
-    return settings._replace(vision=vision, text=text)
+    if isinstance(vision, ViTSettings):
+        vision = vision._replace(tower=_without_guesses(vision.tower))
+    return settings._replace(vision=vision, text=_without_guesses(settings.text))
+
+
+def _without_guesses(tower: TowerSettings) -> TowerSettings:
+    return tower._replace(num_heads=0, intermediate_activation="")
 
 
 @functools.cache
