@@ -175,8 +175,11 @@ def _make_panel(
 ) -> Panel:
     points: dict[str, dict[int, Point]] = defaultdict(dict)
     references = []
+    most = max(row["seeds"] for row in rows)
     for row in rows:
-        point = Point(row["mean"], row["std"], row["seeds"], row["interval"])
+        # A panel over several seeds shows deviations alone.
+        interval = row["interval"] if most == 1 else None
+        point = Point(row["mean"], row["std"], row["seeds"], interval)
         if row["shots"]:
             points[row["method"]][row["shots"]] = point
         else:
