@@ -43,7 +43,7 @@ class ImagePreprocessor:
             `False`, the image is squeezed into the square.
 
     Raises:
-        ValueError: If an argument is out of range.
+        InputError: If an argument is out of range.
 
     Example:
         >>> import numpy as np
@@ -71,6 +71,8 @@ class ImagePreprocessor:
                 f"`interpolation` must be one of {tuple(_INTERPOLATIONS)}. "
                 f"Received: {interpolation=}"
             )
+        if not isinstance(crop, bool):
+            raise InputError(f"`crop` must be a bool. Received: {crop=}")
         self.image_size = image_size
         self.mean = tuple(mean)
         self.std = tuple(std)
