@@ -10,6 +10,7 @@ from keras_cmm_cli.result_table import ResultTable
 Row = Mapping[str, Any]
 
 MISSING = "-"
+_ONE_RUN = "in brackets: the 95% interval (Wilson) of one run on few test images"
 
 
 def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[ResultTable]:
@@ -99,6 +100,14 @@ def _halves(row: Row | None) -> list[str]:
     return [*measures, str(row["seeds"])]
 
 
+def _in_brackets(row: Row, most: int) -> str:
+    # A table over several seeds shows deviations alone.
+    if row["interval"] is None or most > 1:
+        return ""
+    low, high = row["interval"]
+    return f" ({low:.1f}-{high:.1f})"
+
+
 class _Shape:
     """The rows and columns that all tables of one setting share, so that missing runs show."""
 
@@ -132,8 +141,9 @@ class _Shape:
         titles = [f"{number} shot{'' if number == 1 else 's'}" for number in self.shots]
         is_missing = any(MISSING in line for line in lines)
         missing = [f"{MISSING}: not run, or not on all data sets"] if is_missing else []
+        one_run = [_ONE_RUN] if most == 1 and any(row["interval"] for row in rows) else []
         heading = f"{name} ({self.setting})"
-        return ResultTable(heading, ("top-1 %", *titles), lines, [*missing, *notes])
+        return ResultTable(heading, ("top-1 %", *titles), lines, [*missing, *one_run, *notes])
 
     def _cell(
         self, method: str, number: int, cells: Mapping[tuple[str, int], Row], most: int
@@ -145,4 +155,4 @@ class _Shape:
             return MISSING
         spread = f" {self.plus_minus} {row['std']:.1f}" if row["seeds"] > 1 else ""
         fewer = f" ({row['seeds']} of {most} seeds)" if number and row["seeds"] < most else ""
-        return f"{row['mean']:.1f}{spread}{fewer}"
+        return f"{row['mean']:.1f}{spread}{_in_brackets(row, most)}{fewer}"

@@ -20,7 +20,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     """Returns the record that `keras-cmm fit` wrote about a model, or `None` if there is none."""
     try:
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(run, dict) or run.get("format") != RUN_FORMAT:
         return None
@@ -45,7 +45,12 @@ def image_records(images: ImageSource) -> list[dict[str, str]]:
 
 
 def file_hash(image: Any) -> str:
-    """Returns the SHA-256 of an image's file in hexadecimal."""
+    """Returns the SHA-256 in hexadecimal of an image's file, or of the pixels if it has none."""
+    from keras_cmm.clip import read_image
     from keras_cmm.clip.inputs import file_bytes
 
-    return hashlib.sha256(file_bytes(image) or b"").hexdigest()
+    content = file_bytes(image)
+    if content is None:
+        picture = read_image(image)
+        content = b"%d %d\0" % picture.size + picture.tobytes()
+    return hashlib.sha256(content).hexdigest()

@@ -15,6 +15,7 @@ RECORD_FIELDS = {
     "top1",
     "num_classes",
     "support_rows",
+    "test_rows",
     "ece",
     "fit_seconds",
     "predict_seconds",

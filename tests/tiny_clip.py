@@ -13,7 +13,7 @@ def make_backbone(
     vision_width: int = 24,
     text_width: int = 20,
     vocabulary_size: int = 40,
-    length: int = 24,
+    length: int = 77,
     patch_size: int = 8,
     layers: int = 2,
     seed: int = 0,
@@ -98,7 +98,7 @@ def make_tiny_preset(directory: str | Path, seed: int = 0) -> Path:
             interpolation="bicubic",
             crop_to_aspect_ratio=True,
         ),
-        sequence_length=24,
+        sequence_length=77,
     )
     make_tiny_backbone(seed).save_to_preset(str(directory))
     preprocessor.save_to_preset(str(directory))

@@ -22,6 +22,7 @@ from keras_cmm.clip.checkpoints import (
     model_type,
 )
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.preset_checks import check_preset, check_sizes
 from keras_cmm.errors import InputError
 
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -69,7 +70,13 @@ def preset_path(source: str | os.PathLike[str]) -> str:
     return name
 
 
-def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
+def load(
+    source: str | os.PathLike[str],
+    dtype: Any = None,
+    *,
+    open_clip_model: str | None = None,
+    activation: str | None = None,
+) -> CLIPModel:
     """Loads a CLIP model from a preset or a checkpoint.
 
     Args:
@@ -81,14 +88,22 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
               (`"openai/clip-vit-base-patch32"`);
             - a CLIP model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on
               the hub (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`);
-            - a file with the state dict of one of OpenAI's models.
+            - a file with the state dict of one of OpenAI's models, or of another model under
+              OpenAI's names, if its `open_clip_config.json` lies beside it or the next arguments
+              tell what it is.
         dtype: dtype or dtype policy of the backbone, such as `"bfloat16"`. `None` for Keras's.
+        open_clip_model: for a file that does not say what it is, OpenCLIP's name of the model, such
+            as `"ViT-B-32"`. The tensors show neither the activation nor the number of heads.
+        activation: instead of `open_clip_model`, `"gelu"` or `"quick_gelu"`, for a model whose
+            other settings are those of OpenAI's models.
 
     Returns:
         Backbone, tokenizer and image converter.
 
     Raises:
-        InputError: If there is no such model, it cannot be fetched or read, or it is not a CLIP.
+        InputError: If there is no such model, it cannot be fetched or read, or it is not a CLIP; if
+            a file does not say what its model is; or if a source that says it is given
+            `open_clip_model` or `activation`.
 
     Example:
         >>> from keras_cmm import clip
@@ -100,7 +115,12 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
     path = Path(name)
     hide_gpus_from_tensorflow()
     if path.is_file():
-        model = load_state_dict(path, dtype)
+        model = load_state_dict(path, dtype, open_clip_model, activation)
+    elif open_clip_model is not None or activation is not None:
+        raise InputError(
+            f"{os.fspath(source)!r} says what its model is; `open_clip_model` and `activation` are "
+            "for files of weights alone. Leave them out."
+        )
     elif path.is_dir() and model_type(path) == "clip":
         model = load_hugging_face(path, dtype)
     elif path.is_dir() and (path / CONFIG_FILE).is_file():
@@ -117,6 +137,9 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
 
     import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a preset may need it
 
+    folder = Path(preset)
+    if folder.is_dir():
+        check_sizes(folder)
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
@@ -128,7 +151,12 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
             f"({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be downloaded, or the "
             "folder of a preset or a CLIP checkpoint."
         ) from error
-    return CLIPModel(_in_dtype(backbone, dtype), tokenizer, converter)
+    model = CLIPModel(backbone, tokenizer, converter)
+    if folder.is_dir():
+        # Raises if the backbone is of another kind, which has no such parts to check.
+        prepare_backbone(backbone)
+        check_preset(folder, model)
+    return model._replace(backbone=_in_dtype(backbone, dtype))
 
 
 def _in_dtype(backbone: Any, dtype: Any) -> Any:

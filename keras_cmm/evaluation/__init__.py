@@ -8,6 +8,7 @@ from keras_cmm.evaluation.base_to_new import (
 )
 from keras_cmm.evaluation.benchmark_data import BenchmarkData
 from keras_cmm.evaluation.confusion import Confusion, frequent_confusions
+from keras_cmm.evaluation.copies import Copies, find_copies
 from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
 from keras_cmm.evaluation.metrics import (
     calibration_error,
@@ -32,11 +33,13 @@ from keras_cmm.evaluation.summary import (
     summarize,
     summarize_and_average,
 )
+from keras_cmm.evaluation.wilson_interval import interval_of_accuracy, wilson_interval
 
 __all__ = [
     "PUBLISHED_RESULTS",
     "BenchmarkData",
     "Confusion",
+    "Copies",
     "MappedEmbeddings",
     "ModalityGap",
     "Outcome",
@@ -47,9 +50,11 @@ __all__ = [
     "calibration_error",
     "can_classify_new",
     "confusion_matrix",
+    "find_copies",
     "frequent_confusions",
     "grouped",
     "harmonic_mean",
+    "interval_of_accuracy",
     "macro_f1",
     "make_task",
     "measure_modality_gap",
@@ -67,4 +72,5 @@ __all__ = [
     "top_1",
     "top_k",
     "versions",
+    "wilson_interval",
 ]

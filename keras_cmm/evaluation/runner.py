@@ -95,7 +95,8 @@ def run_benchmark(
 
     Returns:
         Flat JSON-able records {dataset, protocol, backbone, method, shots, seed, num_classes,
-        support_rows, top1 (percent), ece, fit_seconds, predict_seconds, hyperparameters, versions}.
+        support_rows, test_rows, top1 (percent), ece, fit_seconds, predict_seconds,
+        hyperparameters, versions}.
         `support_rows` is below shots * num_classes where classes have fewer train rows. Methods
         that fit a temperature also have ece_calibrated. CMM also has the mean cosines of test
         images to their own and to the hardest wrong prototype, before the mapping (`own_cosine`,

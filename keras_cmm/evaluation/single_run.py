@@ -96,6 +96,7 @@ def run_task(
             task,
             method,
             fitted,
+            test_rows=len(test.labels),
             **_measures(fitted, embeddings, logits[:, test.classes], test),
             fit_seconds=fit_seconds,
             predict_seconds=predict_seconds,

@@ -7,7 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from keras_cmm.evaluation.wilson_interval import interval_of_accuracy
+
 Row = Mapping[str, Any]
+
+_NARROW = 2.0  # points; deviations over seeds are about as large
 
 GROUP = ("dataset", "protocol", "backbone", "method", "shots")
 _ACROSS_DATASETS = ("protocol", "backbone", "method", "shots")
@@ -22,7 +26,8 @@ def summarize(records: Iterable[Row]) -> list[dict[str, Any]]:
     Returns:
         One row for each (dataset, protocol, backbone, method, shots), in order of appearance: the
         `mean` and `std` of top-1 in percent, and the number of `seeds`. `std` is the sample
-        standard deviation, 0.0 for one seed.
+        standard deviation, 0.0 for one seed. `interval` is the 95% interval of one run on few test
+        images (`wilson_interval`, where it is wider than two points), otherwise `None`.
 
     Example:
         >>> group = {"dataset": "dtd", "protocol": "embeddings", "backbone": "ViT-B/32",
@@ -32,7 +37,9 @@ def summarize(records: Iterable[Row]) -> list[dict[str, Any]]:
         (58.0, 1.414, 2)
     """
     return [
-        dict(zip(GROUP, group, strict=True)) | _mean_and_std([row["top1"] for row in found])
+        dict(zip(GROUP, group, strict=True))
+        | _mean_and_std([row["top1"] for row in found])
+        | {"interval": _interval_of_run(found)}
         for group, found in grouped(records, GROUP).items()
     ]
 
@@ -77,7 +84,7 @@ def average_over_datasets(records: Iterable[Row]) -> list[dict[str, Any]]:
         rows.append(
             {"dataset": "average"}
             | dict(zip(_ACROSS_DATASETS, group_key, strict=True))
-            | {**_mean_and_std(averages), "mean": mean}
+            | {**_mean_and_std(averages), "mean": mean, "interval": None}
         )
     return rows
 
@@ -127,6 +134,14 @@ def grouped(rows: Iterable[Row], fields: Sequence[str]) -> dict[tuple[Any, ...],
     for row in rows:
         groups[tuple(row[field] for field in fields)].append(row)
     return groups
+
+
+def _interval_of_run(records: Sequence[Row]) -> tuple[float, float] | None:
+    # Records of earlier versions do not have the number of test images.
+    if len(records) > 1 or not records[0].get("test_rows"):
+        return None
+    low, high = interval_of_accuracy(records[0]["top1"], records[0]["test_rows"])
+    return (low, high) if high - low > _NARROW else None
 
 
 def _mean_and_std(values: list[float]) -> dict[str, float | int]:

@@ -45,11 +45,15 @@ _DODGE, _WIDE_DODGE = 5, 24
 
 
 class Point(NamedTuple):
-    """Top-1 accuracy of one method at one number of shots, in percent."""
+    """Top-1 accuracy of one method at one number of shots, in percent.
+
+    `interval` is that of one run on few images, see `summarize`.
+    """
 
     mean: float
     std: float
     seeds: int
+    interval: tuple[float, float] | None = None
 
 
 class Line(NamedTuple):
@@ -171,8 +175,11 @@ def _make_panel(
 ) -> Panel:
     points: dict[str, dict[int, Point]] = defaultdict(dict)
     references = []
+    most = max(row["seeds"] for row in rows)
     for row in rows:
-        point = Point(row["mean"], row["std"], row["seeds"])
+        # A panel over several seeds shows deviations alone.
+        interval = row["interval"] if most == 1 else None
+        point = Point(row["mean"], row["std"], row["seeds"], interval)
         if row["shots"]:
             points[row["method"]][row["shots"]] = point
         else:

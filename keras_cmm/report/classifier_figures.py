@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_cmm.evaluation import confusion_matrix, macro_f1, top_k
+from keras_cmm.evaluation import (
+    confusion_matrix,
+    interval_of_accuracy,
+    macro_f1,
+    top_k,
+    wilson_interval,
+)
 from keras_cmm.report.classifier_result import ClassifierResult
 
 # A matrix of more classes cannot be read. The most frequent confusions are listed anyway.
@@ -29,13 +35,29 @@ class ClassScore(NamedTuple):
         """In percent."""
         return 100.0 * self.right / self.total
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95% interval, in percent."""
+        return wilson_interval(self.right, self.total)
 
-def overall_numbers(result: ClassifierResult) -> list[tuple[str, float]]:
-    """Returns the headline numbers, in percent."""
-    numbers = [("Top-1 accuracy", top_k(result.probabilities, result.labels, k=1))]
-    if len(result.class_names) > 5:
-        numbers.append(("Top-5 accuracy", top_k(result.probabilities, result.labels, k=5)))
-    return [*numbers, ("Macro F1", macro_f1(result.predictions, result.labels))]
+
+class Headline(NamedTuple):
+    """A number of the whole test set in percent, and its 95% interval if it is an accuracy."""
+
+    name: str
+    percent: float
+    interval: tuple[float, float] | None = None
+
+
+def overall_numbers(result: ClassifierResult) -> list[Headline]:
+    """Returns the headline numbers."""
+    total = len(result.labels)
+    numbers = []
+    for k in (1, 5) if len(result.class_names) > 5 else (1,):
+        accuracy = top_k(result.probabilities, result.labels, k)
+        interval = interval_of_accuracy(accuracy, total)
+        numbers.append(Headline(f"Top-{k} accuracy", accuracy, interval))
+    return [*numbers, Headline("Macro F1", macro_f1(result.predictions, result.labels))]
 
 
 def count_confusions(result: ClassifierResult) -> np.ndarray:

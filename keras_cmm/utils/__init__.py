@@ -9,6 +9,7 @@ from keras_cmm.utils.files import (
 )
 from keras_cmm.utils.listed import listed
 from keras_cmm.utils.same_names import same_names
+from keras_cmm.utils.shortened import shortened
 from keras_cmm.utils.shown_epochs import is_shown
 from keras_cmm.utils.unit_rows import unit_rows
 from keras_cmm.utils.warn import warn
@@ -22,6 +23,7 @@ __all__ = [
     "replacing",
     "replacing_durably",
     "same_names",
+    "shortened",
     "unit_rows",
     "warn",
 ]

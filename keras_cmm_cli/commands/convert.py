@@ -21,14 +21,36 @@ Example:
 @click.argument("source")
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUTPUT_PRESET_DIR")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the weights.")
+@click.option(
+    "--open-clip-model",
+    metavar="NAME",
+    help="OpenCLIP's name of the model, such as ViT-B-32, for a SOURCE that is a file without its "
+    "open_clip_config.json.",
+)
+@click.option(
+    "--activation",
+    type=click.Choice(("gelu", "quick_gelu")),
+    help="The activation of such a file, if its model has OpenAI's heads; instead of "
+    "--open-clip-model.",
+)
 @unused_seed_option
 @with_terminal
-def convert(terminal: Terminal, source: str, output: Path, dtype: str | None) -> None:
+def convert(
+    terminal: Terminal,
+    source: str,
+    output: Path,
+    dtype: str | None,
+    open_clip_model: str | None,
+    activation: str | None,
+) -> None:
     """Write the CLIP model SOURCE as a keras-hub preset.
 
     SOURCE is a folder that transformers or OpenCLIP saved, the name of such a model on the Hugging
     Face hub (openai/clip-vit-base-patch32), a file with the state dict of one of OpenAI's models,
     or a preset. --preset of the other commands takes OUTPUT_PRESET_DIR, and SOURCE as well.
+
+    A file of another model, such as RemoteCLIP, does not say its activation and its heads. Give
+    --open-clip-model, or put its open_clip_config.json beside it.
     """
     check_new_folder(output, overwrite=False)
     with terminal.status("loading Keras"):
@@ -36,7 +58,7 @@ def convert(terminal: Terminal, source: str, output: Path, dtype: str | None) ->
     from keras_cmm.clip import load, save_preset
 
     with terminal.status("loading CLIP"):
-        model = load(source, dtype=dtype)
+        model = load(source, dtype=dtype, open_clip_model=open_clip_model, activation=activation)
     with terminal.status("writing the preset"), new_folder(output) as folder:
         save_preset(model, folder)
     backbone = model.backbone

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_cmm_cli.accuracy import with_interval
 from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images
@@ -114,7 +115,8 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
         summary=(
             f"{len(pictures.class_names)} roles and activities, drawn by a vendor that the frozen "
             f"CLIP ({PRESET}) never saw. The final classifier is CMM on {most} pictures a "
-            f"class: {accuracy:.1f}% top-1 on {len(pictures.test_labels)} test pictures."
+            f"class: top-1 {with_interval(accuracy, len(pictures.test_labels))} on "
+            f"{len(pictures.test_labels)} test pictures of all classes."
         ),
         records=records,
         classifier_name=f"CMM, {most} shots",
@@ -140,7 +142,8 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
         terminal.result(table.to_rich())
         terminal.result("")
     terminal.result(
-        f"{content.classifier_name}: {accuracy:.1f}% top-1, saved in {output / 'model'}"
+        f"{content.classifier_name}: top-1 {with_interval(accuracy, len(pictures.test_labels))} on "
+        f"{len(pictures.test_labels)} test pictures, saved in {output / 'model'}"
     )
     terminal.result(f"Look at {output / 'report.html'}, then try")
     to_try = ["keras-cmm", "predict", str(output / "model"), str(output / "pictures" / "test")]

@@ -10,6 +10,7 @@ import click
 
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import ImagesGiven, embed_list, images_options
+from keras_cmm_cli.leakage import rows_without_copies
 from keras_cmm_cli.options import (
     DTYPES,
     batch_size_option,
@@ -24,6 +25,9 @@ from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from keras_cmm.data import ImageSource
 
 _SPLITS = ("train", "val", "test")
@@ -77,6 +81,8 @@ def embed(
     --test-fraction of each class's images, drawn by --seed, become the test rows, and the others
     the train rows. IMAGES_DIR may also be a .zip or .tar archive, or a .csv or .parquet list, whose
     column split may name the splits.
+
+    Test images that are copies of training images are left out, with a warning.
     """
     check_apart({"--output": output}, (given.images_dir, given.table, descriptions))
     check_new_file(output, overwrite)
@@ -93,12 +99,21 @@ def embed(
         model = load(preset, dtype=dtype)
     embedder = ImageEmbedder(model, batch_size, store=open_store(store))
     rows: dict[str, Any] = {}
+    splits_done: list[tuple[npt.NDArray[np.float32], ImageSource]] = []
     for split, images in splits.items():
         terminal.note(
             f"{split}: {counted(len(images), 'image', 'images')} of "
             f"{counted(len(set(images.labels.tolist())), 'class', 'classes')}."
         )
         embeddings, kept = embed_list(terminal, embedder, images, strict)
+        for earlier in splits_done:
+            fresh = rows_without_copies(embeddings, kept, *earlier, split=split)
+            if not fresh:
+                raise click.ClickException(
+                    f"all {split} images are copies of training images; give others."
+                )
+            embeddings, kept = embeddings[fresh], kept.take(fresh)
+        splits_done.append((embeddings, kept))
         rows |= {f"{split}_embeddings": embeddings, f"{split}_labels": kept.labels}
         if split != "test":
             rows[f"{split}_keys"] = key_digests(kept.keys())

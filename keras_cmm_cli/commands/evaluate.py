@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,19 +57,22 @@ def evaluate(
 ) -> None:
     """Measure the accuracy of a model of `fit` on IMAGES_DIR, which has one folder a class.
 
-    Prints top-1 accuracy, top-5 accuracy for more than five classes, macro F1, and the accuracy on
-    each class, all in percent. The folders must have the names of the model's classes; not every
-    class needs one. If IMAGES_DIR has splits, the split test is used.
+    Prints top-1 accuracy with Wilson's 95% interval, top-5 accuracy for more than five classes,
+    macro F1, and the accuracy on each class, all in percent. The folders must have the names of the
+    model's classes; not every class needs one. If IMAGES_DIR has splits, the split test is used.
     """
     with terminal.status("loading Keras"):
         load_keras()
     with terminal.status("loading the model"):
         classifier = load_classifier(model_dir, batch_size, store)
     images = given.open(terminal, split, classifier.class_names)
-    images = _without_training_images(model_dir, images, held_out)
+    images, trained_on = _without_training_images(model_dir, images, held_out)
     embeddings, kept = embed_list(terminal, classifier.embedder, images, strict)
     logits = classifier.predict_embeddings(embeddings)
-    measures = measure(logits, kept) | {"skipped": len(images) - len(kept)}
+    measures = measure(logits, kept) | {
+        "skipped": len(images) - len(kept),
+        "trained_on": trained_on,
+    }
     if style == "json":
         terminal.result(json.dumps(measures, indent=1, ensure_ascii=False, allow_nan=False))
     else:
@@ -80,31 +82,36 @@ def evaluate(
         terminal.result(classes)
 
 
-def _without_training_images(model_dir: Path, images: ImageSource, held_out: bool) -> ImageSource:
-    """Leaves out the images that the model was trained on, or warns of them."""
+def _without_training_images(
+    model_dir: Path, images: ImageSource, held_out: bool
+) -> tuple[ImageSource, int | None]:
+    """Leaves out the images that the model was trained on, or warns of them.
+
+    Returns the images, and how many of them the model was trained on, or `None` if that is unknown.
+    """
     run = read_run(model_dir)
     if run is None:
         if held_out:
             raise click.ClickException(
                 f"{model_dir}: has no list of its training images; leave out --held-out."
             )
-        return images
+        return images, None
     known = {image["sha256"] for image in run["images"]}
     new = [row for row, image in enumerate(images.images) if _hash(image) not in known]
     if len(new) == len(images):
-        return images
+        return images, 0
     if not held_out:
         warnings.warn(
             f"the model was trained on {len(images) - len(new)} of the {len(images)} images; give "
             "--held-out to leave them out.",
             stacklevel=2,
         )
-        return images
+        return images, len(images) - len(new)
     if not new:
         raise click.ClickException(
             f"{model_dir}: was trained on all of these images; give others or leave out --held-out."
         )
-    return images.take(new)
+    return images.take(new), 0
 
 
 def _hash(image: Any) -> str | None:
@@ -117,25 +124,47 @@ def _hash(image: Any) -> str | None:
 
 
 def measure(logits: npt.NDArray[np.float32], images: ImageSource) -> dict[str, Any]:
-    """Returns the measures that `--format json` prints, but for the number of skipped images."""
+    """Returns the measures that `--format json` prints, but for the numbers of left-out images."""
     import numpy as np
 
-    from keras_cmm.evaluation import confusion_matrix, macro_f1, per_class_accuracy, top_1, top_k
+    from keras_cmm.evaluation import (
+        confusion_matrix,
+        interval_of_accuracy,
+        macro_f1,
+        per_class_accuracy,
+        top_1,
+        top_k,
+    )
 
     labels, names = images.labels, images.class_names
     predictions = logits.argmax(axis=1)
     counts = np.bincount(labels, minlength=len(names)).tolist()
     accuracies = per_class_accuracy(predictions, labels, len(names)).tolist()
+    top1 = top_1(logits, labels)
     return {
         "images": len(images),
-        "top1": top_1(logits, labels),
+        "classes": sum(count > 0 for count in counts),
+        "top1": top1,
+        "top1_interval": interval_of_accuracy(top1, len(images)),
         **({"top5": top_k(logits, labels, 5)} if len(names) > 5 else {}),
         "macro_f1": macro_f1(predictions, labels),
         "per_class": {
-            name: {"images": count, "top1": None if math.isnan(accuracy) else accuracy}
+            name: _of_class(count, accuracy)
             for name, count, accuracy in zip(names, counts, accuracies, strict=True)
         },
         "confusion_matrix": confusion_matrix(predictions, labels, len(names)).tolist(),
+    }
+
+
+def _of_class(count: int, accuracy: float) -> dict[str, Any]:
+    from keras_cmm.evaluation import interval_of_accuracy
+
+    if not count:
+        return {"images": 0, "top1": None, "top1_interval": None}
+    return {
+        "images": count,
+        "top1": accuracy,
+        "top1_interval": interval_of_accuracy(accuracy, count),
     }
 
 
@@ -144,22 +173,32 @@ def _tables(measures: dict[str, Any]) -> tuple[Table, Table]:
     from rich.table import Table
     from rich.text import Text
 
+    tested, all_classes = measures["classes"], len(measures["per_class"])
+    cells = {
+        "images": str(measures["images"]),
+        "classes": f"{tested} of {all_classes}" if tested < all_classes else str(tested),
+        "top-1 %": f"{measures['top1']:.1f}",
+        "95% interval": _interval(measures),
+        **({"top-5 %": f"{measures['top5']:.1f}"} if "top5" in measures else {}),
+        "macro F1 %": f"{measures['macro_f1']:.1f}",
+        **({"trained on": str(measures["trained_on"])} if measures["trained_on"] else {}),
+    }
     overall = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name, title in (
-        ("images", "images"),
-        ("top1", "top-1 %"),
-        ("top5", "top-5 %"),
-        ("macro_f1", "macro F1 %"),
-    ):
-        if name in measures:
-            overall.add_column(title, justify="right")
-    values = [measures[name] for name in ("top1", "top5", "macro_f1") if name in measures]
-    overall.add_row(str(measures["images"]), *(f"{value:.1f}" for value in values))
+    for title in cells:
+        overall.add_column(title, justify="right")
+    overall.add_row(*cells.values())
     classes = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     classes.add_column("class", overflow="fold")
-    classes.add_column("images", justify="right")
-    classes.add_column("top-1 %", justify="right")
+    for title in ("images", "top-1 %", "95% interval"):
+        classes.add_column(title, justify="right")
     for name, values in measures["per_class"].items():
         accuracy = "" if values["top1"] is None else f"{values['top1']:.1f}"
-        classes.add_row(Text(visible(name)), str(values["images"]), accuracy)
+        classes.add_row(Text(visible(name)), str(values["images"]), accuracy, _interval(values))
     return overall, classes
+
+
+def _interval(values: dict[str, Any]) -> str:
+    if values["top1_interval"] is None:
+        return ""
+    low, high = values["top1_interval"]
+    return f"{low:.1f}-{high:.1f}"

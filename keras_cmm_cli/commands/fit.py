@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from keras_cmm_cli.accuracy import with_interval
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import (
     ImagesGiven,
@@ -17,6 +18,7 @@ from keras_cmm_cli.images import (
     images_options,
     split_option,
 )
+from keras_cmm_cli.leakage import rows_without_copies
 from keras_cmm_cli.model_folder import INDICES_FILE, describe_run, write_model
 from keras_cmm_cli.options import (
     DTYPES,
@@ -64,9 +66,9 @@ Example:
 @click.option(
     "--shots",
     type=Shots(),
-    default=16,
+    default="all",
     show_default=True,
-    help="Training images a class, drawn by --seed.",
+    help="Training images a class, drawn by --seed, or all. --report tests on the others.",
 )
 @click.option(
     "--indices",
@@ -129,7 +131,8 @@ def fit(
 
     The output folder holds the model, the few-shot draw, the record of the run and a model card.
 
-    --report tests the classifier on the images that were not drawn.
+    --report tests the classifier on the images that were not drawn, but for copies of training
+    images.
     """
     if indices is not None:
         refuse_together("indices", "shots")
@@ -180,6 +183,11 @@ def fit(
             stacklevel=2,
         )
     classifier.embedder.store = open_store(store)
+    if report is not None and shots == "all" and indices is None:
+        warnings.warn(
+            "all images are trained on, so --report has none to test on; give --shots K.",
+            stacklevel=2,
+        )
     if sample is None:
         if check:
             broken = find_broken(terminal, classifier.embedder, images, strict)
@@ -201,12 +209,13 @@ def fit(
     if report is not None:
         drawn = {*sample.indices.tolist(), *broken}
         rest = [row for row in range(len(images)) if row not in drawn]
-        _report(terminal, report, classifier, images.take(rest), run)
+        _report(terminal, report, classifier, images.take(rest), run, (embeddings, support))
     accuracy = top_1(classifier.predict_embeddings(embeddings), support.labels)
+    trained = len(set(support.labels.tolist()))
     terminal.result(
         f"{output}: {len(images.class_names)} classes, {len(support)} training images, "
         f"{counted(len(history['loss']), 'epoch', 'epochs')}, top-1 on the training images "
-        f"{accuracy:.1f}%"
+        f"{with_interval(accuracy, len(support))} of {counted(trained, 'class', 'classes')}"
     )
 
 
@@ -216,17 +225,32 @@ def _report(
     classifier: CMMImageClassifier,
     images: ImageSource,
     run: dict[str, Any],
+    trained_on: tuple[npt.NDArray[np.float32], ImageSource],
 ) -> None:
-    """Writes the report, with tests on `images`, which the classifier was not trained on."""
+    """Writes the report, with tests on `images`, unless they are copies of training images."""
+    from keras_cmm.evaluation import top_1
     from keras_cmm.report import ReportContent, write_report
 
     sections: dict[str, Any] = {}
     summary = "All images were drawn for training, so there is none to test on."
     if len(images):
         embeddings, images = embed_list(terminal, classifier.embedder, images, strict=False)
+        rows = rows_without_copies(embeddings, images, *trained_on)
+        copies = len(images) - len(rows)
+        embeddings, images = embeddings[rows], images.take(rows)
+        summary = "All other images are copies of training images, so there is none to test on."
+    if len(images):
         sections = classifier_sections(classifier, embeddings, images.labels, images.images)
         tested = counted(len(images), "image that was", "images that were")
         summary = f"Tested on the {tested} not drawn for training."
+        if copies:
+            summary += f" Left out: {counted(copies, 'copy', 'copies')} of training images."
+        accuracy = top_1(classifier.predict_embeddings(embeddings), images.labels)
+        terminal.note(
+            f"Test: top-1 {with_interval(accuracy, len(images))} on "
+            f"{counted(len(images), 'image', 'images')} not trained on, of "
+            f"{len(set(images.labels.tolist()))} of {len(images.class_names)} classes."
+        )
     content = ReportContent(
         f"Few-shot classifier of {len(classifier.class_names)} classes",
         summary=summary,

@@ -6,8 +6,8 @@ from PIL import Image
 COLOURS = {"red_fox": (220, 40, 30), "Blue Jay": (40, 60, 220), "green tea": (30, 200, 60)}
 
 
-def write_photos(folder, images=6):
-    rng = np.random.default_rng(0)
+def write_photos(folder, images=6, seed=0):
+    rng = np.random.default_rng(seed)
     for name, colour in COLOURS.items():
         (folder / name).mkdir(parents=True)
         for number in range(images):

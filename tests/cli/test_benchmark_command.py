@@ -16,6 +16,7 @@ from folders import files_in
 from make_embeddings import make_embeddings
 
 from keras_cmm.data import EmbeddingSet
+from keras_cmm.evaluation import interval_of_accuracy
 from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.commands import benchmark as module
 from keras_cmm_cli.runs_folder import read_records
@@ -78,6 +79,15 @@ def test_methods_stand_in_the_order_asked_for(run, embeddings_file):
     arguments = ("--methods", "nearest_mean,zero_shot", "--shots", 1, "--seeds", 1)
     lines = run("benchmark", embeddings_file, *arguments).stdout.splitlines()
     assert [line.split()[0] for line in lines[3:5]] == ["nearest_mean", "zero_shot"]
+
+
+def test_one_run_on_few_images_has_an_interval(run, embeddings_file, tmp_path):
+    arguments = ("--methods", "nearest_mean", "--shots", 1, "--seeds", 1)
+    result = run("benchmark", embeddings_file, *arguments, "--output", tmp_path / "r.json")
+    (record,) = read(tmp_path / "r.json")
+    low, high = interval_of_accuracy(record["top1"], record["test_rows"])
+    assert f"{record['top1']:.1f} ({low:.1f}-{high:.1f})" in result.stdout
+    assert "in brackets: the 95% interval (Wilson)" in result.stdout
 
 
 def test_average_over_files(run, embeddings_file, tmp_path):

@@ -3,6 +3,8 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
+from clip_state import make_state
 from folders import files_in, write_photos
 from PIL import Image
 from transformers_clip import image_embeddings, text_embeddings
@@ -83,6 +85,33 @@ def test_a_preset_converts_to_itself(run, tiny_preset, tiny_model, tmp_path):
         clip.TextEmbedder(clip.load(tmp_path / "again")).embed(texts),
         clip.TextEmbedder(tiny_model).embed(texts),
     )
+
+
+@pytest.fixture
+def bare_file(tmp_path):
+    """Weights under OpenAI's names that do not say what they are, such as RemoteCLIP's."""
+    (tmp_path / "bare").mkdir()
+    torch.save(make_state(), tmp_path / "bare" / "RemoteCLIP.pt")
+    return tmp_path / "bare" / "RemoteCLIP.pt"
+
+
+def test_a_file_that_does_not_say_what_it_is(run, refused, bare_file, shared_photos, tmp_path):
+    line = refused("convert", bare_file, tmp_path / "out")
+    assert "does not say its activation and its number of heads" in line
+    assert "--open-clip-model ViT-B-32" in line
+    model = tmp_path / "model"
+    assert line == refused("fit", shared_photos, "--preset", bare_file, "--output", model)
+    assert "did you mean ViT-B-32" in refused(
+        "convert", bare_file, tmp_path / "out", "--open-clip-model", "ViT-B-3"
+    )
+    assert "do not belong together" in refused(
+        "convert", bare_file, tmp_path / "out", "--open-clip-model", "ViT-B-32"
+    )
+    result = run("convert", bare_file, tmp_path / "out", "--activation", "gelu")
+    assert result.exit_code == 0, result.output
+    assert "does not say its image settings" in result.stderr
+    encoder = clip.load(tmp_path / "out").backbone.vision_encoder
+    assert encoder.intermediate_activation == "gelu"
 
 
 def test_mistakes_leave_nothing_behind(refused, transformers_checkpoint, tmp_path):

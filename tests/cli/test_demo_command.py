@@ -52,7 +52,7 @@ def test_report_shows_every_section(demo):
 def test_the_model_is_the_one_that_was_measured(demo, run):
     """`evaluate` on the exported pictures must print the accuracy that the demo printed."""
     result, folder = demo
-    stated = float(result.stdout.split("CMM, 2 shots: ")[1].split("%")[0])
+    stated = float(result.stdout.split("CMM, 2 shots: top-1 ")[1].split("%")[0])
     evaluated = run(
         "evaluate", folder / "model", folder / "pictures" / "test", "--format", "json", "-q"
     )
@@ -62,7 +62,7 @@ def test_the_model_is_the_one_that_was_measured(demo, run):
 
 def test_the_model_is_that_of_the_record_of_its_shots_and_seed(demo):
     result, folder = demo
-    stated = float(result.stdout.split("CMM, 2 shots: ")[1].split("%")[0])
+    stated = float(result.stdout.split("CMM, 2 shots: top-1 ")[1].split("%")[0])
     records = json.loads((folder / "results.json").read_text())
     run = {"method": "cmm", "shots": 2, "seed": 1}
     (record,) = [each for each in records if run.items() <= each.items()]

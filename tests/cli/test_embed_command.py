@@ -1,8 +1,10 @@
 import functools
+import shutil
 
 import numpy as np
 import pytest
 from folders import truncate_as_jpeg, write_photos
+from PIL import Image
 
 from keras_cmm.data import EmbeddingSet, ImageList, key_digests
 
@@ -26,8 +28,8 @@ def refuse(refuse_output):
 @pytest.fixture
 def splits(tmp_path):
     """A folder with train, val and test folders, of different pictures."""
-    for name, images in (("train", 6), ("val", 2), ("test", 4)):
-        write_photos(tmp_path / "data" / name, images)
+    for seed, (name, images) in enumerate((("train", 6), ("val", 2), ("test", 4))):
+        write_photos(tmp_path / "data" / name, images, seed)
     return tmp_path / "data"
 
 
@@ -82,6 +84,43 @@ def test_folders_of_splits(embed, run, splits):
     assert (data.dataset, data.protocol) == ("colours", "folders")
     result = run("benchmark", path, "--methods", "nearest_mean", "--shots", 1, "--seeds", 1)
     assert result.stdout.startswith("colours (")
+
+
+def test_copies_of_training_images_are_left_out(embed, splits):
+    """Of whatever name and class, and in the validation images too."""
+    copied = splits / "train" / "red_fox" / "0.png"
+    for copy in ("test/red_fox/a.png", "test/Blue Jay/b.png", "val/red_fox/c.png"):
+        (splits / copy).write_bytes(copied.read_bytes())
+    Image.open(copied).save(splits / "test" / "red_fox" / "d.bmp")
+    result, _ = embed(splits)
+    assert result.stdout.endswith(": 3 classes, 18 train, 6 val, 12 test rows\n")
+    assert "left out 3 of the 15 test images, which are copies of training" in result.stderr
+    assert "left out 1 of the 7 val images, which is a copy of training" in result.stderr
+
+
+def test_copies_in_a_folder_that_is_split(embed, photos):
+    for path in sorted((photos / "red_fox").iterdir()):
+        path.with_stem(f"{path.stem} copy").write_bytes(path.read_bytes())
+    result, path = embed(photos)
+    data = EmbeddingSet.read(path)
+    same = data.test_embeddings.astype("float32") @ data.train_embeddings.astype("float32").T
+    assert same.max() < 0.9999
+    assert "copies of training images" in result.stderr
+
+
+def test_only_copies_to_test_on(refuse, splits):
+    shutil.rmtree(splits / "test")
+    shutil.copytree(splits / "train", splits / "test")
+    assert "all test images are copies of training images" in refuse(splits)
+
+
+def test_pictures_that_look_like_training_images(embed, splits):
+    picture = Image.open(splits / "train" / "red_fox" / "0.png")
+    picture.save(splits / "test" / "red_fox" / "again.jpg", quality=95)
+    result, _ = embed(splits)
+    assert result.stdout.endswith(": 3 classes, 18 train, 6 val, 13 test rows\n")
+    assert "1 of the 13 test images looks like training images, such as" in result.stderr
+    assert "red_fox/again.jpg and red_fox/0.png" in result.stderr
 
 
 def test_other_folders_beside_splits(embed, splits):

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from folders import truncate_as_jpeg
 
+from keras_cmm.evaluation import wilson_interval
+
 
 @pytest.fixture
 def predicted(model_dir):
@@ -26,6 +28,8 @@ def testmeasures(run, model_dir, photos, predicted):
     measures = json.loads(result.stdout)
     assert measures["images"] == 18
     assert measures["skipped"] == 0
+    assert measures["classes"] == 3
+    assert measures["top1_interval"] == list(wilson_interval(int(hits.sum()), 18))
     assert measures["top1"] == pytest.approx(100 * hits.mean())
     assert "top5" not in measures
     assert list(measures["per_class"]) == names
@@ -33,6 +37,8 @@ def testmeasures(run, model_dir, photos, predicted):
         values = measures["per_class"][name]
         assert values["images"] == (labels == label).sum()
         assert values["top1"] == pytest.approx(100 * hits[labels == label].mean())
+        right, total = int(hits[labels == label].sum()), int((labels == label).sum())
+        assert values["top1_interval"] == list(wilson_interval(right, total))
     matrix = np.array(measures["confusion_matrix"])
     assert matrix.trace() == hits.sum()
     assert matrix.sum(axis=1).tolist() == np.bincount(labels).tolist()
@@ -40,8 +46,13 @@ def testmeasures(run, model_dir, photos, predicted):
     assert measures["macro_f1"] == pytest.approx(100 * f1.mean())
 
     lines = [line.split() for line in run("evaluate", model_dir, photos).stdout.splitlines()]
-    assert ["18", f"{measures['top1']:.1f}", f"{measures['macro_f1']:.1f}"] in lines
-    assert ["Blue", "Jay", "7", f"{measures['per_class']['Blue Jay']['top1']:.1f}"] in lines
+    low, high = measures["top1_interval"]
+    numbers = [f"{measures['top1']:.1f}", f"{low:.1f}-{high:.1f}", f"{measures['macro_f1']:.1f}"]
+    # The model was trained on six of them, of which one was renamed.
+    assert ["18", "3", *numbers, "6"] in lines
+    low, high = measures["per_class"]["Blue Jay"]["top1_interval"]
+    accuracy = f"{measures['per_class']['Blue Jay']['top1']:.1f}"
+    assert ["Blue", "Jay", "7", accuracy, f"{low:.1f}-{high:.1f}"] in lines
 
 
 def test_top_5_of_many_classes():
@@ -56,13 +67,14 @@ def test_top_5_of_many_classes():
     measures = measure(logits, images)
     assert measures["top5"] == 50.0
     assert measures["top1"] == 0.0
-    assert measures["per_class"]["c"] == {"images": 0, "top1": None}
+    assert measures["per_class"]["c"] == {"images": 0, "top1": None, "top1_interval": None}
 
 
 def test_images_of_the_training_are_told(run, refused, model_dir, shared_photos, tmp_path):
     trained_on = json.loads((model_dir / "keras_cmm.json").read_text())["images"]
     result = run("evaluate", model_dir, shared_photos, "--format", "json")
     assert result.stderr.startswith("Warning: the model was trained on 6 of the 18 images")
+    assert json.loads(result.stdout)["trained_on"] == 6
     result = run("evaluate", model_dir, shared_photos, "--held-out", "--format", "json")
     assert "Warning" not in result.stderr
     assert json.loads(result.stdout)["images"] == 12
@@ -88,10 +100,11 @@ def test_csv_and_a_class_without_images(run, model_dir, photos):
     table.write_text("path,label\nred_fox/0.png,red_fox\nred_fox/1.png,green tea\n")
     result = run("evaluate", model_dir, "--csv", table, "--format", "json")
     per_class = json.loads(result.stdout)["per_class"]
-    assert per_class["Blue Jay"] == {"images": 0, "top1": None}
+    assert per_class["Blue Jay"] == {"images": 0, "top1": None, "top1_interval": None}
     assert per_class["green tea"]["images"] == 1
     lines = run("evaluate", model_dir, "--csv", table).stdout.splitlines()
     assert ["Blue", "Jay", "0"] in [line.split() for line in lines]
+    assert ["2", "2", "of", "3"] in [line.split()[:4] for line in lines]
 
 
 def test_a_truncated_image(run, refused, model_dir, photos):

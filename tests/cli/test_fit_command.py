@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from folders import files_in, truncate_as_jpeg
 
+from keras_cmm.evaluation import wilson_interval
 from keras_cmm_cli.run_file import file_hash
 from keras_cmm_cli.saved_model import load_classifier
 
@@ -368,6 +369,49 @@ def test_report_on_the_images_that_were_not_drawn(shared_photos, fit, tmp_path):
     assert "green tea" in page
 
 
+def test_all_images_are_the_default(shared_photos, fit):
+    result, folder = fit(shared_photos)
+    assert "3 classes, 18 training images" in result.stdout
+    assert read_run(folder)["shots"] == "all"
+
+
+def test_accuracies_have_an_interval(shared_photos, fit, tmp_path):
+    result, _ = fit(shared_photos, "--shots", 2, "--report", tmp_path / "report.html")
+    pattern = r"training images ([\d.]+)% \(95% interval ([\d.]+)-([\d.]+)%\) of 3 classes"
+    found = re.search(pattern, result.stdout)
+    right = round(float(found[1]) * 6 / 100)
+    assert [float(end) for end in found.groups()[1:]] == pytest.approx(
+        wilson_interval(right, 6), abs=0.051
+    )
+    assert re.search(r"Test: top-1 .*95% interval .* on 12 images .* 3 of 3 classes", result.stderr)
+    assert "95% interval" in (tmp_path / "report.html").read_text()
+
+
+def test_copies_of_training_images_are_no_test(photos, fit, tmp_path):
+    """Each drawn picture lies in the folder once more, under another name."""
+    _, before = fit(photos, "--shots", 2, output="before")
+    for image in read_run(before)["images"]:
+        path = photos / image["name"]
+        path.with_name(f"again {path.name}").write_bytes(path.read_bytes())
+    result, folder = fit(photos, "--shots", 2, "--report", tmp_path / "report.html", output="after")
+    drawn = {image["sha256"] for image in read_run(folder)["images"]}
+    tested = [path for path in photos.rglob("*.png") if file_hash(path) not in drawn]
+    copies = 24 - 6 - len(tested)
+    assert copies > 0
+    assert f"left out {copies} of the 18 test images, which " in result.stderr
+    page = (tmp_path / "report.html").read_text()
+    assert f"Tested on the {len(tested)} images that were not drawn for training." in page
+    assert f"Left out: {copies} cop" in page
+
+
+def test_only_copies_are_left_to_test_on(photos, fit, tmp_path):
+    for path in photos.rglob("*.png"):
+        path.write_bytes((photos / path.parent.name / "0.png").read_bytes())
+    result, _ = fit(photos, "--shots", 1, "--report", tmp_path / "report.html")
+    assert result.exit_code == 0
+    assert "copies of training images, so there is none" in (tmp_path / "report.html").read_text()
+
+
 def test_report_where_only_damaged_images_are_left(photos, fit, tmp_path):
     (photos / "red_fox" / "damaged.jpg").write_text("no picture")
     result, _ = fit(photos, "--shots", "all", "--no-check", "--report", tmp_path / "report.html")
@@ -377,8 +421,9 @@ def test_report_where_only_damaged_images_are_left(photos, fit, tmp_path):
 
 
 def test_report_without_test_images(shared_photos, fit, tmp_path):
-    result, _ = fit(shared_photos, "--shots", "all", "--report", tmp_path / "report.html")
+    result, _ = fit(shared_photos, "--report", tmp_path / "report.html")
     assert result.exit_code == 0
+    assert "Warning: all images are trained on, so --report has none to test" in result.stderr
     assert "there is none to test on" in (tmp_path / "report.html").read_text()
 
 

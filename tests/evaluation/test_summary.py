@@ -1,6 +1,6 @@
 import pytest
 
-from keras_cmm.evaluation import average_over_datasets, summarize
+from keras_cmm.evaluation import average_over_datasets, summarize, wilson_interval
 
 
 def record(dataset, method, shots, seed, top1, **changes):
@@ -32,6 +32,14 @@ def test_different_settings_stay_apart(field):
     records = [record("dtd", "cmm", 4, 1, 50.0), record("dtd", "cmm", 4, 1, 50.0)]
     records[1][field] = 1 if field == "shots" else "other"
     assert len(summarize(records)) == 2
+
+
+def test_one_run_on_few_images_has_an_interval():
+    few, many = (record("dtd", "cmm", 4, 1, 50.0) | {"test_rows": n} for n in (100, 100_000))
+    assert summarize([few])[0]["interval"] == wilson_interval(50, 100)
+    assert summarize([many])[0]["interval"] is None
+    assert summarize([few, few | {"seed": 2}])[0]["interval"] is None
+    assert summarize([record("dtd", "cmm", 4, 1, 50.0)])[0]["interval"] is None  # of old files
 
 
 def test_average_over_datasets():

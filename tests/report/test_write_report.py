@@ -17,7 +17,7 @@ from made_up import (
 )
 
 from keras_cmm.errors import InputError
-from keras_cmm.evaluation import summarize, top_1
+from keras_cmm.evaluation import summarize, top_1, wilson_interval
 from keras_cmm.report import GalleryPicture, MappedEmbeddings, ReportContent, write_report
 
 
@@ -109,6 +109,11 @@ def test_one_seed_has_no_deviation(write):
     assert "±" not in write(ReportContent("Title", records=records)).words().split("bold.")[1]
 
 
+def test_one_run_on_few_images_has_an_interval(write):
+    records = [make_record("cmm", 4, 1, 50.0, test_rows=12)]
+    assert "50.0 (25.4\u201374.6)" in write(ReportContent("Title", records=records)).words()
+
+
 def test_several_data_sets_are_averaged_and_one_is_not(write):
     one, two = make_records(), make_records(dataset="other")
     assert "Average of 2 data sets" in write(ReportContent("Title", records=one + two)).words()
@@ -127,6 +132,9 @@ def test_overall_numbers(write):
     result = make_result(8)
     words = write(ReportContent("Title", classifier=result)).words()
     assert f"Top-1 accuracy {top_1(result.probabilities, result.labels):.1f}" in words
+    right = int((result.predictions == result.labels).sum())
+    low, high = wilson_interval(right, len(result.labels))
+    assert f"95% interval {low:.1f}\u2013{high:.1f}" in words
     assert "Top-5 accuracy" in words
     assert "Top-5" not in write(ReportContent("Title", classifier=make_result(5))).words()
 
@@ -139,6 +147,7 @@ def test_classes_without_pictures_are_left_out(write):
     )
     page = write(ReportContent("Title", classifier=result))
     assert "1 classes without a test picture" in page.words()
+    assert "Classes 3 of 4" in page.words()
     assert not any(title.startswith("class 2: ") for title in page.values("title"))
 
 

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from keras_cmm.clip.backbones.resnet import assign_resnet, build_resnet
-from keras_cmm.clip.backbones.settings import CLIPSettings, ResNetSettings
+from keras_cmm.clip.backbones.settings import (
+    CLIPSettings,
+    ResNetSettings,
+    TowerSettings,
+    ViTSettings,
+)
 from keras_cmm.clip.backbones.vit import assign_vit, build_vit
 from keras_cmm.clip.backbones.weight_assignment import WeightAssignment, Weights
 
@@ -44,6 +49,8 @@ def build_backbone(
     import keras_hub
 
     vision, image_size = settings.vision, settings.image_size
+    assignment = WeightAssignment(weights, source)
+    _check_sizes(settings, assignment)
     if isinstance(vision, ResNetSettings):
         vision_encoder = build_resnet(vision, image_size, source, dtype)
     else:
@@ -59,7 +66,6 @@ def build_backbone(
     backbone = keras_hub.models.CLIPBackbone(
         vision_encoder, text_encoder, settings.projection_dim, dtype=dtype
     )
-    assignment = WeightAssignment(weights, source)
     if isinstance(vision, ResNetSettings):
         assign_resnet(backbone, assignment)
     else:
@@ -67,6 +73,35 @@ def build_backbone(
     _assign_text(backbone, assignment)
     assignment.check_all_given(_UNUSED_TENSORS)
     return backbone
+
+
+def _check_sizes(settings: CLIPSettings, assignment: WeightAssignment) -> None:
+    """Checks the sizes against the tensors, so that no config makes a model without end."""
+    text, vision = settings.text, settings.vision
+    name = "text_model.embeddings"
+    sizes = settings.vocabulary_size, settings.context_length
+    assignment.check_shape(f"{name}.token_embedding.weight", (sizes[0], text.hidden_dim))
+    assignment.check_shape(f"{name}.position_embedding.weight", (sizes[1], text.hidden_dim))
+    assignment.check_shape("text_projection.weight", (settings.projection_dim, text.hidden_dim))
+    _check_tower(text, "text_model", assignment)
+    if isinstance(vision, ViTSettings):
+        width, patches = vision.tower.hidden_dim, (settings.image_size // vision.patch_size) ** 2
+        name = "vision_model.embeddings.position_embedding.weight"
+        assignment.check_shape(name, (patches + 1, width))
+        _check_tower(vision.tower, "vision_model", assignment)
+        return
+    for stage, blocks in enumerate(vision.stackwise_num_blocks):
+        width = vision.width * 2**stage
+        name = f"visual.layer{stage + 1}.{blocks - 1}.bn1.weight"
+        assignment.check_shape(name, (width,))
+    patches = (settings.image_size // 32) ** 2
+    features = 32 * vision.width
+    assignment.check_shape("visual.attnpool.positional_embedding", (patches + 1, features))
+
+
+def _check_tower(tower: TowerSettings, name: str, assignment: WeightAssignment) -> None:
+    last = f"{name}.encoder.layers.{tower.num_layers - 1}.mlp.fc1.weight"
+    assignment.check_shape(last, (tower.intermediate_dim, tower.hidden_dim))
 
 
 def _assign_text(backbone: Any, assignment: WeightAssignment) -> None:

@@ -52,20 +52,11 @@ class WeightAssignment:
         Raises:
             InputError: If there is no such tensor, or it has another shape.
         """
-        if name not in self.weights:
-            raise InputError(
-                f"{self.source}: has no tensor {name!r}; its weights and its config do not belong "
-                "together."
-            )
-        value = self.weights[name].detach().float().numpy()
+        value = self._tensor(name).detach().float().numpy()
         if transpose is not None and value.ndim == len(transpose):
             value = value.transpose(transpose)
         shape = shape or tuple(variable.shape)
-        if value.shape != shape:
-            raise InputError(
-                f"{self.source}: its tensor {name!r} has the shape {value.shape}, and its config "
-                f"asks for {shape}; its weights and its config do not belong together."
-            )
+        self._check(name, value.shape, shape)
         variable.assign(value.reshape(variable.shape))
         self._given.add(name)
 
@@ -109,6 +100,29 @@ class WeightAssignment:
             self.layer_norm(block.layer_norm_2, f"{name}.layer_norm2")
             self.dense(block.dense_1, f"{name}.mlp.fc1")
             self.dense(block.dense_2, f"{name}.mlp.fc2")
+
+    def check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        """Checks the shape of a tensor, before a model of this size is built.
+
+        Raises:
+            InputError: If there is no such tensor, or it has another shape.
+        """
+        self._check(name, tuple(self._tensor(name).shape), shape)
+
+    def _tensor(self, name: str) -> Any:
+        if name not in self.weights:
+            raise InputError(
+                f"{self.source}: has no tensor {name!r}; its weights and its config do not belong "
+                "together."
+            )
+        return self.weights[name]
+
+    def _check(self, name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+        if shape != expected:
+            raise InputError(
+                f"{self.source}: its tensor {name!r} has the shape {shape}, and its config asks "
+                f"for {expected}; its weights and its config do not belong together."
+            )
 
     def check_all_given(self, unused: Iterable[str] = ()) -> None:
         """Checks that every tensor was assigned.

@@ -6,7 +6,8 @@ from keras_cmm.clip.checkpoints.hugging_face import (
     load_hugging_face,
     model_type,
 )
-from keras_cmm.clip.checkpoints.open_clip import CONFIG_FILE, load_open_clip, load_state_dict
+from keras_cmm.clip.checkpoints.open_clip import CONFIG_FILE, load_open_clip
+from keras_cmm.clip.checkpoints.state_dict import load_state_dict
 
 __all__ = [
     "CONFIG_FILE",

@@ -19,5 +19,5 @@ def check_choice(path: Path, name: str, value: Any, choices: Sequence[Any]) -> N
 def check_sizes(path: Path, sizes: Mapping[str, Any]) -> None:
     """Raises an `InputError` that names the file `path` if a size is not an int >= 1."""
     for name, size in sizes.items():
-        if not isinstance(size, int) or size < 1:
+        if type(size) is not int or size < 1:  # `True` is an int too
             raise InputError(f"{path}: `{name}` must be an int >= 1. Received: {name}={size!r}")

@@ -16,7 +16,7 @@ from keras_cmm.clip.checkpoints.checks import check_choice, check_sizes
 from keras_cmm.clip.checkpoints.image_settings import read_transformers_image_converter
 from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.inputs import read_tokenizer
+from keras_cmm.clip.inputs import check_tokenizer, read_tokenizer
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
 
@@ -72,7 +72,7 @@ def load_hugging_face(folder: Path, dtype: Any = None) -> CLIPModel:
     Args:
         folder: the folder, with `config.json`, the weights in one file or in shards, the tokenizer
             files and `preprocessor_config.json`. Without the last, OpenAI's image settings are
-            used.
+            used, with a warning.
         dtype: dtype or dtype policy of the backbone, or `None` for Keras's.
 
     Returns:
@@ -90,11 +90,7 @@ def load_hugging_face(folder: Path, dtype: Any = None) -> CLIPModel:
     # The weights are large, so they are read last.
     weights_file = find_weights(folder, ("model", "pytorch_model"))
     tokenizer = read_tokenizer(folder)
-    if tokenizer.vocabulary_size() > settings.vocabulary_size:
-        raise InputError(
-            f"{folder}: its tokenizer has {tokenizer.vocabulary_size()} tokens and its model only "
-            f"{settings.vocabulary_size}; they do not belong together."
-        )
+    check_tokenizer(tokenizer, settings.vocabulary_size, folder)
     if end_token_id not in (_HIGHEST_ID, tokenizer.end_token_id):
         raise InputError(
             f"{path}: has text_config.eos_token_id={end_token_id}, but its tokenizer ends texts "

@@ -11,7 +11,9 @@ from keras_cmm.clip.checkpoints.checks import check_choice
 from keras_cmm.clip.inputs import OPENAI_MEAN, OPENAI_STD
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
+from keras_cmm.utils.warn import warn
 
+_SETTINGS = ("do_center_crop", "do_normalize", "image_mean", "image_std", "resample", "size")
 # Keras's names of PIL's filters, by PIL's numbers.
 _RESAMPLING = {0: "nearest", 1: "lanczos3", 2: "bilinear", 3: "bicubic"}
 
@@ -53,7 +55,7 @@ def read_transformers_image_converter(folder: Path, image_size: int) -> Any:
 
     Args:
         folder: the folder of the model. If it has neither `preprocessor_config.json` nor
-            `processor_config.json`, OpenAI's settings are used.
+            `processor_config.json`, OpenAI's settings are used, with a warning.
         image_size: int, pixels, from the config of the model.
 
     Returns:
@@ -69,6 +71,10 @@ def read_transformers_image_converter(folder: Path, image_size: int) -> Any:
             settings = content.get("image_processor", content)
             if isinstance(settings, dict):
                 return _from_transformers(path, settings, image_size)
+    warn(
+        f"{folder}: has no preprocessor_config.json, so OpenAI's image settings are used; add the "
+        "file if the model has others."
+    )
     return make_image_converter(image_size)
 
 
@@ -101,6 +107,13 @@ def read_open_clip_image_converter(path: Path, settings: Any, image_size: int) -
 
 
 def _from_transformers(path: Path, settings: Mapping[str, Any], image_size: int) -> Any:
+    kind = settings.get("image_processor_type") or settings.get("feature_extractor_type")
+    # What such a file leaves out is a default of its processor.
+    missing = [key for key in _SETTINGS if key not in settings]
+    if kind is not None and not str(kind).startswith("CLIP") and missing:
+        raise InputError(
+            f"{path}: is of a {kind}, whose defaults are not CLIP's; add {', '.join(missing)}."
+        )
     for step in ("do_resize", "do_rescale"):
         check_choice(path, step, settings.get(step, True), (True,))
     factor = settings.get("rescale_factor", 1 / 255)
@@ -144,7 +157,7 @@ def _three_floats(
     if (
         not isinstance(values, list | tuple)
         or len(values) != 3
-        or not all(isinstance(value, int | float) for value in values)
+        or not all(isinstance(value, int | float) and math.isfinite(value) for value in values)
         or ("std" in name and min(values) <= 0)
     ):
         above = " > 0" if "std" in name else ""

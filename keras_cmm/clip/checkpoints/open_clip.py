@@ -1,8 +1,7 @@
-"""CLIP models as OpenCLIP and OpenAI save them."""
+"""CLIP models as OpenCLIP saves them, with their config."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,18 @@ from keras_cmm.clip.backbones import (
     ResNetSettings,
     TowerSettings,
     ViTSettings,
-    Weights,
     build_backbone,
 )
 from keras_cmm.clip.checkpoints.checks import check_sizes
-from keras_cmm.clip.checkpoints.image_settings import (
-    make_image_converter,
-    read_open_clip_image_converter,
-)
-from keras_cmm.clip.checkpoints.openai_names import has_resnet_tower, with_transformers_names
+from keras_cmm.clip.checkpoints.image_settings import read_open_clip_image_converter
+from keras_cmm.clip.checkpoints.openai_names import with_transformers_names
 from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.inputs import openai_tokenizer, read_tokenizer
+from keras_cmm.clip.inputs import check_tokenizer, openai_tokenizer, read_tokenizer
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
 
 CONFIG_FILE = "open_clip_config.json"
-_HEAD_DIM = 64  # of every tower in OpenAI's models
-_RESNET_STRIDE = 32  # pixels for each position of the last feature map
 
 # What OpenCLIP takes for a setting that a config does not have.
 _VISION_DEFAULTS = {
@@ -78,7 +71,7 @@ _PLAIN = {
 }
 
 
-def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
+def load_open_clip(folder: Path, dtype: Any = None, weights_file: Path | None = None) -> CLIPModel:
     """Loads a CLIP model that OpenCLIP saved.
 
     Images are cropped as transformers crops them, for checkpoints of every kind. If the number of
@@ -91,6 +84,7 @@ def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
             OpenCLIP's `save_for_hf` and `push_to_hf_hub` give them. If it has tokenizer files, they
             are used; otherwise the tokenizer is OpenAI's.
         dtype: dtype or dtype policy of the backbone, or `None` for Keras's.
+        weights_file: the weights, if they have another name.
 
     Returns:
         Backbone, tokenizer and image converter.
@@ -107,57 +101,40 @@ def load_open_clip(folder: Path, dtype: Any = None) -> CLIPModel:
     config = content.get("model_cfg")
     if not isinstance(config, dict):
         raise InputError(f"{path}: has no model_cfg; the file is damaged.")
-    _refuse_settings(
-        path, "model_cfg", set(config) - {"embed_dim", "vision_cfg", "text_cfg"}, config
-    )
-    settings = _settings_of_config(path, config)
-    weights_file = find_weights(folder, ("open_clip_model", "open_clip_pytorch_model", "model"))
+    settings = settings_of_config(path, config)
+    if weights_file is None:
+        weights_file = find_weights(folder, ("open_clip_model", "open_clip_pytorch_model", "model"))
     converter = read_open_clip_image_converter(
         path, content.get("preprocess_cfg"), settings.image_size
     )
     has_tokenizer = any((folder / name).is_file() for name in ("vocab.json", "tokenizer.json"))
     tokenizer = read_tokenizer(folder) if has_tokenizer else openai_tokenizer()
-    if tokenizer.vocabulary_size() > settings.vocabulary_size:
+    if not has_tokenizer and tokenizer.vocabulary_size() > settings.vocabulary_size:
         raise InputError(
-            f"{folder}: its tokenizer has {tokenizer.vocabulary_size()} tokens and its model only "
-            f"{settings.vocabulary_size}; add the tokenizer files of the model to the folder."
+            f"{folder}: its model has only {settings.vocabulary_size} tokens, so its tokenizer is "
+            "not OpenAI's; add the tokenizer files of the model to the folder."
         )
+    check_tokenizer(tokenizer, settings.vocabulary_size, folder)
     weights = with_transformers_names(read_weights(weights_file))
     return CLIPModel(build_backbone(settings, weights, folder, dtype), tokenizer, converter)
 
 
-def load_state_dict(path: Path, dtype: Any = None) -> CLIPModel:
-    """Loads the state dict of one of OpenAI's CLIP models.
-
-    The sizes follow from the shapes of the tensors, as in OpenAI's code. Activation, tokenizer and
-    image settings are OpenAI's. If the folder of the file has an `open_clip_config.json`, it is
-    loaded as OpenCLIP's, by that config.
+def settings_of_config(path: Path, config: dict[str, Any]) -> CLIPSettings:
+    """Returns the architecture that the `model_cfg` of an OpenCLIP model describes.
 
     Args:
-        path: a `.safetensors` file or a pickled state dict.
-        dtype: dtype or dtype policy of the backbone, or `None` for Keras's.
-
-    Returns:
-        Backbone, tokenizer and image converter.
+        path: the file of the config, for messages.
+        config: the `model_cfg`.
 
     Raises:
-        InputError: If the file cannot be read or belongs to another model.
-
-    References:
-        https://github.com/openai/CLIP, clip/model.py, `build_model`.
+        InputError: If a setting is missing, has no possible value, or is not that of a plain CLIP.
     """
-    if (path.parent / CONFIG_FILE).is_file():
-        return load_open_clip(path.parent, dtype)
-    weights = read_weights(path)
-    try:
-        settings = _settings_of_shapes(weights)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    backbone = build_backbone(settings, with_transformers_names(weights), path, dtype)
-    return CLIPModel(backbone, openai_tokenizer(), make_image_converter(settings.image_size))
-
-
-def _settings_of_config(path: Path, config: dict[str, Any]) -> CLIPSettings:
+    _refuse_settings(
+        path,
+        "model_cfg",
+        set(config) - {"embed_dim", "quick_gelu", "vision_cfg", "text_cfg"},
+        config,
+    )
     vision = _section(path, config, "vision_cfg", _VISION_DEFAULTS)
     text = _section(path, config, "text_cfg", _TEXT_DEFAULTS)
     image_size = vision["image_size"]
@@ -229,63 +206,7 @@ def _section(
 
 def _refuse_settings(path: Path, name: str, keys: set[str], section: dict[str, Any]) -> None:
     """Refuses the settings of a model that is not a plain CLIP."""
-    for key in sorted(keys.difference(_IDLE, {"quick_gelu"})):
+    for key in sorted(keys.difference(_IDLE)):
         value = section[key]
         if value and value not in _PLAIN.get(key, ()):
             raise InputError(f"{path}: has {name}.{key}={value!r}; only plain CLIP can be loaded.")
-
-
-def _settings_of_shapes(weights: Weights) -> CLIPSettings:
-    if any(name.startswith("vision_model.") for name in weights):
-        raise InputError(
-            "has the tensors of transformers; give its folder, which has config and tokenizer too."
-        )
-    context_length, text_width = _shape(weights, "positional_embedding", 2)
-    if has_resnet_tower(weights):
-        positions, _ = _shape(weights, "visual.attnpool.positional_embedding", 2)
-        patch_size = _RESNET_STRIDE
-        vision: ViTSettings | ResNetSettings = ResNetSettings(
-            tuple(_count(weights, f"visual.layer{stage}") for stage in (1, 2, 3, 4)),
-            _shape(weights, "visual.layer1.0.conv1.weight", 4)[0],
-            _HEAD_DIM,
-        )
-    else:
-        positions, _ = _shape(weights, "visual.positional_embedding", 2)
-        width, _, patch_size, _ = _shape(weights, "visual.conv1.weight", 4)
-        vision = ViTSettings(_tower_of_shapes(weights, "visual.transformer", width), patch_size)
-    return CLIPSettings(
-        vision,
-        _tower_of_shapes(weights, "transformer", text_width),
-        # One of the positions belongs to the class token, or to the mean that a ResNet pools by.
-        image_size=patch_size * math.isqrt(positions - 1),
-        vocabulary_size=_shape(weights, "token_embedding.weight", 2)[0],
-        context_length=context_length,
-        projection_dim=_shape(weights, "text_projection", 2)[1],
-    )
-
-
-def _tower_of_shapes(weights: Weights, name: str, width: int) -> TowerSettings:
-    if width % _HEAD_DIM:
-        raise InputError(
-            f"has a tower of width {width}, which OpenAI's heads of {_HEAD_DIM} do not divide; put "
-            f"the model's {CONFIG_FILE} into its folder."
-        )
-    dense_width, _ = _shape(weights, f"{name}.resblocks.0.mlp.c_fc.weight", 2)
-    blocks = _count(weights, f"{name}.resblocks")
-    return TowerSettings(width, blocks, width // _HEAD_DIM, dense_width, "quick_gelu")
-
-
-def _count(weights: Weights, name: str) -> int:
-    """Returns how many numbered parts a part of the model has."""
-    prefix = f"{name}."
-    parts = [key.removeprefix(prefix) for key in weights if key.startswith(prefix)]
-    return len({part.partition(".")[0] for part in parts})
-
-
-def _shape(weights: Weights, name: str, rank: int) -> tuple[int, ...]:
-    shape = tuple(weights[name].shape) if name in weights else ()
-    if len(shape) != rank:
-        raise InputError(
-            f"is not the state dict of a CLIP model: it has no tensor {name!r} of {rank} axes."
-        )
-    return shape

@@ -92,7 +92,17 @@ def _read_safetensors(path: Path) -> Weights:
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    # A header can lie about dtypes, shapes and places, and each lie has an error of its own.
+    except (
+        SafetensorError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        RuntimeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
         raise InputError(
             f"{path}: cannot be read as safetensors ({_first_line(error)}); fetch it again."
         ) from error
@@ -124,7 +134,11 @@ def _read_pickle(path: Path) -> Weights:
     if all(isinstance(name, str) and name.startswith("module.") for name in content):
         content = {name.removeprefix("module."): tensor for name, tensor in content.items()}
     # OpenAI's files hold three plain numbers among the tensors.
-    return {name: tensor for name, tensor in content.items() if isinstance(tensor, torch.Tensor)}
+    return {
+        name: torch.as_tensor(value)
+        for name, value in content.items()
+        if isinstance(value, torch.Tensor | int)
+    }
 
 
 def _is_torchscript(path: Path) -> bool:

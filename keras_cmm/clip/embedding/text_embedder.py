@@ -12,6 +12,7 @@ from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding.batched import Batched
 from keras_cmm.clip.inputs import tokenize
 from keras_cmm.errors import InputError
+from keras_cmm.utils.shortened import shortened
 from keras_cmm.utils.unit_rows import unit_rows
 
 
@@ -44,18 +45,20 @@ class TextEmbedder(Batched):
         """Tokenizes texts.
 
         Args:
-            texts: list of str. A text that is too long is cut off before its end token.
+            texts: list of str. A text that is too long is cut off before its end token, with a
+                warning.
 
         Returns:
             int32 array of shape `(texts, max_sequence_length)`. For CLIP, the token ids are those
             of transformers' `CLIPTokenizer`.
 
         Raises:
-            InputError: If `texts` is one str, or holds something other than str.
+            InputError: If `texts` is one str, holds something other than str, or a text has more
+                than 100,000 characters.
         """
         # A str is a sequence of str too.
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise InputError(f"`texts` must be a list of str. Received: {texts!r}")
+            raise InputError(f"`texts` must be a list of str. Received: {shortened(repr(texts))}")
         length = self.clip_model.backbone.text_encoder.max_sequence_length
         return tokenize(self.clip_model.tokenizer, texts, length)
 

@@ -1,6 +1,6 @@
 """What CLIP takes: images, as pixels, and prompts, as token ids."""
 
-from keras_cmm.clip.inputs.bpe_tokenizer import openai_tokenizer, read_tokenizer
+from keras_cmm.clip.inputs.bpe_tokenizer import check_tokenizer, openai_tokenizer, read_tokenizer
 from keras_cmm.clip.inputs.image_preprocessor import OPENAI_MEAN, OPENAI_STD, ImagePreprocessor
 from keras_cmm.clip.inputs.image_reading import file_bytes, image_name, is_one_image, read_image
 from keras_cmm.clip.inputs.prompts import (
@@ -18,6 +18,7 @@ __all__ = [
     "PROMPT_TEMPLATES",
     "ImagePreprocessor",
     "build_prompts",
+    "check_tokenizer",
     "clean_class_name",
     "file_bytes",
     "image_name",

@@ -95,6 +95,41 @@ def make_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[str], path: P
     """
     import keras_hub
 
+    _check_vocabulary(vocabulary, merges, path)
+    try:
+        return keras_hub.models.CLIPTokenizer(vocabulary=dict(vocabulary), merges=list(merges))
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: does not belong to a CLIP tokenizer ({reason}).") from error
+
+
+def check_tokenizer(tokenizer: Any, vocabulary_size: int, source: Path) -> None:
+    """Checks that a tokenizer of keras-hub belongs to a model.
+
+    Args:
+        tokenizer: the tokenizer.
+        vocabulary_size: number of tokens that the model embeds.
+        source: the file or folder of the tokenizer, for messages.
+
+    Raises:
+        InputError: If the tokenizer has ids that the model does not embed, or is a `CLIPTokenizer`
+            whose vocabulary and merges cannot be CLIP's.
+    """
+    import keras_hub
+
+    if isinstance(tokenizer, keras_hub.models.CLIPTokenizer):
+        _check_vocabulary(tokenizer.vocabulary, tokenizer.merges, source)
+        highest = tokenizer.end_token_id
+    else:
+        highest = tokenizer.vocabulary_size() - 1
+    if highest >= vocabulary_size:
+        raise InputError(
+            f"{source}: its tokenizer has the id {highest}, and its model only {vocabulary_size} "
+            "tokens; they do not belong together."
+        )
+
+
+def _check_vocabulary(vocabulary: Mapping[str, int], merges: Sequence[str], path: Path) -> None:
     missing = [token for token in _SPECIAL_TOKENS if token not in vocabulary]
     if missing:
         raise InputError(
@@ -102,16 +137,21 @@ def make_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[str], path: P
         )
     # CLIP reads the embedding of a text at the token with the highest id.
     end = vocabulary[_SPECIAL_TOKENS[1]]
-    if not all(isinstance(number, int) and 0 <= number <= end for number in vocabulary.values()):
+    ids = vocabulary.values()
+    if not all(type(number) is int and 0 <= number <= end for number in ids):
         raise InputError(
             f"{path}: the ids of the tokens must be ints >= 0, and that of {_SPECIAL_TOKENS[1]}, "
             f"{end}, must be the highest."
         )
-    try:
-        return keras_hub.models.CLIPTokenizer(vocabulary=dict(vocabulary), merges=list(merges))
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: does not belong to a CLIP tokenizer ({reason}).") from error
+    if len(set(ids)) < len(vocabulary):
+        raise InputError(f"{path}: two tokens have the same id; the vocabulary is damaged.")
+    for number, merge in enumerate(merges, start=1):
+        parts = merge.split(" ")
+        if len(parts) != 2 or not all(part in vocabulary for part in (*parts, "".join(parts))):
+            raise InputError(
+                f"{path}: rule {number} of its merges, {merge[:50]!r}, does not join two tokens of "
+                "the vocabulary to a third; the two do not belong together."
+            )
 
 
 def _read_merges(path: Path) -> list[str]:

@@ -43,7 +43,7 @@ class ImagePreprocessor:
             `False`, the image is squeezed into the square.
 
     Raises:
-        ValueError: If an argument is out of range.
+        InputError: If an argument is out of range.
 
     Example:
         >>> import numpy as np
@@ -65,12 +65,14 @@ class ImagePreprocessor:
         crop: bool = True,
     ) -> None:
         if not isinstance(image_size, int) or image_size < 1:
-            raise ValueError(f"`image_size` must be an int >= 1. Received: {image_size=}")
-        if interpolation not in _INTERPOLATIONS:
-            raise ValueError(
+            raise InputError(f"`image_size` must be an int >= 1. Received: {image_size=}")
+        if interpolation not in tuple(_INTERPOLATIONS):
+            raise InputError(
                 f"`interpolation` must be one of {tuple(_INTERPOLATIONS)}. "
                 f"Received: {interpolation=}"
             )
+        if not isinstance(crop, bool):
+            raise InputError(f"`crop` must be a bool. Received: {crop=}")
         self.image_size = image_size
         self.mean = tuple(mean)
         self.std = tuple(std)
@@ -88,25 +90,28 @@ class ImagePreprocessor:
             The preprocessor.
 
         Raises:
-            ValueError: If the converter has no square image size, or pads images.
+            InputError: If the converter has no square image size, pads images, or has other
+                settings that cannot be used.
         """
         if converter.pad_to_aspect_ratio:
-            raise ValueError(
+            raise InputError(
                 "the image converter must not pad images. "
                 f"Received: {converter.pad_to_aspect_ratio=}"
             )
         size = converter.image_size
-        if size is None or size[0] != size[1]:
-            raise ValueError(
+        if size is None or len(size) != 2 or size[0] != size[1]:
+            raise InputError(
                 f"the image converter must have a square `image_size`. Received: {size}"
             )
         # The converter computes `scale * x + offset` on x in [0, 255].
-        scale = np.broadcast_to(1.0 if converter.scale is None else converter.scale, 3)
-        offset = np.broadcast_to(0.0 if converter.offset is None else converter.offset, 3)
-        std = 1.0 / (255.0 * scale.astype("float64"))
-        mean = -offset.astype("float64") * std
+        scale = _three_numbers("scale", converter.scale, 1.0)
+        offset = _three_numbers("offset", converter.offset, 0.0)
+        if scale.min() <= 0:
+            raise InputError(f"`scale` must be > 0. Received: scale={converter.scale}")
+        std = 1.0 / (255.0 * scale)
+        mean = -offset * std
         return cls(
-            int(size[0]),
+            size[0],
             mean.tolist(),
             std.tolist(),
             converter.interpolation,
@@ -194,6 +199,17 @@ class ImagePreprocessor:
     def __call__(self, image: Any) -> npt.NDArray[np.float32]:
         """Returns the model's input for one image, float32 `(image_size, image_size, 3)`."""
         return self.normalize(self.pixels(image))
+
+
+def _three_numbers(name: str, value: Any, default: float) -> npt.NDArray[np.float64]:
+    try:
+        given = np.asarray(default if value is None else list(np.atleast_1d(value)), "float64")
+        numbers = np.broadcast_to(given, 3)
+    except (TypeError, ValueError):
+        numbers = np.array([np.nan])
+    if not np.isfinite(numbers).all():
+        raise InputError(f"`{name}` must be a number or three of them. Received: {name}={value!r}")
+    return numbers
 
 
 def _centre(picture: Image.Image, width: int, height: int) -> Image.Image:

@@ -9,6 +9,10 @@ from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
 from keras_cmm.utils.listed import listed
 from keras_cmm.utils.same_names import same_names
+from keras_cmm.utils.shortened import shortened
+
+# Filled into each other, longer names and templates would take all the memory.
+_MAX_CHARACTERS = 100_000
 
 _PHOTO = ("a photo of a {}.",)
 
@@ -94,7 +98,8 @@ def resolve_templates(template: str | Sequence[str]) -> tuple[str, ...]:
     is_list = isinstance(given, Sequence) and len(given) > 0
     if not is_list or not all(isinstance(each, str) for each in given):
         raise InputError(
-            f"`template` must be a prompt template or a list of them. Received: {template=}"
+            "`template` must be a prompt template or a list of them. Received: "
+            f"template={shortened(repr(template))}"
         )
     return tuple(each for name in given for each in _resolve(name))
 
@@ -102,14 +107,15 @@ def resolve_templates(template: str | Sequence[str]) -> tuple[str, ...]:
 def _resolve(template: str) -> tuple[str, ...]:
     if template in PROMPT_TEMPLATES:
         return PROMPT_TEMPLATES[template]
+    _check_length("template", template)
     rest = template.replace("{}", "", 1)
     if "{}" in template and "{" not in rest and "}" not in rest:
         return (template,)
-    near = difflib.get_close_matches(template, PROMPT_TEMPLATES, n=1)
+    near = difflib.get_close_matches(template[:100], PROMPT_TEMPLATES, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise InputError(
         "`template` must have exactly one {} for the class name, or be one of "
-        f"{', '.join(PROMPT_TEMPLATES)}. Received: {template=}{hint}"
+        f"{', '.join(PROMPT_TEMPLATES)}. Received: template={shortened(template)!r}{hint}"
     )
 
 
@@ -141,7 +147,8 @@ def read_descriptions(path: str | Path, class_names: Sequence[str]) -> dict[str,
     for name, sentences in content.items():
         if not _are_sentences(sentences):
             raise InputError(
-                f"{path}: the value of {name!r} must be a list of one or more non-empty sentences."
+                f"{path}: the value of {shortened(name)!r} must be a list of one or more non-empty "
+                "sentences."
             )
     same = same_names(content, class_names)
     content = {same.get(name, name): sentences for name, sentences in content.items()}
@@ -180,14 +187,19 @@ def build_prompts(
 
     Raises:
         InputError: If a template cannot be used, a class has no list of descriptions, there are
-            neither templates nor descriptions, or `class_names` is one str.
+            neither templates nor descriptions, `class_names` is one str, or a name or template has
+            more than 100,000 characters.
 
     Example:
         >>> build_prompts(["polka-dotted"], "dtd", {"polka-dotted": ["Round spots."]})
         [['polka-dotted texture.', 'Round spots.']]
     """
     if isinstance(class_names, str):
-        raise InputError(f"`class_names` must be a list of names. Received: {class_names!r}")
+        raise InputError(
+            f"`class_names` must be a list of names. Received: {shortened(class_names)!r}"
+        )
+    for name in class_names:
+        _check_length("class name", str(name))
     if template is None and descriptions is None:
         raise InputError("`template` and `descriptions` must not both be None; give one of them.")
     templates = () if template is None else resolve_templates(template)
@@ -199,7 +211,7 @@ def build_prompts(
             if not _are_sentences(descriptions[name]):
                 raise InputError(
                     "`descriptions` must have a list of one or more non-empty sentences for each "
-                    f"class. Received for {name!r}: {descriptions[name]!r}"
+                    f"class. Received for {name!r}: {shortened(repr(descriptions[name]))}"
                 )
     prompts = []
     for name in class_names:
@@ -210,12 +222,20 @@ def build_prompts(
     return prompts
 
 
+def _check_length(what: str, text: str) -> None:
+    if len(text) > _MAX_CHARACTERS:
+        raise InputError(
+            f"a {what} must have at most {_MAX_CHARACTERS:,} characters; shorten it. Received: "
+            f"{len(text):,} characters, {shortened(text)!r}"
+        )
+
+
 def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Makes a dict and refuses repeated keys. `json` would keep only the last value of a key."""
     content = dict(pairs)
     if len(content) != len(pairs):
         repeated = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise InputError(f"has the class {repeated!r} twice; merge its sentences.")
+        raise InputError(f"has the class {shortened(repeated)!r} twice; merge its sentences.")
     return content
 
 

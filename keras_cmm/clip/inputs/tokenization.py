@@ -10,6 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.errors import InputError
+from keras_cmm.utils.shortened import shortened
+from keras_cmm.utils.warn import warn
+
+# Far more than any model reads. A text of megabytes would take all the memory.
+MAX_CHARACTERS = 100_000
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -22,12 +28,21 @@ def tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[n
 
     Args:
         tokenizer: a `CLIPTokenizer`, `SigLIPTokenizer` or `MetaCLIP2Tokenizer` of keras-hub.
-        texts: list of str. A text that is too long is cut off before its end token.
+        texts: list of str. A text that is too long is cut off before its end token, with a warning.
         length: int. Number of tokens of each row.
 
     Returns:
         int32 array of shape `(texts, length)`, padded with the pad token.
+
+    Raises:
+        InputError: If a text has more than `MAX_CHARACTERS` characters.
     """
+    longest = max(texts, key=len, default="")
+    if len(longest) > MAX_CHARACTERS:
+        raise InputError(
+            f"a text must have at most {MAX_CHARACTERS:,} characters; shorten it. Received: "
+            f"{len(longest):,} characters, {shortened(longest)!r}"
+        )
     ids = np.full((len(texts), length), tokenizer.pad_token_id, dtype="int32")
     if not len(texts):
         return ids
@@ -38,10 +53,19 @@ def tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[n
         if isinstance(tokenizer, keras_hub.models.SigLIPTokenizer)
         else [tokenizer.start_token_id]
     )
-    texts = [_cleaned(tokenizer, text) for text in texts]
-    for row, tokens in enumerate(tokenizer(texts)):
-        kept = [*start, *tokens[: length - len(start) - 1], tokenizer.end_token_id]
+    room = length - len(start) - 1
+    cut = []
+    for row, tokens in enumerate(tokenizer([_cleaned(tokenizer, text) for text in texts])):
+        kept = [*start, *tokens[:room], tokenizer.end_token_id]
         ids[row, : len(kept)] = kept
+        if len(tokens) > room:
+            cut.append(texts[row])
+    if cut:
+        warn(
+            f"{len(cut):,} of {len(texts):,} texts {'is' if len(cut) == 1 else 'are'} longer than "
+            f"the {length} tokens that the model reads, so the end is cut off; shorten them. For "
+            f"example: {shortened(cut[0])!r}"
+        )
     return ids
 
 

@@ -13,8 +13,12 @@ from PIL import Image
 from keras_cmm import CMMImageClassifier, clip
 from keras_cmm.errors import InputError
 
-# keras-hub does not close the file of the vocabulary.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+pytestmark = [
+    # keras-hub does not close the file of the vocabulary.
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+    # The last text is longer than the context.
+    pytest.mark.filterwarnings("ignore:.*that the model reads, so the end is cut off"),
+]
 
 SIDE = 32
 TEXTS = ["A cat, and a Dog!", "", "  Two   dogs; one cat. ", "the cat " * 40]
@@ -103,6 +107,12 @@ def test_tokens_are_those_of_keras_hubs_preprocessor(preset):
     expected = theirs({"images": images, "prompts": TEXTS})["token_ids"]
     ids = clip.TextEmbedder(clip.load(preset)).token_ids(TEXTS)
     np.testing.assert_array_equal(ids, keras.ops.convert_to_numpy(expected))
+
+
+def test_texts_that_are_cut_are_told(preset):
+    embedder = clip.TextEmbedder(clip.load(preset))
+    with pytest.warns(UserWarning, match="1 of 4 texts is longer than the 16 tokens"):
+        embedder.token_ids(TEXTS)
 
 
 def test_embeddings_are_the_backbones(preset):

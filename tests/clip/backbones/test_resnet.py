@@ -130,7 +130,7 @@ def test_tensor_of_no_layer(damaged):
         ({"layers": [1, 1, 1, 2]}, r"no tensor 'visual\.layer4\.1"),
         ({"layers": [1, 1, 1, 1], "image_size": 72}, "image_shape"),
         ({"image_size": 96}, r"positional_embedding.*shape"),
-        ({"width": 8}, r"'visual\.conv1\.weight' has the shape"),
+        ({"width": 8}, r"'visual\.layer1\.0\.bn1\.weight' has the shape"),
     ],
 )
 def test_config_of_another_model(damaged, settings, message):

@@ -11,6 +11,8 @@ from transformers_clip import SIZES, image_embeddings, make_model, save_checkpoi
 from keras_cmm import clip
 from keras_cmm.errors import InputError
 
+# Some texts are longer than the context, to compare how they are cut.
+pytestmark = pytest.mark.filterwarnings("ignore:.*that the model reads, so the end is cut off")
 TEXTS = ["a cat", "", "the dog, and a cat!", "naïve 🐈 café", "x" * 100, "a <|endoftext|> b"]
 
 
@@ -86,7 +88,8 @@ def test_vocabulary_and_merges_in_files_of_their_own(transformers_model, copy):
 def test_without_image_settings_they_are_openais(copy):
     for name in ("preprocessor_config.json", "processor_config.json"):
         (copy / name).unlink(missing_ok=True)
-    ours = clip.ImageEmbedder(clip.load(copy)).preprocessor
+    with pytest.warns(UserWarning, match="so OpenAI's image settings are used"):
+        ours = clip.ImageEmbedder(clip.load(copy)).preprocessor
     expected = clip.ImagePreprocessor(ours.image_size)
     np.testing.assert_array_equal(ours(pictures()[0]), expected(pictures()[0]))
     assert ours.image_size == SIZES["ViT-B/32"].image_size
@@ -151,6 +154,13 @@ def test_config_that_names_no_model_type(copy):
         ("vision_config", {"num_hidden_layers": 1}, "tensors that CLIP does not have"),
         ("text_config", {"vocab_size": 100}, "its model only 100"),
         ("text_config", {"vocab_size": "all"}, "must be an int >= 1"),
+        ("text_config", {"vocab_size": 10**12}, "do not belong together"),
+        ("text_config", {"max_position_embeddings": 10**12}, "do not belong together"),
+        ("text_config", {"num_hidden_layers": 10**9}, r"no tensor .*layers\.999999999"),
+        ("vision_config", {"num_hidden_layers": 10**9}, r"no tensor .*layers\.999999999"),
+        ("vision_config", {"num_hidden_layers": -1}, "must be an int >= 1"),
+        ("vision_config", {"num_hidden_layers": True}, "must be an int >= 1"),
+        ("vision_config", {"image_size": 10**9}, "model takes|do not belong together"),
         ("text_config", {"eos_token_id": 49407}, "eos_token_id=49407"),
     ],
 )
@@ -173,6 +183,48 @@ def test_damaged_config(copy, content):
 def test_missing_weights(copy):
     (copy / "model.safetensors").unlink()
     refused(copy, r"has no weights; expected model\.safetensors")
+
+
+def lie(path, change):
+    """Rewrites the header of a safetensors file."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    change(header)
+    new = json.dumps(header).encode()
+    path.write_bytes(len(new).to_bytes(8, "little") + new + content[8 + size :])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header["logit_scale"].update(dtype="F9"),
+        lambda header: header["logit_scale"].update(dtype="F8_E8M0"),
+        lambda header: header["logit_scale"].update(shape=[10**18]),
+        lambda header: header["logit_scale"].update(shape=[-1]),
+        lambda header: header["logit_scale"].update(shape="all"),
+        lambda header: header["logit_scale"].update(data_offsets=[0, 10**15]),
+        lambda header: header["logit_scale"].update(data_offsets=[8, 4]),
+        lambda header: header.update(logit_scale=[]),
+    ],
+)
+def test_a_header_that_lies(copy, change):
+    lie(copy / "model.safetensors", change)
+    refused(copy, "cannot be read as safetensors")
+
+
+@pytest.mark.parametrize("size", [2**63, 2**64 - 1, 10**9])
+def test_a_header_of_another_length(copy, size):
+    path = copy / "model.safetensors"
+    path.write_bytes(size.to_bytes(8, "little") + path.read_bytes()[8:])
+    refused(copy, "cannot be read as safetensors")
+
+
+def test_an_image_processor_of_another_kind(copy):
+    (copy / "processor_config.json").unlink(missing_ok=True)
+    settings = {"image_processor_type": "ViTImageProcessor", "size": {"height": 96, "width": 96}}
+    (copy / "preprocessor_config.json").write_text(json.dumps(settings))
+    refused(copy, "of a ViTImageProcessor, whose defaults are not CLIP's; add do_center_crop")
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 5000])

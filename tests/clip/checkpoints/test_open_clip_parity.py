@@ -14,6 +14,8 @@ from keras_cmm import clip
 from keras_cmm.clip.inputs.bpe_tokenizer import openai_tokenizer
 from keras_cmm.clip.inputs.tokenization import tokenize
 
+# Some texts are longer than the context, to compare how they are cut.
+pytestmark = pytest.mark.filterwarnings("ignore:.*that the model reads, so the end is cut off")
 RECORDED = FIXTURES / "open_clip"
 SIZE = 32
 MODELS = (

@@ -26,7 +26,7 @@ def theirs():
 
 
 def their_ids(theirs, text):
-    return theirs(text, truncation=True, max_length=24)["input_ids"]
+    return theirs(text, truncation=True, max_length=77)["input_ids"]
 
 
 def check_tokens(embedder, theirs, text):
@@ -36,6 +36,7 @@ def check_tokens(embedder, theirs, text):
     assert set(ids[len(expected) :]) <= {embedder.clip_model.tokenizer.pad_token_id}
 
 
+@pytest.mark.filterwarnings("ignore:.*that the model reads, so the end is cut off")
 @pytest.mark.parametrize(
     "text",
     [
@@ -55,10 +56,42 @@ def test_tokens_are_those_of_transformers(embedder, theirs, text):
     check_tokens(embedder, theirs, text)
 
 
+@pytest.mark.filterwarnings("ignore:.*that the model reads, so the end is cut off")
 @given(text=st.text(max_size=40))
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_tokens_of_any_text(embedder, theirs, text):
     check_tokens(embedder, theirs, text)
+
+
+# The tiny model reads 77 tokens, and nearly each letter is one.
+LONG = "a plant disease that shows as small round brown spots with a yellow border on the leaves "
+
+
+def test_texts_that_are_cut_are_told(embedder):
+    """Here two classes differ in what is cut off."""
+    prompts = [["a cat", LONG + "of apples"], [LONG + "of grapes"]]
+    with pytest.warns(UserWarning, match="2 of 3 texts are longer than the 77 tokens") as caught:
+        prototypes = embedder.class_prototypes(prompts)
+    assert len(caught) == 1
+    assert repr(LONG[:80])[:-1] in str(caught[0].message)
+    assert caught[0].filename == __file__
+    assert prototypes.shape == (2, DIM)
+
+
+def test_a_text_as_long_as_the_context_is_not_cut(embedder):
+    embedder.token_ids(["x" * 75])
+    with pytest.warns(UserWarning, match="1 of 1 texts is longer"):
+        cut = embedder.token_ids(["x" * 75 + "y"])
+    assert cut[0, -1] == embedder.clip_model.tokenizer.end_token_id
+
+
+def test_a_text_of_megabytes(embedder):
+    with pytest.raises(InputError, match=r"at most 100,000 characters.*10,000,000 characters") as e:
+        embedder.embed(["a cat", "x" * 10_000_000])
+    assert len(str(e.value)) < 300
+    with pytest.raises(InputError, match="must be a list of str") as e:
+        embedder.embed("x" * 10_000_000)
+    assert len(str(e.value)) < 300
 
 
 def test_embeddings_are_the_backbones(embedder):

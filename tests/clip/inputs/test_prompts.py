@@ -22,6 +22,34 @@ def test_every_template_has_one_place_for_the_name():
         assert all(template.count("{}") == 1 for template in templates)
 
 
+@pytest.mark.parametrize(
+    ("names", "template"),
+    [
+        (["ant", "b" * 10_000_000], "a photo of a {}."),
+        (["ant"], "a photo of a {}." + "x" * 10_000_000),
+        (["ant"], "x" * 10_000_000),
+        (["ant"], ["{}", "{} " + "{" * 10_000_000]),
+    ],
+)
+def test_megabytes_give_one_short_line(names, template):
+    with pytest.raises(InputError, match="at most 100,000 characters") as caught:
+        build_prompts(names, template)
+    assert len(str(caught.value)) < 300
+
+
+def test_megabytes_in_descriptions_give_one_short_line(tmp_path):
+    path = tmp_path / "descriptions.json"
+    for content in (
+        {"x" * 10_000_000: ["a"]},
+        {"x" * 10_000_000: 3},
+        {"ant": ["a"], "y" * 10**6: ["b"]},
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError) as caught:
+            read_descriptions(path, ["ant"])
+        assert len(str(caught.value)) < 500
+
+
 def test_imagenet_ensembles():
     eighty = PROMPT_TEMPLATES["imagenet_80"]
     assert len(set(eighty)) == 80

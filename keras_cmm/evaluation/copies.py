@@ -1,0 +1,146 @@
+"""Test images that are copies of training images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from keras_cmm.clip import read_image
+from keras_cmm.clip.embedding.image_keys import identify
+from keras_cmm.errors import InputError
+
+# Copies of a picture have nearly the same embedding. Only such pairs are looked at.
+_MIN_COSINE = 0.95
+# On the demo's pictures, JPEGs of quality 30 and resized copies differ in 22 of 512 bits at most,
+# and different pictures in 49 at least.
+_SIDE = 16
+_MAX_BITS = 30
+# A smaller step between neighbours is the noise of a JPEG.
+_MIN_STEP = 3
+# Of values in [0, 255], on average. Flat pictures of all colours have the same hash.
+_MAX_COLOUR = 10.0
+_CHUNK = 1024
+
+
+class Copies(NamedTuple):
+    """Test images that are in the training set.
+
+    Attributes:
+        exact: Numbers of the test images whose file or pixels are those of a training image.
+        near: Pairs of a test image and a training image that look alike: the same picture in
+            another size or format, for instance.
+    """
+
+    exact: list[int]
+    near: list[tuple[int, int]]
+
+
+def find_copies(
+    images: Collection[Any],
+    embeddings: npt.NDArray[np.floating],
+    train_images: Collection[Any],
+    train_embeddings: npt.NDArray[np.floating],
+) -> Copies:
+    """Finds the test images that are copies of training images, of whatever class.
+
+    Files are compared byte by byte. Of the pictures whose embeddings are nearly the same, pixels
+    and difference hashes are compared.
+
+    Args:
+        images: The test images, each what `keras_cmm.clip.read_image` takes.
+        embeddings: Their embeddings, `(images, dim)`, rows of unit length.
+        train_images: The training images.
+        train_embeddings: Their embeddings, `(train_images, dim)`, rows of unit length.
+
+    Returns:
+        The copies. An image that cannot be read any more is none.
+
+    Example:
+        >>> import numpy as np
+        >>> ant, bee = np.zeros((9, 9, 3), "uint8"), np.full((9, 9, 3), 255, "uint8")
+        >>> find_copies([ant, bee], np.eye(2), [bee], np.eye(2)[1:])
+        Copies(exact=[1], near=[])
+
+    References:
+        The difference hash: N. Krawetz, "Kind of like that", hackerfactor.com, 2013.
+    """
+    if not len(images) or not len(train_images):
+        return Copies([], [])
+    with ThreadPoolExecutor() as pool:
+        known = set(pool.map(_key, train_images)) - {None}
+        exact = {row for row, key in enumerate(pool.map(_key, images)) if key in known}
+        pairs = [
+            pair for pair in _nearest_pairs(embeddings, train_embeddings) if pair[0] not in exact
+        ]
+        seen = pool.map(
+            _likeness,
+            _chosen(images, [row for row, _ in pairs]),
+            _chosen(train_images, [row for _, row in pairs]),
+        )
+        near = []
+        for pair, likeness in zip(pairs, seen, strict=True):
+            if likeness == "same":
+                exact.add(pair[0])
+            elif likeness == "near":
+                near.append(pair)
+    return Copies(sorted(exact), near)
+
+
+def _key(image: Any) -> bytes | None:
+    try:
+        return identify(image)[0]
+    except InputError:
+        return None
+
+
+def _chosen(images: Collection[Any], rows: list[int]) -> list[Any]:
+    """Returns some of the images. Those of a data set can only be read in turn."""
+    wanted = set(rows)
+    found = {row: image for row, image in enumerate(images) if row in wanted}
+    return [found[row] for row in rows]
+
+
+def _nearest_pairs(
+    embeddings: npt.NDArray[np.floating], train_embeddings: npt.NDArray[np.floating]
+) -> Iterator[tuple[int, int]]:
+    """Yields each test row that is close to a training row, and the closest one."""
+    train = np.asarray(train_embeddings, dtype="float32").T
+    for start in range(0, len(embeddings), _CHUNK):
+        cosines = np.asarray(embeddings[start : start + _CHUNK], dtype="float32") @ train
+        nearest = cosines.argmax(axis=1)
+        for row in np.flatnonzero(cosines.max(axis=1) >= _MIN_COSINE).tolist():
+            yield start + row, int(nearest[row])
+
+
+def _likeness(image: Any, other: Any) -> str:
+    try:
+        one, two = read_image(image), read_image(other)
+    except InputError:
+        return "other"
+    if one.size == two.size and one.tobytes() == two.tobytes():
+        return "same"
+    bits = np.count_nonzero(_hash(one) != _hash(two))
+    return "near" if bits <= _MAX_BITS and _colour_distance(one, two) <= _MAX_COLOUR else "other"
+
+
+def _hash(picture: Image.Image) -> npt.NDArray[np.bool_]:
+    """Returns where cells of the picture are darker than the next to the right and below."""
+    grey = picture.convert("L")
+    steps = []
+    for axis, size in ((1, (_SIDE + 1, _SIDE)), (0, (_SIDE, _SIDE + 1))):
+        cells = np.asarray(grey.resize(size, Image.Resampling.BILINEAR), dtype="int16")
+        steps.append(np.diff(cells, axis=axis).flatten() >= _MIN_STEP)
+    return np.concatenate(steps)
+
+
+def _colour_distance(one: Image.Image, two: Image.Image) -> float:
+    cells = [
+        np.asarray(picture.resize((8, 8), Image.Resampling.BOX), dtype="float32")
+        for picture in (one, two)
+    ]
+    return float(np.abs(cells[0] - cells[1]).mean())
