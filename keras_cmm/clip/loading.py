@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_cmm.clip.backbones import prepare_backbone
+from keras_cmm.clip.backbones import check_finite_weights, prepare_backbone
 from keras_cmm.clip.checkpoints import (
     CONFIG_FILE,
     check_model_type,
@@ -23,6 +23,7 @@ from keras_cmm.clip.checkpoints import (
 )
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.errors import InputError
+from keras_cmm.utils import check_digests
 
 _ASSETS = Path(__file__).parent.parent / "assets"
 BUNDLED_PRESETS = {"emoji_clip_tiny": _ASSETS / "emoji_clip_tiny"}
@@ -88,7 +89,8 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
         Backbone, tokenizer and image converter.
 
     Raises:
-        InputError: If there is no such model, it cannot be fetched or read, or it is not a CLIP.
+        InputError: If there is no such model, it cannot be fetched or read, it is not a CLIP, or
+            its files are not whole.
 
     Example:
         >>> from keras_cmm import clip
@@ -99,6 +101,8 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
     name = preset_path(source)
     path = Path(name)
     hide_gpus_from_tensorflow()
+    if path.is_dir():
+        check_digests(path)
     if path.is_file():
         model = load_state_dict(path, dtype)
     elif path.is_dir() and model_type(path) == "clip":
@@ -109,6 +113,7 @@ def load(source: str | os.PathLike[str], dtype: Any = None) -> CLIPModel:
         if path.is_dir():
             check_model_type(path)
         model = _load_preset(name, os.fspath(source), dtype)
+    check_finite_weights(model.backbone, os.fspath(source))
     return model._replace(backbone=prepare_backbone(model.backbone))
 
 

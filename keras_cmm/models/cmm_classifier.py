@@ -14,6 +14,7 @@ from keras_cmm.layers.unit_length import unit_length
 from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models.checks import refuse_probabilities
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
+from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.loss_parts import LossParts
 from keras_cmm.models.scalar_weight import ScalarWeight
 from keras_cmm.recipes import TrainingRecipe
@@ -21,7 +22,7 @@ from keras_cmm.utils.unit_rows import unit_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMClassifier(keras.Model):
+class CMMClassifier(SavedAsKerasFile, keras.Model):
     """Classifies CLIP image embeddings by text prototypes and a cross-modal mapping.
 
     The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`. `T0`

@@ -17,9 +17,9 @@ from keras_cmm_cli.options import (
     seed_option,
     strict_option,
 )
-from keras_cmm_cli.outputs import check_apart, check_new_file
+from keras_cmm_cli.outputs import EMBEDDINGS, check_apart, check_new_file
 from keras_cmm_cli.prompts import prompt_options, read_prompts
-from keras_cmm_cli.run_file import command_line
+from keras_cmm_cli.run_file import command_line, printable
 from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
@@ -79,7 +79,7 @@ def embed(
     the train rows. IMAGES_DIR may also be a .zip or .tar archive, or a .csv or .parquet list.
     """
     check_apart({"--output": output}, (images_dir, table, descriptions))
-    check_new_file(output, overwrite)
+    check_new_file(output, overwrite, EMBEDDINGS)
     with terminal.status("loading Keras"):
         load_keras()
     splits, protocol = _splits(images_dir, table, test_fraction, seed)
@@ -107,8 +107,8 @@ def embed(
         **rows,
         text_embeddings=TextEmbedder(model).class_prototypes(build_prompts(class_names, **prompts)),
         class_names=list(class_names),
-        dataset=dataset or Path(str(source)).resolve().stem,
-        backbone=Path(preset).resolve().name if Path(preset).is_dir() else preset,
+        dataset=printable(dataset or Path(str(source)).resolve().stem),
+        backbone=printable(Path(preset).resolve().name if Path(preset).is_dir() else preset),
         logit_scale=logit_scale(model.backbone),
         protocol=protocol,
         notes=f"Made by: {command_line()}",
