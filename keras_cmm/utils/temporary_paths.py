@@ -30,37 +30,37 @@ def temporary_in(folder: Path, make: Callable[[Path], Any]) -> Iterator[Path]:
         make: Makes the path: `Path.touch` or `Path.mkdir`.
     """
     remove_abandoned(folder)
-    path, lock = _make_locked(folder, make)
+    path = folder / TEMPORARY_FILES.replace("*", uuid.uuid4().hex)
+    lock = None
     try:
+        make(path)
+        lock = _lock(path, wait=True)
+        # Another process may have taken it for abandoned before it was locked.
+        while not path.exists():
+            _unlock(lock)
+            make(path)
+            lock = _lock(path, wait=True)
         yield path
     finally:
-        _remove(path)
-        if lock is not None:
-            os.close(lock)
+        try:
+            _remove(path)
+        except KeyboardInterrupt:
+            _remove(path)
+            raise
+        finally:
+            _unlock(lock)
 
 
 def remove_abandoned(folder: Path) -> None:
     """Removes the temporary files and folders in `folder` that no process holds any more."""
     for path in folder.glob(TEMPORARY_FILES):
-        lock = _lock(path)
+        lock = _lock(path, wait=False)
         if lock is not None:
             _remove(path)
-            os.close(lock)
+            _unlock(lock)
 
 
-def _make_locked(folder: Path, make: Callable[[Path], Any]) -> tuple[Path, int | None]:
-    while True:
-        path = folder / TEMPORARY_FILES.replace("*", uuid.uuid4().hex)
-        make(path)
-        lock = _lock(path)
-        # Another process may have taken it for abandoned before it was locked.
-        if path.exists():
-            return path, lock
-        if lock is not None:
-            os.close(lock)
-
-
-def _lock(path: Path) -> int | None:
+def _lock(path: Path, wait: bool) -> int | None:
     """Returns a file descriptor that holds the lock, or `None` if there is no lock to be had."""
     if fcntl is None:
         return None
@@ -70,11 +70,16 @@ def _lock(path: Path) -> int | None:
         return None
     # The system frees the lock when a process ends, even if it is killed.
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:  # another process has it, or the file system has no locks
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)
 
 
 def _remove(path: Path) -> None:
