@@ -121,6 +121,10 @@ def check_new_folder(path: Path, overwrite: bool, what: str = "model") -> None:
             raise click.ClickException(
                 f"{path}: is the current folder; give the name of a new one."
             )
+        if os.path.ismount(path):
+            raise click.ClickException(
+                f"{path}: is where a disk is mounted; give the name of a new folder in it."
+            )
         if not path.exists() or (path.is_dir() and not any(path.iterdir())):
             return
         if not path.is_dir():
@@ -195,11 +199,15 @@ def _refused_paths(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, overwrite: bool = True) -> Iterator[Path]:
     """Yields a temporary folder that replaces `path` if the block ends without an error.
 
     `check_new_folder` must have decided that the content of `path` may be replaced. If that is no
     longer so at the end of the block, the new folder gets another name.
+
+    Args:
+        path: The folder.
+        overwrite: What `check_new_folder` was given.
 
     Raises:
         ClickException: If it cannot be written.
@@ -210,7 +218,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     try:
         with temporary_in(place.parent, Path.mkdir) as temporary:
             yield temporary
-            _refuse_late_files(path, place, temporary)
+            _refuse_late_files(path, overwrite, temporary)
             replace_folder(temporary, place)
     except OSError as error:
         # `error.strerror` of h5py is a long text about the file.
@@ -218,14 +226,12 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise click.ClickException(f"{path}: cannot be written ({reason}).") from error
 
 
-def _refuse_late_files(path: Path, place: Path, new: Path) -> None:
-    """Keeps `new` under another name if files came into `place` while it was written."""
-    if not place.exists():
-        return
+def _refuse_late_files(path: Path, overwrite: bool, new: Path) -> None:
+    """Keeps `new` under another name if files came to `path` while it was written."""
     try:
-        _refuse_foreign_files(place)
+        check_new_folder(path, overwrite)
     except click.ClickException as error:
-        number = 2
+        place, number = path.resolve(), 2
         while (other := place.with_name(f"{place.name}-{number}")).exists():
             number += 1
         replace_folder(new, other)

@@ -37,7 +37,7 @@ def convert(terminal: Terminal, source: str, output: Path, dtype: str | None) ->
 
     with terminal.status("loading CLIP"):
         model = load(source, dtype=dtype)
-    with terminal.status("writing the preset"), new_folder(output) as folder:
+    with terminal.status("writing the preset"), new_folder(output, overwrite=False) as folder:
         save_preset(model, folder)
     backbone = model.backbone
     side = model.image_converter.image_size[0]

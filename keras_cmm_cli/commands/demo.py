@@ -124,7 +124,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
             classifier, data.test_embeddings, data.test_labels, pictures.test_images
         ),
     )
-    with new_folder(output) as folder:
+    with new_folder(output, overwrite) as folder:
         pictures.export(folder / "pictures")
         images = ImageList.from_folder(folder / "pictures" / "train")
         run["images"] = image_records(images.take(sample.indices))

@@ -194,7 +194,7 @@ def fit(
     run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)
     warn_of_copies(run["images"])
-    with new_folder(output) as folder:
+    with new_folder(output, overwrite) as folder:
         write_model(folder, classifier, sample, run)
     if report is not None:
         drawn = {*sample.indices.tolist(), *broken}

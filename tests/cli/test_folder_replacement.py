@@ -59,6 +59,7 @@ def test_the_new_folder_takes_the_place(tmp_path, before):
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
 def test_killed_between_two_renames_the_model_comes_back(tmp_path, monkeypatch):
     """`replace_gap.py`: the model was gone from its place, and nothing brought it back."""
     monkeypatch.setattr(folder_replacement, "exchange", lambda *_: False)

@@ -138,6 +138,26 @@ def test_a_file_that_comes_while_the_model_is_trained_stays(tmp_path):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["model", "model-2"]
 
 
+@pytest.mark.parametrize("comes", [write_model, Path.touch])
+def test_what_takes_the_place_while_the_model_is_trained_stays(tmp_path, comes):
+    path = tmp_path / "model"
+
+    def replace():
+        with new_folder(path, overwrite=False) as folder:
+            (folder / "new").touch()
+            comes(path)
+
+    with pytest.raises(click.ClickException, match=r"What was made is in .*model-2\.$"):
+        replace()
+    assert not path.is_dir() or (path / "README.md").read_text() == "old"
+    assert files_in(tmp_path / "model-2") == ["new"]
+
+
+def test_a_mounted_disk_cannot_be_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path)
+    assert "is where a disk is mounted" in refusal(check_new_folder, tmp_path, True)
+
+
 @pytest.mark.parametrize("name", ["model.h5", "model.H5", "model.hdf5", "model.keras"])
 def test_a_model_is_no_file_of_keras(tmp_path, name):
     line = refusal(check_new_folder, tmp_path / name, True)
