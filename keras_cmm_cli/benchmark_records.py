@@ -105,12 +105,12 @@ def _start(output: Path | None, resume: bool, overwrite: bool) -> list[Record]:
             f"{output}: exists; give --resume to go on with it or --overwrite to replace it."
         )
     check_new_file(output, overwrite=True)
-    records, others = read_records(output) if resume and holds_something else ([], [])
+    records, others = read_records(output) if holds_something else ([], [])
     if others:
         raise click.ClickException(
             f"{output}: is not a list of benchmark records; give the name of another file."
         )
-    return records
+    return records if resume else []
 
 
 def _other(data: BenchmarkInput, what: str) -> click.ClickException:

@@ -57,7 +57,7 @@ def _chosen_in_keras_json() -> bool:
     folder = os.environ.get("KERAS_HOME") or Path("~", ".keras").expanduser()
     try:
         settings = json.loads(Path(folder, "keras.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(settings, dict) and "backend" in settings and settings != _WRITTEN_BY_KERAS
 

@@ -1,8 +1,11 @@
 """The command `keras-cmm`."""
 
+import contextlib
 import errno
 import io
 import os
+import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,10 +24,25 @@ from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.store import store
 from keras_cmm_cli.terminal import one_line
 
-_INTERRUPTED = 130  # 128 + SIGINT, as in shells.
+_OF_SIGNALS = 128  # In shells the exit code of a signal is its number and this.
 
 # A full disk or quota, a file that is too large, a stdout that is open for reading only.
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF)
+
+# What torch, JAX and TensorFlow say, each in an error of its own.
+_NO_MEMORY = re.compile("out of memory|allocate memory|not enough memory|RESOURCE_EXHAUSTED|OOM ")
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, which end a command as Ctrl-C does.
+
+    Args:
+        number: The number of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
 
 
 class _Group(click.Group):
@@ -39,18 +57,18 @@ class _Group(click.Group):
         except click.ClickException as error:
             if not standalone_mode:
                 raise
-            click.echo(f"Error: {_one_line(error)}", err=True)
+            _say(f"Error: {_one_line(error)}")
             sys.exit(2)
-        except click.Abort:
+        except click.Abort as error:
             if not standalone_mode:
                 raise
-            click.echo("Interrupted.", err=True)
-            sys.exit(_INTERRUPTED)
-        except OSError as error:
-            if not standalone_mode or error.errno not in _UNWRITABLE:
+            _say("Interrupted.")
+            sys.exit(_OF_SIGNALS + getattr(error.__cause__, "number", signal.SIGINT))
+        except Exception as error:
+            message = _message_of_the_system(error)
+            if not standalone_mode or message is None:
                 raise
-            message = f"{error.filename or 'the output'} cannot be written ({error.strerror})."
-            click.echo(f"Error: {one_line(message)}", err=True)
+            _say(f"Error: {one_line(message)}")
             sys.exit(2)
         if standalone_mode:
             sys.exit(result or 0)
@@ -93,8 +111,9 @@ for _command in (
 
 def main() -> None:
     """Runs `keras-cmm` with the arguments of the process."""
-    if sys.stderr is None:  # closed; the first file that is opened gets its number, 2
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stderr is None:  # closed; another file must not get its number, 2
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        sys.stderr = os.fdopen(2, "w")
     elif isinstance(sys.stderr, io.TextIOWrapper):
         # Not closed at exit, which a new text file on the same number would do.
         sys.stderr = io.TextIOWrapper(
@@ -105,9 +124,37 @@ def main() -> None:
             write_through=True,
         )
     # A file name or class name may have characters that the terminal lacks.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # `nohup` ignores SIGHUP, and that is to stay so.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
     cli.main(prog_name="keras-cmm")
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise _Terminated(number)
+
+
+def _say(text: str) -> None:
+    # stderr may lie on a full disk. The exit code tells of the error all the same.
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _message_of_the_system(error: Exception) -> str | None:
+    """Returns the message for a full disk or memory, or `None` for another error."""
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        return f"{error.filename or 'the output'} cannot be written ({error.strerror})."
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return (
+            "there is not enough memory; close other programs, give a smaller --batch-size or use "
+            "a smaller model."
+        )
+    return None
 
 
 class _Messages(io.RawIOBase):

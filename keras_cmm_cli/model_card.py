@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from keras_cmm_cli.run_file import printable
+from keras_cmm_cli.terminal import one_line
 
 _CARD = """\
 ---
@@ -16,7 +20,7 @@ tags:
 
 # Few-shot image classifier: {count} classes
 
-A frozen CLIP backbone (`{preset}`) with a Cross-Modal Mapping head ([arXiv:2412.20110]\
+A frozen CLIP backbone ({preset}) with a Cross-Modal Mapping head ([arXiv:2412.20110]\
 (https://arxiv.org/abs/2412.20110)), trained with keras-cmm {version}.
 
 ## Use
@@ -42,9 +46,7 @@ print(model.classify(["image.png"], top_k=5))
 | --- | --- |
 {rows}
 
-```
 {command}
-```
 
 The images, versions and all settings are in `keras_cmm.json`, the draw in `few_shot_indices.json`.
 
@@ -63,24 +65,45 @@ def model_card(run: dict[str, Any]) -> str:
         run: The content of the run file, see `describe_run`.
     """
     settings = run["hyperparameters"]
-    prompts = [*(run["templates"] or []), *(["descriptions"] if run["descriptions"] else [])]
+    prompts = [code(template) for template in run["templates"] or []]
+    if run["descriptions"]:
+        prompts.append("descriptions")
     with_images = {image["label"] for image in run["images"]}
     rows = {
         "images": len(run["images"]),
         "shots a class": run["shots"],
         "classes without images": ", ".join(
-            name for name in run["class_names"] if name not in with_images
+            code(name) for name in run["class_names"] if name not in with_images
         )
         or "none",
         "seed": run["seed"],
-        "prompts": ", ".join(f"`{prompt}`" for prompt in prompts),
+        "prompts": ", ".join(prompts),
         **{name.replace("_", " "): value for name, value in settings.items() if value is not None},
     }
     return _CARD.format(
         count=len(run["class_names"]),
-        preset=run["preset"],
+        preset=code(run["preset"]),
         version=run["versions"]["keras_cmm"],
-        classes=", ".join(run["class_names"]),
-        rows="\n".join(f"| {name} | {value} |" for name, value in rows.items()),
-        command=run["command"],
+        classes=", ".join(code(name) for name in run["class_names"]),
+        rows="\n".join(f"| {name} | {_cell(value)} |" for name, value in rows.items()),
+        command=code(run["command"]),
     )
+
+
+def code(text: str) -> str:
+    """Returns a text as Markdown code, in which neither Markdown nor HTML has a meaning.
+
+    Example:
+        >>> code("red fox"), code("a `b`")
+        ('`red fox`', '`` a `b` ``')
+    """
+    text = printable(one_line(text))
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if longest or not text.strip() else ""
+    return f"{fence}{space}{text}{space}{fence}"
+
+
+def _cell(value: object) -> str:
+    # A bar ends a cell, even in code.
+    return str(value).replace("|", "\\|")

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_cmm_cli.model_card import model_card
-from keras_cmm_cli.outputs import write_json
-from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT, command_line
+from keras_cmm_cli.run_file import AS_THE_PRESET, RUN_FORMAT, command_line, printable
 
 if TYPE_CHECKING:
     from keras_cmm import CMMImageClassifier
@@ -32,7 +31,7 @@ def describe_run(
     return {
         "format": RUN_FORMAT,
         "command": command_line(),
-        "preset": preset,
+        "preset": printable(preset),
         "class_names": list(classifier.class_names),
         "templates": [template] if isinstance(template, str) else template and list(template),
         "descriptions": classifier.descriptions,
@@ -54,7 +53,7 @@ def describe_run(
             "margin": head.triplet_loss.margin,
             "train_prototypes": head.train_prototypes,
             "temperature": head.temperature,
-            "dtype": dtype or "as the preset",
+            "dtype": dtype or AS_THE_PRESET,
         },
         "training": {name: values[-1] for name, values in history.items()},
         "versions": versions(),
@@ -72,8 +71,9 @@ def write_model(
         sample: The draw of its training images.
         run: What `describe_run` returned, with `images` added.
     """
+    from keras_cmm.utils import read_digests, write_digests
+
     classifier.save_to_preset(str(folder))
     sample.save(folder / INDICES_FILE)
     (folder / "README.md").write_text(model_card(run), encoding="utf-8")
-    files = [RUN_FILE, *sorted(path.name for path in folder.iterdir())]
-    write_json(folder / RUN_FILE, run | {"files": files})
+    write_digests(folder, run, known=read_digests(folder))

@@ -14,26 +14,44 @@ if TYPE_CHECKING:
 
 RUN_FILE = "keras_cmm.json"
 RUN_FORMAT = "keras-cmm-run/1"
+AS_THE_PRESET = "as the preset"
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
     """Returns the record that `keras-cmm fit` wrote about a model, or `None` if there is none."""
-    try:
-        run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    run = _read(folder)
+    if run.get("format") != RUN_FORMAT:
         return None
-    if not isinstance(run, dict) or run.get("format") != RUN_FORMAT:
-        return None
-    kinds = {"files": list, "images": list, "hyperparameters": dict}
+    kinds = {"images": list, "hyperparameters": dict}
     if not all(isinstance(run.get(key), kind) for key, kind in kinds.items()):
         return None
     hashed = all(isinstance(image, dict) and "sha256" in image for image in run["images"])
     return run if hashed else None
 
 
+def has_record(folder: Path) -> bool:
+    """Returns whether a command, or `save_to_preset`, wrote a record into a folder."""
+    content = _read(folder)
+    return "digests" in content or read_run(folder) is not None
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """Returns the content of the run file, empty if there is none or it is damaged."""
+    try:
+        content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def command_line() -> str:
-    """Returns the command line, quoted for a shell."""
-    return shlex.join(["keras-cmm", *sys.argv[1:]])
+    """Returns the command line, quoted for a shell. Names that are not UTF-8 are escaped."""
+    return printable(shlex.join(["keras-cmm", *sys.argv[1:]]))
+
+
+def printable(text: str) -> str:
+    """Returns a text that can be written as UTF-8, which file names need not be."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def image_records(images: ImageSource) -> list[dict[str, str]]:

@@ -54,6 +54,10 @@ class RunsFolder:
     def write(self, record: Record) -> None:
         """Writes a record to its file."""
         path = self.path(record)
+        if path.is_file() and read_records(path)[1]:
+            raise click.ClickException(
+                f"{path}: is no record of a run; move it away or give another --output-dir."
+            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_cmm_cli.folder_replacement import restore_folder
 from keras_cmm_cli.options import (
     DTYPES,
     batch_size_option,
     strict_option,
     unused_seed_option,
 )
-from keras_cmm_cli.run_file import read_run
+from keras_cmm_cli.run_file import AS_THE_PRESET, RUN_FILE, read_run
 from keras_cmm_cli.store import open_store, store_options
 
 if TYPE_CHECKING:
     from keras_cmm import CMMImageClassifier
 
-model_argument = click.argument(
-    "model_dir", type=click.Path(exists=True, file_okay=False, path_type=Path)
-)
+
+class _ModelFolder(click.Path):
+    """The folder of a model, brought back first if a command was killed while it replaced it."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Returns the folder; see `click.Path.convert`."""
+        # Other errors of the path are for click to tell.
+        with contextlib.suppress(OSError, RuntimeError):
+            restore_folder(Path(value).resolve())
+        return super().convert(value, param, ctx)
+
+
+model_argument = click.argument("model_dir", type=_ModelFolder())
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,14 +56,20 @@ def load_classifier(
         store: The folder that `store_options` gave.
 
     Raises:
-        InputError: If the folder holds no saved classifier.
+        InputError: If the folder holds no saved classifier, or one that is not whole.
         ClickException: If the saved classifier cannot be loaded.
     """
     from keras_cmm import CMMImageClassifier, InputError
 
     # keras-hub loads in Keras's default precision, whatever the model was trained in.
     settings = (read_run(model_dir) or {}).get("hyperparameters", {})
-    dtype = settings.get("dtype") if settings.get("dtype") in DTYPES else None
+    dtype = settings.get("dtype")
+    if dtype in (None, AS_THE_PRESET):
+        dtype = None
+    elif dtype not in DTYPES:
+        raise InputError(
+            f"{model_dir / RUN_FILE}: has the unknown dtype {dtype!r}; copy the folder anew."
+        )
     try:
         classifier = CMMImageClassifier.from_preset(str(model_dir), dtype=dtype)
     except InputError:

@@ -134,10 +134,12 @@ class Terminal:
 
     def _say(self, text: str) -> None:
         """Prints one line to stderr, above a progress bar that is showing."""
-        # Not wrapped, so that the line can be searched and copied.
-        self.stderr.print(
-            one_line(text), soft_wrap=True, markup=False, highlight=False, emoji=False
-        )
+        # A full disk under stderr must not cost the work. The exit code tells of errors.
+        with contextlib.suppress(OSError):
+            # Not wrapped, so that the line can be searched and copied.
+            self.stderr.print(
+                one_line(text), soft_wrap=True, markup=False, highlight=False, emoji=False
+            )
 
 
 class _VisibleTexts:

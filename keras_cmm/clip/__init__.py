@@ -1,6 +1,6 @@
 """CLIP: loading models, reading images, embedding images and texts, prompts."""
 
-from keras_cmm.clip.backbones import logit_scale, prepare_backbone
+from keras_cmm.clip.backbones import check_finite_weights, logit_scale, prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding import EmbeddedImages, EmbeddingStore, ImageEmbedder, TextEmbedder
 from keras_cmm.clip.inputs import (
@@ -23,6 +23,7 @@ __all__ = [
     "ImagePreprocessor",
     "TextEmbedder",
     "build_prompts",
+    "check_finite_weights",
     "load",
     "logit_scale",
     "make_preprocessor",

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_cmm.clip.backbones import prepare_backbone
+from keras_cmm.clip.backbones import check_finite_weights, prepare_backbone
 from keras_cmm.clip.checkpoints import (
     CONFIG_FILE,
     check_model_type,
@@ -24,6 +24,7 @@ from keras_cmm.clip.checkpoints import (
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.preset_checks import check_preset, check_sizes
 from keras_cmm.errors import InputError
+from keras_cmm.utils import check_digests
 
 _ASSETS = Path(__file__).parent.parent / "assets"
 BUNDLED_PRESETS = {"emoji_clip_tiny": _ASSETS / "emoji_clip_tiny"}
@@ -101,9 +102,9 @@ def load(
         Backbone, tokenizer and image converter.
 
     Raises:
-        InputError: If there is no such model, it cannot be fetched or read, or it is not a CLIP; if
-            a file does not say what its model is; or if a source that says it is given
-            `open_clip_model` or `activation`.
+        InputError: If there is no such model, it cannot be fetched or read, it is not a CLIP, or
+            its files are not whole; if a file does not say what its model is; or if a source that
+            says it is given `open_clip_model` or `activation`.
 
     Example:
         >>> from keras_cmm import clip
@@ -114,6 +115,8 @@ def load(
     name = preset_path(source)
     path = Path(name)
     hide_gpus_from_tensorflow()
+    if path.is_dir():
+        check_digests(path)
     if path.is_file():
         model = load_state_dict(path, dtype, open_clip_model, activation)
     elif open_clip_model is not None or activation is not None:
@@ -129,6 +132,7 @@ def load(
         if path.is_dir():
             check_model_type(path)
         model = _load_preset(name, os.fspath(source), dtype)
+    check_finite_weights(model.backbone, os.fspath(source))
     return model._replace(backbone=prepare_backbone(model.backbone))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.utils import adding_files
 
 _PREPROCESSORS = {
     "CLIPTokenizer": "CLIPPreprocessor",
@@ -41,6 +43,9 @@ def save_preset(model: CLIPModel, folder: str | os.PathLike[str]) -> None:
     last layer of CLIP's text tower gets another epsilon (see `prepare_backbone`), which moves an
     embedding by a millionth.
 
+    The file `keras_cmm.json` of the preset has the SHA-256 of all files. `load` refuses a preset
+    whose files are missing or have changed.
+
     Args:
         model: the model, as `keras_cmm.clip.load` returns it.
         folder: the folder of the preset. It is made if it does not exist.
@@ -50,5 +55,6 @@ def save_preset(model: CLIPModel, folder: str | os.PathLike[str]) -> None:
         >>> model = clip.load("openai/clip-vit-base-patch32")  # doctest: +SKIP
         >>> clip.save_preset(model, "clip_preset")  # doctest: +SKIP
     """
-    model.backbone.save_to_preset(os.fspath(folder))
-    make_preprocessor(model).save_to_preset(os.fspath(folder))
+    with adding_files(Path(folder)) as temporary:
+        model.backbone.save_to_preset(os.fspath(temporary))
+        make_preprocessor(model).save_to_preset(os.fspath(temporary))

@@ -16,6 +16,7 @@ from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models.checked_calls import CheckedCalls
 from keras_cmm.models.checks import refuse_probabilities
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
+from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.loss_parts import LossParts
 from keras_cmm.models.scalar_weight import ScalarWeight
 from keras_cmm.recipes import TrainingRecipe, checked_embeddings
@@ -24,7 +25,7 @@ from keras_cmm.utils.unit_rows import unit_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMClassifier(CheckedCalls, keras.Model):
+class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
     """Classifies CLIP image embeddings by text prototypes and a cross-modal mapping.
 
     The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`. `T0`

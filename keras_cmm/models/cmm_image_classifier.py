@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from keras_cmm.clip import (
     CLIPModel,
     TextEmbedder,
     build_prompts,
+    check_finite_weights,
     load,
     logit_scale,
     make_preprocessor,
@@ -30,15 +32,17 @@ from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_training import HeadTraining
 from keras_cmm.models.inputs import is_one_picture
+from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.saved_class_names import saved_class_names
 from keras_cmm.recipes import TrainingRecipe
+from keras_cmm.utils import adding_files, check_digests
 from keras_cmm.utils.check_number import check_int
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
+class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageClassifier):
     """Classifies images with a frozen CLIP backbone and a `CMMClassifier` head.
 
     A new classifier is zero-shot CLIP: its class prototypes are made from the class names. `fit`
@@ -157,6 +161,7 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
         self._compile_arguments: SimpleNamespace | None = None
         self._head_is_compiled = False
         self._optimizer_is_spent = False
+        self._head_was_loaded = False
         if compile_now:
             self.compile()
 
@@ -181,8 +186,9 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
             The classifier.
 
         Raises:
-            InputError: if the preset cannot be loaded, or `class_names` is left out and the preset
-                is not of a saved classifier.
+            InputError: if the preset cannot be loaded, if a file of it is missing, has changed or
+                holds what is no number, or if `class_names` is left out and the preset is not of a
+                saved classifier.
 
         Warns:
             UserWarning: if a saved classifier of just these classes is left aside for a new one.
@@ -214,10 +220,48 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
                 f"{os.fspath(preset)}: is no saved CMM classifier; give the folder of one, or make "
                 "one on this preset, by `class_names` or by `keras-cmm fit --preset`."
             )
+        if "://" not in path:
+            check_digests(Path(path))
         loaded: CMMImageClassifier = super().from_preset(
             path, **({} if dtype is None else {"dtype": dtype})
         )
+        # keras-hub leaves a head at random whose weights are missing.
+        if not loaded._head_was_loaded:
+            raise InputError(
+                f"{os.fspath(preset)}: has no task.weights.h5, the weights of the classifier; copy "
+                "the folder anew, or fit the classifier again."
+            )
+        loaded._check_weights(os.fspath(preset))
         return loaded
+
+    def load_task_weights(self, filepath: Any) -> None:
+        """Loads the weights of the head, as `from_preset` does."""
+        super().load_task_weights(filepath)
+        self._head_was_loaded = True
+
+    def save_to_preset(
+        self, preset_dir: str | os.PathLike[str], max_shard_size: float | None = 10
+    ) -> None:
+        """Saves the classifier as a keras-hub preset, which `from_preset` loads.
+
+        Its file `keras_cmm.json` has the SHA-256 of all files. `from_preset` refuses a preset whose
+        files are missing or have changed.
+
+        Args:
+            preset_dir: the folder of the preset. It is made if it does not exist.
+            max_shard_size: float. A larger backbone is saved in several files of so many GB.
+
+        Raises:
+            InputError: if the weights are not all finite numbers.
+        """
+        self._check_weights("the classifier")
+        with adding_files(Path(preset_dir)) as folder:
+            super().save_to_preset(os.fspath(folder), max_shard_size=max_shard_size)
+
+    def _check_weights(self, source: str) -> None:
+        # The text tower is no part of the functional model, so its weights are not among its own.
+        for part in (self.backbone, self.head):
+            check_finite_weights(part, source)
 
     @property
     def trainable(self) -> bool:
@@ -315,7 +359,13 @@ class CMMImageClassifier(HeadTraining, keras_hub.models.ImageClassifier):
             return np.empty((0, self.num_classes), dtype="float32")
         kwargs.setdefault("verbose", 0)
         batch_size = batch_size or TrainingRecipe().batch_size
-        return np.asarray(self.head.predict(embeddings, batch_size=batch_size, **kwargs))
+        logits = np.asarray(self.head.predict(embeddings, batch_size=batch_size, **kwargs))
+        if not np.isfinite(logits).all():
+            raise InputError(
+                "the classifier gives numbers that are not finite, so it cannot answer. Its "
+                "weights or the embeddings are damaged; load or fit the classifier again."
+            )
+        return logits
 
     def predict_on_batch(self, x: Any) -> npt.NDArray[np.float32]:
         """Returns the fused logits of images, as `predict` does."""

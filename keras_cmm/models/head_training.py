@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.clip import CLIPModel, ImageEmbedder
+from keras_cmm.clip import CLIPModel, ImageEmbedder, check_finite_weights
 from keras_cmm.errors import InputError
 from keras_cmm.models.augmented_batches import AugmentedBatches
 from keras_cmm.models.checks import (
@@ -181,7 +181,11 @@ class HeadTraining:
             y: labels, where `x` does not bring its own.
             batch_size: int. Samples per step of the head.
             **kwargs: the other arguments of `keras.Model.evaluate`.
+
+        Raises:
+            InputError: if a weight is no finite number, so that the classifier cannot answer.
         """
+        check_finite_weights(self, "the classifier")
         self._compile_head()
         embeddings, labels = self._embed_labelled(x, y)
         kwargs.setdefault("return_dict", True)

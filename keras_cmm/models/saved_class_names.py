@@ -32,7 +32,7 @@ def saved_class_names(folder: str) -> tuple[str, ...] | None:
         text = path.read_text(encoding="utf-8")
         task = json.loads(text)
         return tuple(task["config"]["class_names"]) if "CMMImageClassifier" in text else None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: is damaged ({error}); copy the folder anew, or fit the classifier again."
         ) from error

@@ -1,7 +1,14 @@
 """Small functions that several packages use."""
 
+from keras_cmm.utils.file_digests import (
+    DIGESTS_FILE,
+    adding_files,
+    check_digests,
+    foreign_files,
+    read_digests,
+    write_digests,
+)
 from keras_cmm.utils.files import (
-    TEMPORARY_FILES,
     read_json_object,
     read_lines,
     replacing,
@@ -11,19 +18,27 @@ from keras_cmm.utils.listed import listed
 from keras_cmm.utils.same_names import same_names
 from keras_cmm.utils.shortened import shortened
 from keras_cmm.utils.shown_epochs import is_shown
+from keras_cmm.utils.temporary_paths import TEMPORARY_FILES, temporary_in
 from keras_cmm.utils.unit_rows import unit_rows
 from keras_cmm.utils.warn import warn
 
 __all__ = [
+    "DIGESTS_FILE",
     "TEMPORARY_FILES",
+    "adding_files",
+    "check_digests",
+    "foreign_files",
     "is_shown",
     "listed",
+    "read_digests",
     "read_json_object",
     "read_lines",
     "replacing",
     "replacing_durably",
     "same_names",
     "shortened",
+    "temporary_in",
     "unit_rows",
     "warn",
+    "write_digests",
 ]

@@ -3,16 +3,13 @@
 import contextlib
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from keras_cmm.errors import InputError
-
-TEMPORARY_FILES = ".keras-cmm-*.tmp"
-"""Pattern of the names of files that are being written, or that a killed process left behind."""
+from keras_cmm.utils.temporary_paths import temporary_in
 
 
 def read_json_object(
@@ -79,13 +76,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         InputError: If `path` cannot be written.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; give the name of a file to write.")
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: is a device or a pipe; give the name of a file to write.")
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise InputError(f"{path}: the folder {folder} does not exist; make it first.")
+    with _refusing_paths(path):
+        folder = path.resolve().parent
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give the name of a file to write.")
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: is a device or a pipe; give the name of a file to write.")
+        if not folder.is_dir():
+            raise InputError(f"{path}: the folder {folder} does not exist; make it first.")
     try:
         with replacing_durably(path) as file:
             yield file
@@ -94,19 +92,34 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
+def _refusing_paths(path: Path) -> Iterator[None]:
+    """Raises an `InputError` for a path that the system refuses, while it is looked at.
+
+    Such a path has a name that is too long, or is a link that leads to itself.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be used ({error.strerror or error}); give another name."
+        ) from error
+    except RuntimeError as error:  # Python 3.11 and 3.12
+        if "loop" not in str(error):
+            raise
+        raise InputError(f"{path}: is a link that leads to itself; give another name.") from error
+
+
+@contextmanager
 def replacing_durably(path: Path) -> Iterator[BinaryIO]:
     """Does what `replacing` does, but raises `OSError`. The file survives a loss of power."""
     path = path.resolve()  # A link stays, and its target is replaced.
-    temporary = path.parent / TEMPORARY_FILES.replace("*", uuid.uuid4().hex)
-    try:
+    with temporary_in(path.parent, Path.touch) as temporary:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

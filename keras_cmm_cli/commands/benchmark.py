@@ -20,7 +20,7 @@ from keras_cmm_cli.options import (
     refuse_together,
     report_option,
 )
-from keras_cmm_cli.outputs import check_apart, check_new_file
+from keras_cmm_cli.outputs import REPORT, check_apart, check_new_file
 from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.runs_folder import Record, warn_of_mixed_versions
 from keras_cmm_cli.store import store_options
@@ -170,7 +170,7 @@ def benchmark(
     check_apart({"--output": output, "--report": report}, (*files, indices))
     records = BenchmarkRecords(output, output_dir, resume, overwrite)
     if report is not None:
-        check_new_file(report, overwrite or resume)
+        check_new_file(report, overwrite or resume, REPORT)
 
     with terminal.status("loading Keras"):
         load_keras()

@@ -59,7 +59,7 @@ def convert(
 
     with terminal.status("loading CLIP"):
         model = load(source, dtype=dtype, open_clip_model=open_clip_model, activation=activation)
-    with terminal.status("writing the preset"), new_folder(output) as folder:
+    with terminal.status("writing the preset"), new_folder(output, overwrite=False) as folder:
         save_preset(model, folder)
     backbone = model.backbone
     side = model.image_converter.image_size[0]

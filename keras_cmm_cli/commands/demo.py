@@ -17,7 +17,7 @@ from keras_cmm_cli.model_folder import describe_run, write_model
 from keras_cmm_cli.options import MAX_SEED, CommaSeparated
 from keras_cmm_cli.outputs import check_new_folder, new_folder, write_json
 from keras_cmm_cli.reporting import classifier_sections
-from keras_cmm_cli.run_file import command_line, image_records, read_run
+from keras_cmm_cli.run_file import command_line, image_records
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ PRESET = "emoji_clip_tiny"
 TEMPLATES = ("{}", "an emoji of {}", "an emoji of a {}.")
 METHODS = ("zero_shot", "nearest_mean", "tip_adapter_f", "cmm")
 NUM_SEEDS = 3
-_FILES = ("embeddings.safetensors", "model", "pictures", "plots", "report.html", "results.json")
 
 
 @click.command(
@@ -69,13 +68,13 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
     The output folder holds the pictures, their embeddings (for `keras-cmm benchmark`), the records
     in results.json, the classifier in model/, report.html and its figures as PNG in plots/.
     """
-    files = () if read_run(output / "model") is None else _FILES
-    check_new_folder(output, overwrite, "demo", files)
+    check_new_folder(output, overwrite, "demo")
     load_keras()
     from keras_cmm import CMMImageClassifier
     from keras_cmm.data import DemoSet, ImageList, sample_few_shot
     from keras_cmm.evaluation import run_benchmark, top_1
     from keras_cmm.report import ReportContent, write_plots, write_report
+    from keras_cmm.utils import write_digests
 
     pictures = DemoSet.load()
     classifier = CMMImageClassifier.from_preset(
@@ -127,7 +126,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
             classifier, data.test_embeddings, data.test_labels, pictures.test_images
         ),
     )
-    with new_folder(output) as folder:
+    with new_folder(output, overwrite) as folder:
         pictures.export(folder / "pictures")
         images = ImageList.from_folder(folder / "pictures" / "train")
         run["images"] = image_records(images.take(sample.indices))
@@ -138,6 +137,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
         write_report(folder / "report.html", content)
         (folder / "plots").mkdir()
         write_plots(folder / "plots", content)
+        write_digests(folder)
     for table in benchmark_tables(records, terminal.plus_minus):
         terminal.result(table.to_rich())
         terminal.result("")

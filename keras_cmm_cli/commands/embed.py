@@ -18,9 +18,9 @@ from keras_cmm_cli.options import (
     seed_option,
     strict_option,
 )
-from keras_cmm_cli.outputs import check_apart, check_new_file
+from keras_cmm_cli.outputs import EMBEDDINGS, check_apart, check_new_file
 from keras_cmm_cli.prompts import prompt_options, read_prompts
-from keras_cmm_cli.run_file import command_line
+from keras_cmm_cli.run_file import command_line, printable
 from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
@@ -85,7 +85,7 @@ def embed(
     Test images that are copies of training images are left out, with a warning.
     """
     check_apart({"--output": output}, (given.images_dir, given.table, descriptions))
-    check_new_file(output, overwrite)
+    check_new_file(output, overwrite, EMBEDDINGS)
     with terminal.status("loading Keras"):
         load_keras()
     splits, protocol = _splits(given, test_fraction, seed)
@@ -121,8 +121,8 @@ def embed(
         **rows,
         text_embeddings=TextEmbedder(model).class_prototypes(build_prompts(class_names, **prompts)),
         class_names=list(class_names),
-        dataset=dataset or given.path.resolve().stem,
-        backbone=Path(preset).resolve().name if Path(preset).is_dir() else preset,
+        dataset=printable(dataset or given.path.resolve().stem),
+        backbone=printable(Path(preset).resolve().name if Path(preset).is_dir() else preset),
         logit_scale=logit_scale(model.backbone),
         protocol=protocol,
         notes=f"Made by: {command_line()}",

@@ -29,7 +29,7 @@ from keras_cmm_cli.options import (
     seed_option,
     strict_option,
 )
-from keras_cmm_cli.outputs import check_apart, check_new_file, check_new_folder, new_folder
+from keras_cmm_cli.outputs import REPORT, check_apart, check_new_file, check_new_folder, new_folder
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.reporting import classifier_sections
 from keras_cmm_cli.run_file import image_records
@@ -143,7 +143,7 @@ def fit(
     )
     check_new_folder(output, overwrite)
     if report is not None:
-        check_new_file(report, overwrite)
+        check_new_file(report, overwrite, REPORT)
     with terminal.status("loading Keras"):
         load_keras()
     from keras_cmm.data import FewShotSample, read_class_names
@@ -204,7 +204,7 @@ def fit(
     run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)
     warn_of_copies(run["images"])
-    with new_folder(output) as folder:
+    with new_folder(output, overwrite) as folder:
         write_model(folder, classifier, sample, run)
     if report is not None:
         drawn = {*sample.indices.tolist(), *broken}

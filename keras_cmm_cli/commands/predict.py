@@ -97,7 +97,7 @@ def _as_json(predictions: Sequence[Prediction]) -> str:
         }
         for image, best in predictions
     ]
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _as_csv(predictions: Sequence[Prediction]) -> str:

@@ -1,10 +1,12 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 from folders import files_in
 
 from keras_cmm.data import DemoSet, EmbeddingSet, ImageList
+from keras_cmm_cli.outputs import check_new_folder
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,8 @@ def demo(run, tmp_path_factory):
 
 def test_what_is_written(demo):
     result, folder = demo
-    files = ["embeddings.safetensors", "model", "pictures", "plots", "report.html", "results.json"]
+    files = ["embeddings.safetensors", "keras_cmm.json", "model"]
+    files += ["pictures", "plots", "report.html", "results.json"]
     assert sorted(path.name for path in folder.iterdir()) == files
     assert sorted(path.name for path in (folder / "plots").iterdir()) == [
         "accuracy.png",
@@ -88,6 +91,13 @@ def test_it_learns_from_more_shots(demo):
 def test_only_a_demo_is_replaced(demo, refused, tmp_path):
     _, folder = demo
     assert "holds a demo; give --overwrite" in refused("demo", "--output", folder)
+    check_new_folder(folder, True, "demo")
+    edited = shutil.copytree(folder, tmp_path / "edited")
+    (edited / "report.html").write_text("my edits")
+    (edited / "pictures" / "train" / "mine.png").write_text("precious")
+    line = refused("demo", "--overwrite", "--output", edited)
+    assert "holds something else ('pictures/train/mine.png', 'report.html')" in line
+    shutil.rmtree(edited)
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")

@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -7,21 +8,24 @@ import pytest
 from folders import files_in
 
 from keras_cmm.errors import InputError
-from keras_cmm_cli.outputs import check_new_file, check_new_folder, new_folder, write_json
+from keras_cmm.utils import write_digests
+from keras_cmm_cli.outputs import (
+    EMBEDDINGS,
+    REPORT,
+    check_apart,
+    check_new_file,
+    check_new_folder,
+    new_folder,
+    write_json,
+)
 from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT
 
 
-def write_model(folder, files=("weights.h5",)):
-    folder.mkdir()
-    for name in files:
+def write_model(folder):
+    (folder / "assets").mkdir(parents=True)
+    for name in ("weights.h5", "README.md", "assets/vocabulary.json"):
         (folder / name).write_text("old")
-    run = {
-        "format": RUN_FORMAT,
-        "files": [RUN_FILE, *files],
-        "images": [],
-        "hyperparameters": {},
-    }
-    (folder / RUN_FILE).write_text(json.dumps(run))
+    write_digests(folder, {"format": RUN_FORMAT, "images": [], "hyperparameters": {}})
     return folder
 
 
@@ -38,6 +42,13 @@ def test_files(tmp_path):
     path.touch()
     assert "--overwrite" in refusal(check_new_file, path, False)
     check_new_file(path, True)
+    path.write_text("a photo")
+    assert "exists; give --overwrite" in refusal(check_new_file, path, False)
+    for mark in (REPORT, EMBEDDINGS):
+        with pytest.raises(click.ClickException, match="was not written by this command"):
+            check_new_file(path, True, mark)
+        path.write_bytes(b"beginning " + mark)
+        check_new_file(path, True, mark)
     assert "is a folder" in refusal(check_new_file, tmp_path, True)
     assert "does not exist" in refusal(check_new_file, tmp_path / "none" / "file.json", True)
 
@@ -65,8 +76,13 @@ def test_folders(tmp_path):
     model = write_model(tmp_path / "model")
     assert "--overwrite" in refusal(check_new_folder, model, False)
     check_new_folder(model, True)
-    (model / "notes.txt").touch()
-    assert "'notes.txt'" in refusal(check_new_folder, model, True)
+    for name in ("notes.txt", "assets/notes.txt", "assets/photos/0.png"):
+        (model / name).parent.mkdir(exist_ok=True)
+        (model / name).touch()
+    (model / "README.md").write_text("my edits")
+    line = refusal(check_new_folder, model, True)
+    names = "'README.md', 'assets/notes.txt', 'assets/photos/0.png', 'notes.txt'"
+    assert f"holds something else ({names}), which no command wrote or which has changed" in line
     file = tmp_path / "file"
     file.touch()
     assert "is a file" in refusal(check_new_folder, file, True)
@@ -99,6 +115,80 @@ def test_what_is_written_is_where_a_link_leads(tmp_path):
     assert f"{tmp_path / 'none'} does not exist" in refusal(check_new_folder, folder, True)
 
 
+def test_a_model_of_an_earlier_version_is_not_removed(tmp_path):
+    """It did not record what it wrote, so anything in it may be the user's."""
+    run = {"format": RUN_FORMAT, "files": ["README.md"], "images": [], "hyperparameters": {}}
+    (tmp_path / RUN_FILE).write_text(json.dumps(run))
+    (tmp_path / "README.md").write_text("perhaps edited")
+    assert "of an earlier version of keras-cmm" in refusal(check_new_folder, tmp_path, True)
+
+
+def test_a_file_that_comes_while_the_model_is_trained_stays(tmp_path):
+    path = write_model(tmp_path / "model")
+
+    def replace():
+        with new_folder(path) as folder:
+            (folder / "new").touch()
+            (path / "notes.txt").write_text("precious")
+
+    with pytest.raises(click.ClickException, match=r"notes.* What was made is in .*model-2\.$"):
+        replace()
+    assert (path / "notes.txt").read_text() == "precious"
+    assert files_in(tmp_path / "model-2") == ["new"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["model", "model-2"]
+
+
+@pytest.mark.parametrize("comes", [write_model, Path.touch])
+def test_what_takes_the_place_while_the_model_is_trained_stays(tmp_path, comes):
+    path = tmp_path / "model"
+
+    def replace():
+        with new_folder(path, overwrite=False) as folder:
+            (folder / "new").touch()
+            comes(path)
+
+    with pytest.raises(click.ClickException, match=r"What was made is in .*model-2\.$"):
+        replace()
+    assert not path.is_dir() or (path / "README.md").read_text() == "old"
+    assert files_in(tmp_path / "model-2") == ["new"]
+
+
+def test_a_mounted_disk_cannot_be_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path)
+    assert "is where a disk is mounted" in refusal(check_new_folder, tmp_path, True)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.H5", "model.hdf5", "model.keras"])
+def test_a_model_is_no_file_of_keras(tmp_path, name):
+    line = refusal(check_new_folder, tmp_path / name, True)
+    assert "is a folder of several files; give a name without" in line
+
+
+def test_paths_that_the_system_refuses(tmp_path):
+    loop, long = tmp_path / "loop", tmp_path / ("x" * 300)
+    loop.symlink_to(loop)
+    for check in (
+        check_new_file,
+        check_new_folder,
+        lambda path, _: check_apart({"--o": path}, ["/"]),
+    ):
+        assert "too long" in refusal(check, long, True)
+        if sys.version_info < (3, 13):
+            assert "leads to itself" in refusal(check, loop, True)
+    with pytest.raises(InputError, match="too long"):
+        write_json(long, {})
+    if sys.version_info < (3, 13):
+        with pytest.raises(InputError, match="leads to itself"):
+            write_json(loop, {})
+
+
+def test_an_input_is_recognized_under_another_name(tmp_path):
+    (tmp_path / "names.txt").touch()
+    (tmp_path / "link.txt").hardlink_to(tmp_path / "names.txt")
+    with pytest.raises(click.ClickException, match="is an input; give another name to --report"):
+        check_apart({"--report": tmp_path / "link.txt"}, [tmp_path / "names.txt"])
+
+
 @pytest.mark.parametrize(
     "run",
     [
@@ -116,6 +206,7 @@ def test_a_folder_of_something_else(tmp_path, run):
     (tmp_path / RUN_FILE).write_text(run)
     for overwrite in (False, True):
         assert "holds something else" in refusal(check_new_folder, tmp_path, overwrite)
+    assert (tmp_path / "data.csv").exists()
 
 
 @pytest.mark.parametrize("before", ["absent", "empty", "model"])

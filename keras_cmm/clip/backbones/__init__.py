@@ -6,6 +6,7 @@
 from keras_cmm.clip.backbones.building import build_backbone
 from keras_cmm.clip.backbones.digest import ModelDigest
 from keras_cmm.clip.backbones.encoders import TextEncoder, VisionEncoder
+from keras_cmm.clip.backbones.finite_weights import check_finite_weights
 from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode, runs_on_cpu
 from keras_cmm.clip.backbones.interface import logit_scale, prepare_backbone
 from keras_cmm.clip.backbones.settings import (
@@ -29,6 +30,7 @@ __all__ = [
     "Weights",
     "as_unit_rows",
     "build_backbone",
+    "check_finite_weights",
     "inference_mode",
     "logit_scale",
     "prepare_backbone",

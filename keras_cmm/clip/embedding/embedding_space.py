@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from keras_cmm.errors import InputError
-from keras_cmm.utils.files import TEMPORARY_FILES, replacing_durably
+from keras_cmm.utils import TEMPORARY_FILES, replacing_durably
 
 FORMAT = "keras-cmm-embedding-store/1"
 """The format of the files. If images are read or embedded in another way, its number must grow."""
@@ -120,6 +120,8 @@ class EmbeddingSpace:
                 )
             if stored.tobytes() != keys[places].tobytes():
                 raise self.emptied()
+            if values.shape[1:] != (self.dim,):
+                raise damaged(self._path(shard), f"its rows have not {self.dim} numbers")
             if not np.array_equal(sums, _checksums(values)):
                 raise damaged(self._path(shard), "its checksums do not fit its values")
             embeddings[places] = values
@@ -263,8 +265,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise damaged(path, "it is not JSON") from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise damaged(path, f"its format is not {FORMAT}")
-    if not all(isinstance(manifest.get(name), int) for name in ("dim", "rows", "shard_size")):
-        raise damaged(path, "a number is missing")
+    for name, least in (("dim", 1), ("rows", 0), ("shard_size", 1)):
+        if type(manifest.get(name)) is not int or manifest[name] < least:
+            raise damaged(path, f"`{name}` is not an int >= {least}")
+    if not isinstance(manifest.get("space"), dict):
+        raise damaged(path, "`space` is missing")
     return manifest
 
 

@@ -20,7 +20,7 @@ from keras_cmm.clip.embedding.embedding_space import (
     write_error,
 )
 from keras_cmm.errors import InputError
-from keras_cmm.utils.files import TEMPORARY_FILES
+from keras_cmm.utils import TEMPORARY_FILES
 
 _NAME = re.compile("[0-9a-f]{32}")
 

@@ -254,6 +254,31 @@ def test_a_damaged_manifest_is_named(pictures, store, content):
         StubEmbedder(EmbeddingStore(store.folder)).embed(pictures)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"shard_size": 0},
+        {"shard_size": -1},
+        {"shard_size": True},
+        {"shard_size": "8"},
+        {"rows": -1},
+        {"rows": 1.5},
+        {"dim": 0},
+        {"space": None},
+    ],
+)
+def test_a_number_of_a_manifest_that_cannot_be(pictures, store, change):
+    StubEmbedder(store).embed(pictures)
+    path = next(iter(store.folder.glob("*/manifest.json")))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    again = EmbeddingStore(store.folder)
+    for ask in (lambda: StubEmbedder(again).embed(pictures), again.contents):
+        with pytest.raises(
+            InputError, match=rf"manifest\.json: is damaged \(`{next(iter(change))}`"
+        ):
+            ask()
+
+
 def test_a_manifest_that_promises_too_much(pictures, store):
     StubEmbedder(store).embed(pictures)
     path = next(iter(store.folder.glob("*/manifest.json")))

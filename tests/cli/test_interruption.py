@@ -1,0 +1,111 @@
+"""What ends a command from outside: signals, memory, a full disk under its messages."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+
+from keras_cmm_cli.main import cli
+from keras_cmm_cli.terminal import with_terminal
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+import click
+from keras_cmm_cli import main
+from keras_cmm_cli.outputs import new_folder
+from keras_cmm_cli.terminal import with_terminal
+import keras_cmm
+place = Path(sys.argv.pop())
+
+def body(terminal):
+    with new_folder(place) as folder:
+        (folder / "weights").write_text("half")
+        terminal.result("writing")
+        time.sleep({seconds})
+
+main.cli.add_command(click.command("extra")(with_terminal(body)))
+main.main()
+"""
+
+
+def start(place, seconds=60, before=()):
+    code = PROGRAM.format(seconds=seconds)
+    command = [*before, sys.executable, "-W", "ignore", "-c", code, "extra", str(place)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+    )
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_cleans_up(tmp_path, name):
+    (tmp_path / "model").mkdir()
+    with start(tmp_path / "model") as process:
+        process.send_signal(getattr(signal, name))
+        _, stderr = process.communicate()
+    assert process.returncode == 128 + getattr(signal, name)
+    assert stderr.split() == ["Interrupted."]
+    assert [path.name for path in tmp_path.rglob("*")] == ["model"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_nohup_is_obeyed(tmp_path):
+    with start(tmp_path / "model", seconds=0.5, before=["nohup"]) as process:
+        process.send_signal(signal.SIGHUP)
+        process.communicate()
+    assert process.returncode == 0
+    assert (tmp_path / "model" / "weights").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 1 bytes."),
+        OSError(12, "Cannot allocate memory"),
+    ],
+)
+def test_too_little_memory_is_one_line(run, error):
+    def body(terminal):
+        raise error
+
+    cli.add_command(click.command("extra")(with_terminal(body)))
+    try:
+        result = run("extra")
+    finally:
+        cli.commands.pop("extra")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: there is not enough memory; ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's")  # noqa: PTH110
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "2>&- <&-"])
+def test_messages_that_cannot_be_written_cost_no_result(streams):
+    body = "(terminal.note('n'), __import__('os').dup(2), terminal.result('x'))"
+    assert shell(body, streams) == (0, "x\n")
+    refusal = "(_ for _ in ()).throw(click.ClickException('no'))"
+    assert shell(refusal, streams) == (2, "")
+
+
+def shell(body, streams):
+    code = (
+        "import click\n"
+        "from keras_cmm_cli import main\n"
+        "from keras_cmm_cli.terminal import with_terminal\n"
+        f"body = with_terminal(lambda terminal: {body})\n"
+        "main.cli.add_command(click.command('extra')(body))\n"
+        "main.main()\n"
+    )
+    command = shlex.join([sys.executable, "-c", code, "extra"])
+    ran = subprocess.run(["sh", "-c", f"{command} {streams}"], stdout=subprocess.PIPE, text=True)
+    return ran.returncode, ran.stdout
