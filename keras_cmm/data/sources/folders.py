@@ -1,5 +1,7 @@
 """Image files below folders."""
 
+import functools
+import importlib.util
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,9 +19,12 @@ ARCHIVE_SUFFIXES = (".zip", ".tar")
 LIST_SUFFIXES = (".csv", ".parquet")
 COMPRESSED_SUFFIXES = (".gz", ".tgz", ".bz2", ".xz")
 
+# `read_image` reads these if pillow-heif is installed.
+_HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+
 # Photographs and drawings in formats that `read_image` does not read.
 _OTHER_SUFFIXES = frozenset(
-    {".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".svg", ".psd", ".tga"}
+    {*_HEIF_SUFFIXES, ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".svg", ".psd", ".tga"}
     | {".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"}
 )
 
@@ -74,12 +79,18 @@ def find_images(paths: Iterable[str | Path]) -> list[Path]:
 
 def is_image_name(path: Path) -> bool:
     """Returns whether a file has the name of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or (suffix in _HEIF_SUFFIXES and _reads_heif())
 
 
 def is_other_image_name(path: Path) -> bool:
     """Returns whether a file has the name of an image in a format that cannot be read."""
-    return path.suffix.lower() in _OTHER_SUFFIXES
+    return path.suffix.lower() in _OTHER_SUFFIXES and not is_image_name(path)
+
+
+@functools.cache
+def _reads_heif() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None
 
 
 def is_file(path: Path) -> bool:
@@ -139,7 +150,8 @@ def warn_of_other_images(others: Sequence[Path]) -> None:
         found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
         warn(
             f"{others[0]}: left out, with all images of formats that cannot be read ({found}); "
-            "convert them to JPEG or PNG."
+            "convert them to JPEG or PNG"
+            + (", or run `pip install 'keras-cmm[heif]'`." if _HEIF_SUFFIXES & {*counts} else ".")
         )
     if unnamed:
         warn(

@@ -45,13 +45,13 @@ def test_hidden_and_other_files_are_left_out(write):
 
 
 def test_images_of_other_formats_are_counted_once(write):
-    others = ["cat/3.heic", "dog/deep/4.HEIC", "dog/5.psd", "__MACOSX/cat/._3.heic"]
+    others = ["cat/3.jxl", "dog/deep/4.JXL", "dog/5.psd", "__MACOSX/cat/._3.jxl"]
     path = write(FEW | {"dog/6.jfif": b"six"} | dict.fromkeys(others, b"..."))
-    with pytest.warns(UserWarning, match=r"\(2 \.heic, 1 \.psd\)") as caught:
+    with pytest.warns(UserWarning, match=r"\(2 \.jxl, 1 \.psd\)") as caught:
         source = ArchiveSource.from_file(path)
     assert source.keys() == ["cat/1.png", "dog/2.PNG", "dog/6.jfif"]
     (warning,) = caught
-    assert str(warning.message).startswith(f"{path}/cat/3.heic: left out, with all images")
+    assert str(warning.message).startswith(f"{path}/cat/3.jxl: left out, with all images")
     assert warning.filename == __file__
 
 
