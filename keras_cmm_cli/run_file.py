@@ -18,6 +18,9 @@ RUN_FORMAT = "keras-cmm-run/1"
 
 def read_run(folder: Path) -> dict[str, Any] | None:
     """Returns the record that `keras-cmm fit` wrote about a model, or `None` if there is none."""
+    from keras_cmm.utils import refuse_special_file
+
+    refuse_special_file(folder / RUN_FILE)
     try:
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -14,6 +14,7 @@ from PIL import Image
 from keras_cmm.clip.inputs.image_decoding import decode, decode_pil, to_rgb
 from keras_cmm.clip.inputs.pixel_values import to_uint8
 from keras_cmm.errors import InputError
+from keras_cmm.utils.regular_files import refuse_special_file
 
 _MAX_BYTES = 2**30
 
@@ -138,11 +139,10 @@ def is_one_image(images: Any) -> bool:
 
 def _read_path(path: Path, name: str) -> bytes:
     try:
+        refuse_special_file(path)
         status = path.stat()
-        # A pipe would wait until another process writes to it, and a device may never end.
-        if not stat.S_ISREG(status.st_mode):
-            kind = "folder" if stat.S_ISDIR(status.st_mode) else "device or pipe"
-            raise InputError(f"{name}: is a {kind}, not an image file.")
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{name}: is a folder, not an image file.")
         if status.st_size > _MAX_BYTES:
             raise InputError(f"{name}: is larger than 1 GiB, too large for an image.")
         return path.read_bytes()

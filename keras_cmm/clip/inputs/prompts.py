@@ -44,6 +44,9 @@ PROMPT_TEMPLATES: dict[str, tuple[str, ...]] = {
     "imagenet_r": _PHOTO,
 }
 
+# CLIP reads the first 75 tokens of a prompt; making tokens of a book would take minutes.
+_MAX_LENGTH = 10_000
+
 _NUMBER = re.compile(r"^\d{3}\.(?=[^\W\d_])")
 _CAMEL_CASE = re.compile(r"(?:[A-Z][a-z]{2,}){2,}")
 
@@ -102,6 +105,8 @@ def resolve_templates(template: str | Sequence[str]) -> tuple[str, ...]:
 def _resolve(template: str) -> tuple[str, ...]:
     if template in PROMPT_TEMPLATES:
         return PROMPT_TEMPLATES[template]
+    if len(template) > _MAX_LENGTH:
+        raise InputError(f"`template` must have at most {_MAX_LENGTH:,} characters.")
     rest = template.replace("{}", "", 1)
     if "{}" in template and "{" not in rest and "}" not in rest:
         return (template,)
@@ -201,6 +206,12 @@ def build_prompts(
                     "`descriptions` must have a list of one or more non-empty sentences for each "
                     f"class. Received for {name!r}: {descriptions[name]!r}"
                 )
+    long = [name for name in class_names if len(name) > _MAX_LENGTH]
+    if long:
+        raise InputError(
+            f"`class_names` must have at most {_MAX_LENGTH:,} characters each. Received one of "
+            f"{len(long[0]):,}, which begins with {long[0][:40]!r}"
+        )
     prompts = []
     for name in class_names:
         words = clean_class_name(name) if clean else name

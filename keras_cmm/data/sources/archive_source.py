@@ -22,9 +22,11 @@ from keras_cmm.data.sources.folders import (
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.stored_images import StoredImages
 from keras_cmm.errors import InputError
-from keras_cmm.utils import listed, warn
+from keras_cmm.utils import listed, refuse_special_file, warn
 
 _MAX_BYTES = 2**30
+# Files that are this large and this much smaller in the archive are traps.
+_MAX_INFLATED, _MAX_RATIO = 2**26, 100
 _LABEL_KEYS = ("label", "cls", "class", "class_name")
 
 # Path in the archive -> how to read that file.
@@ -107,6 +109,7 @@ class ArchiveSource(StoredImages):
 
 
 def _list_members(path: Path) -> _Members:
+    refuse_special_file(path)
     try:
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"
@@ -163,6 +166,11 @@ def _read_zip_member(path: Path, info: zipfile.ZipInfo) -> bytes:
     name = f"{path}/{info.filename}"
     if info.file_size > _MAX_BYTES:
         raise InputError(f"{name}: is larger than 1 GiB, too large for an image.")
+    if info.file_size > _MAX_INFLATED and info.file_size > _MAX_RATIO * info.compress_size:
+        raise InputError(
+            f"{name}: would grow {info.file_size // max(info.compress_size, 1)}-fold to "
+            f"{info.file_size:,} bytes, as no image does; unpack the archive if it is one."
+        )
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise InputError(f"{name}: is compressed in a rare way; pack the archive with deflate.")
     data = _read_at(path, info.header_offset, 30)
@@ -265,6 +273,7 @@ def _name_numbers(
 ) -> tuple[tuple[str, ...], npt.NDArray[np.int32]]:
     """Names classes that are numbers, by the file beside the archive or by `class_names`."""
     beside = path.parent / "classnames.txt"
+    refuse_special_file(beside)
     try:
         names = beside.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

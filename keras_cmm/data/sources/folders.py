@@ -173,6 +173,15 @@ def visible_entries(folder: Path) -> tuple[list[Path], list[Path]]:
     return folders, others
 
 
+def _identity(folder: Path) -> tuple[int, int]:
+    """Returns what is the same for all paths of a folder; resolving deep paths takes minutes."""
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}).") from error
+    return status.st_dev, status.st_ino
+
+
 def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path], list[Path]]:
     """Finds what has the name of an image, following links but entering no real folder twice.
 
@@ -189,11 +198,11 @@ def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path],
     images: list[Path] = []
     others: list[Path] = []
     folders: list[Path] = []
-    seen = {path.resolve() for path in outside}
+    seen = {_identity(path) for path in outside}
     waiting = [folder]
     while waiting:
         current = waiting.pop()
-        real = current.resolve()
+        real = _identity(current)
         if real in seen:
             continue
         seen.add(real)
@@ -203,6 +212,12 @@ def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path],
         others += left_out
         folders += [entry for entry in inside if is_image_name(entry)]
         waiting += reversed(inside)
-    parents = {parent for image in images for parent in image.parents}
+    # Each parent once: a deep folder has many.
+    parents: set[Path] = set()
+    for image in images:
+        parent = image.parent
+        while parent not in parents and parent != folder:
+            parents.add(parent)
+            parent = parent.parent
     images += [entry for entry in folders if entry not in parents]
     return sorted(images, key=lambda image: image.as_posix()), others

@@ -13,7 +13,7 @@ from keras_cmm.data.sources.class_names import number_classes, renumber_classes
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.stored_images import StoredImages
 from keras_cmm.errors import InputError
-from keras_cmm.utils import listed
+from keras_cmm.utils import listed, refuse_special_file, refuse_special_files
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +109,7 @@ class HFSource(StoredImages):
             InputError: If the file cannot be read, and as `from_dataset` does.
         """
         path = Path(path)
+        refuse_special_file(path)
         datasets = _import_datasets(path)
         with _readable(path, "Parquet"):
             dataset = datasets.Dataset.from_parquet(str(path))
@@ -135,6 +136,7 @@ class HFSource(StoredImages):
             InputError: If the folder cannot be read or lacks the split, and as `from_dataset` does.
         """
         folder = Path(folder)
+        refuse_special_files(folder)
         datasets = _import_datasets(folder)
         with _readable(folder, "a data set"):
             dataset = datasets.load_from_disk(str(folder))

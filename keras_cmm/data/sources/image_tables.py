@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from keras_cmm.data.sources.folders import is_file
 from keras_cmm.errors import InputError
-from keras_cmm.utils import listed, warn
+from keras_cmm.utils import listed, refuse_special_file, warn
 
 _COLUMNS = ("path", "label")
 
@@ -18,6 +18,9 @@ Rows = list[tuple[Path, str]]
 
 def read_csv_list(path: Path, root: Path) -> Rows:
     """Reads a CSV file with the columns `path` and `label`; see `ImageList.from_csv`."""
+    # A shell's `<(...)` is an open pipe, whose other end is there.
+    if not str(path).startswith("/dev/fd/"):
+        refuse_special_file(path)
     try:
         # utf-8-sig also reads UTF-8 without a byte order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -38,6 +41,7 @@ def read_parquet_list(path: Path, root: Path) -> Rows:
         raise InputError(
             f"{path}: needs pyarrow to be read; run `pip install 'keras-cmm[parquet]'`."
         ) from error
+    refuse_special_file(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             columns = file.schema_arrow.names
@@ -61,6 +65,7 @@ def is_parquet_list(path: Path) -> bool:
 
     A file that cannot be read counts as a list, so that `read_parquet_list` reports the reason.
     """
+    refuse_special_file(path)
     try:
         import pyarrow
         from pyarrow.parquet import read_schema

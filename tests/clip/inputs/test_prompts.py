@@ -256,3 +256,10 @@ def test_random_descriptions_are_read_or_refused(folder, content):
         return
     assert list(read) == ["ant", "bee"]
     assert all(sentence.strip() for sentences in read.values() for sentence in sentences)
+
+
+def test_texts_that_are_too_long():
+    with pytest.raises(InputError, match="`template` must have at most 10,000 characters"):
+        resolve_templates("a {}" + "x" * 10_000_000)
+    with pytest.raises(InputError, match="one of 10,000,000, which begins with 'xxx"):
+        build_prompts(["cat", "x" * 10_000_000], "a {}")

@@ -1,5 +1,6 @@
 import struct
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 
@@ -253,3 +254,21 @@ def test_nothing_is_left_open(write):
         warnings.simplefilter("error", ResourceWarning)
         for image in ArchiveSource.from_file(write(FEW)).images:
             image.read_bytes()
+
+
+def test_a_member_that_is_a_trap_is_refused_before_it_is_unpacked(tmp_path):
+    size = 900_000_000
+    chunk = bytes(10**7)
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("cat/1.png", "dog/1.png"):
+            archive.writestr(name, b"")
+        with archive.open("cat/2.png", "w", force_zip64=True) as file:
+            for _ in range(size // len(chunk)):
+                file.write(chunk)
+    image = ArchiveSource.from_file(path).images[1]
+    tracemalloc.start()
+    message = refusal(image.read_bytes)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+    assert "to 900,000,000 bytes, as no image does" in message
