@@ -37,6 +37,9 @@ def has_record(folder: Path) -> bool:
 
 def _read(folder: Path) -> dict[str, Any]:
     """Returns the content of the run file, empty if there is none or it is damaged."""
+    from keras_cmm.utils import refuse_special_file
+
+    refuse_special_file(folder / RUN_FILE)
     try:
         content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

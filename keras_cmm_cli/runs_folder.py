@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -76,9 +77,12 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
     Raises:
         ClickException: If two records of one run have different results.
     """
+    from keras_cmm.utils import refuse_special_file
+
     records: dict[tuple[Any, ...], tuple[Record, Path]] = {}
     others = []
-    for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
+    for file in _json_files(path) if path.is_dir() else [path]:
+        refuse_special_file(file)
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -95,6 +99,24 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
                     f"({', '.join(str(record[name]) for name in _IDENTITY)}); keep one of them."
                 )
     return [record for record, _ in records.values()], others
+
+
+def _json_files(folder: Path) -> list[Path]:
+    """Returns the JSON files below a folder, sorted, however deep; `Path.rglob` recurses."""
+    found: list[Path] = []
+    waiting = [folder]
+    try:
+        while waiting:
+            for entry in os.scandir(waiting.pop()):
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(Path(entry.path))
+                elif entry.name.endswith(".json"):
+                    found.append(Path(entry.path))
+    except OSError as error:
+        raise click.ClickException(
+            f"{error.filename}: cannot be read ({error.strerror or error})."
+        ) from error
+    return sorted(found)
 
 
 def record_key(record: Record) -> tuple[Any, ...]:

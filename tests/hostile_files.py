@@ -52,7 +52,8 @@ def _contents():
         for share in shares:
             # Pillow has many errors for missing data.
             yield f"cut at {share}.{suffix}", whole[: int(share * len(whole))], ""
-        yield f"cut after 3 bytes.{suffix}", whole[:3], "no known image format"
+        word = "it is cut off" if suffix == "jpg" else "no known image format"
+        yield f"cut after 3 bytes.{suffix}", whole[:3], word
         yield f"wrong start.{suffix}", b"\0\0\0\0" + whole[4:], "no known image format"
         yield f"empty.{suffix}", b"", "is empty"
         yield f"zeros.{suffix}", bytes(len(whole)), "zeros only"
@@ -97,7 +98,7 @@ def _contents():
     yield "old page.gif", b"<HTML><BODY>Please log in", "a web page"
     yield "pointer.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"
     yield "document.png", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "a PDF document"
-    yield "phone.jpg", b"\0\0\0\x24ftypheic\0\0\0\0mif1heic", "an HEIC photo"
+    yield "phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo"
     yield "text.png", b"to be replaced by a picture\n", "no known image format"
     yield "json.png", b'{"error": "quota exceeded"}', "no known image format"
     yield "archive.jpg", b"PK\3\4\x14\0\0\0", "no known image format"

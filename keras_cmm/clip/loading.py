@@ -24,7 +24,7 @@ from keras_cmm.clip.checkpoints import (
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.preset_checks import check_preset, check_sizes
 from keras_cmm.errors import InputError
-from keras_cmm.utils import check_digests
+from keras_cmm.utils import check_digests, refuse_special_file, refuse_special_files
 
 _ASSETS = Path(__file__).parent.parent / "assets"
 BUNDLED_PRESETS = {"emoji_clip_tiny": _ASSETS / "emoji_clip_tiny"}
@@ -60,6 +60,8 @@ def preset_path(source: str | os.PathLike[str]) -> str:
     name = os.fspath(source)
     if name in BUNDLED_PRESETS:
         return str(BUNDLED_PRESETS[name])
+    refuse_special_file(name)
+    refuse_special_files(name)
     if is_hub_id(name):
         return fetch_from_hub(name)
     path = Path(name)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from keras_cmm.data.few_shot import row_keys
 from keras_cmm.errors import InputError
-from keras_cmm.utils import replacing, unit_rows, warn
+from keras_cmm.utils import refuse_special_file, replacing, unit_rows, warn
 from keras_cmm.utils.embedding_rows import find_bad_row
 
 FORMAT = "keras-cmm-embeddings/1"
@@ -217,6 +217,7 @@ class EmbeddingSet:
             InputError: If the file is not valid. The message names the file and the reason.
         """
         path = Path(path)
+        refuse_special_file(path)
         try:
             embedding_set = cls(**_read_fields(path))
         except InputError as error:

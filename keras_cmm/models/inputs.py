@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_cmm.clip.inputs.image_reading import is_one_image
 from keras_cmm.errors import InputError
+from keras_cmm.utils.items import items
 from keras_cmm.utils.labels import rows_of
 
 
@@ -89,10 +90,12 @@ def _elements(dataset: Iterable[Any]) -> Iterator[Any]:
     if hasattr(dataset, "as_numpy_iterator"):
         yield from dataset.as_numpy_iterator()
     elif hasattr(dataset, "num_batches") and hasattr(dataset, "__getitem__"):  # a PyDataset
+        if dataset.num_batches is None:
+            raise InputError("the data set never ends; give it a `num_batches`.")
         for index in range(dataset.num_batches):
             yield dataset[index]
     else:
-        yield from dataset
+        yield from items(dataset)
 
 
 def _split(element: Any) -> tuple[Any, Any]:

@@ -14,7 +14,9 @@ from keras_cmm.utils.files import (
     replacing,
     replacing_durably,
 )
+from keras_cmm.utils.items import items
 from keras_cmm.utils.listed import listed
+from keras_cmm.utils.regular_files import refuse_special_file, refuse_special_files
 from keras_cmm.utils.same_names import same_names
 from keras_cmm.utils.shortened import shortened
 from keras_cmm.utils.shown_epochs import is_shown
@@ -29,10 +31,13 @@ __all__ = [
     "check_digests",
     "foreign_files",
     "is_shown",
+    "items",
     "listed",
     "read_digests",
     "read_json_object",
     "read_lines",
+    "refuse_special_file",
+    "refuse_special_files",
     "replacing",
     "replacing_durably",
     "same_names",

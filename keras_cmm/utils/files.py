@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from keras_cmm.errors import InputError
+from keras_cmm.utils.regular_files import refuse_special_file
 from keras_cmm.utils.temporary_paths import temporary_in
+
+# The largest that are in use: vocabularies of 30 MB, and lists of 100,000 names or paths.
+_MAX_JSON, _MAX_LINES = 2**28, 2**23
 
 
 def read_json_object(
@@ -28,6 +32,7 @@ def read_json_object(
     Raises:
         InputError: If the file cannot be read or holds no JSON object.
     """
+    refuse_special_file(path, _MAX_JSON)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), **options)
     except OSError as error:
@@ -55,6 +60,7 @@ def read_lines(path: Path, mend: str = "save it as UTF-8") -> list[str]:
     Raises:
         InputError: If the file cannot be read.
     """
+    refuse_special_file(path, _MAX_LINES)
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:

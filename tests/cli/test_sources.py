@@ -8,7 +8,7 @@ from labelled_pictures import write_tar, write_zip
 
 @pytest.mark.parametrize("command", ["fit", "evaluate", "predict"])
 def test_images_of_other_formats_are_named_once(run, model_dir, photos, tiny_preset, command):
-    for name in ("red_fox/a.HEIC", "green tea/b.heic", "Blue Jay/c.dng"):
+    for name in ("red_fox/a.JXL", "green tea/b.jxl", "Blue Jay/c.dng"):
         (photos / name).touch()
     output = photos.parent / "model"
     result = run(
@@ -21,11 +21,11 @@ def test_images_of_other_formats_are_named_once(run, model_dir, photos, tiny_pre
     assert result.exit_code == 0, result.output
     (line,) = [line for line in result.stderr.splitlines() if "left out" in line]
     assert line.startswith(f"Warning: {photos}/")
-    assert "(1 .dng, 2 .heic); convert them to JPEG or PNG." in line
+    assert "(1 .dng, 2 .jxl); convert them to JPEG or PNG." in line
 
 
 def test_a_folder_of_nothing_else(refused, model_dir, tmp_path):
-    (tmp_path / "1.heic").touch()
+    (tmp_path / "1.jxl").touch()
     line = refused("predict", model_dir, tmp_path)
     assert line.startswith(f"Error: {tmp_path}: has only images of formats that cannot be read (1")
 

@@ -8,6 +8,7 @@ from typing import Any
 from keras_cmm.clip.backbones import Weights
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
+from keras_cmm.utils.regular_files import refuse_special_file
 
 _TORCHSCRIPT_MEND = (
     "python -c \"import torch; torch.save(torch.jit.load('{path}', map_location='cpu')"
@@ -41,6 +42,7 @@ def read_weights(path: Path) -> Weights:
     """
     if path.name.endswith(".index.json"):
         return _read_shards(path)
+    refuse_special_file(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; the checkpoint is not complete.")
     if path.suffix == ".safetensors":

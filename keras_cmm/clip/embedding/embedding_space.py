@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from keras_cmm.errors import InputError
-from keras_cmm.utils import TEMPORARY_FILES, replacing_durably
+from keras_cmm.utils import TEMPORARY_FILES, refuse_special_file, replacing_durably
 
 FORMAT = "keras-cmm-embedding-store/1"
 """The format of the files. If images are read or embedded in another way, its number must grow."""
@@ -226,6 +226,7 @@ class EmbeddingSpace:
 
     @contextmanager
     def _open(self, shard: int) -> Iterator[Any]:
+        refuse_special_file(self._path(shard))
         try:
             with safe_open(self._path(shard), framework="numpy") as file:
                 yield file
@@ -255,6 +256,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         InputError: If it is damaged or cannot be read.
     """
     path = folder / "manifest.json"
+    refuse_special_file(path)
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -30,6 +30,7 @@ from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
 from keras_cmm.clip.embedding.image_keys import identify
 from keras_cmm.clip.inputs import ImagePreprocessor, is_one_image
 from keras_cmm.errors import InputError
+from keras_cmm.utils.items import items
 
 # The key of an image, and its pixels, or `None` if the store has its embedding.
 _Read = tuple[bytes, npt.NDArray[np.uint8] | None]
@@ -208,7 +209,7 @@ class ImageEmbedder(Batched):
             return None
 
         with ThreadPoolExecutor() as pool:
-            yield from pool.map(problem, images)
+            yield from pool.map(problem, items(images))
 
     def embed_pixels(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Embeds one batch of resized and cropped images.
@@ -265,7 +266,7 @@ class ImageEmbedder(Batched):
         # On the CPU the encoder takes all cores, and its threads wait for each other. Readers at
         # its side would cost more than they save, so the encoder rests while images are read.
         in_turns = runs_on_cpu(self.clip_model.backbone)
-        source = iter(images)
+        source = items(images)
         waiting: deque[Future[_Read | InputError]] = deque()
         pool = ThreadPoolExecutor(os.cpu_count())
         try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_cmm.errors import InputError
 from keras_cmm.utils.files import read_json_object
+from keras_cmm.utils.regular_files import refuse_special_file
 
 _MERGES = Path(__file__).parent.parent.parent / "assets" / "clip_bpe" / "merges.txt.gz"
 _SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
@@ -155,6 +156,7 @@ def _check_vocabulary(vocabulary: Mapping[str, int], merges: Sequence[str], path
 
 
 def _read_merges(path: Path) -> list[str]:
+    refuse_special_file(path)
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from keras_cmm.errors import InputError
-from keras_cmm.utils import warn
+from keras_cmm.utils import refuse_special_file, warn
 
 _MAX_BYTES = 2**30
 _MAX_HEADER = 2**20
+# Files that are this large and this much smaller in the archive are traps.
+_MAX_INFLATED, _MAX_RATIO = 2**26, 100
 _UTF8_FLAG = 0x800
 _UNICODE_PATH = 0x7075
 
@@ -35,6 +37,11 @@ class ZipMember:
         name = f"{self.path}/{self.name}"
         if self.size > _MAX_BYTES:
             raise InputError(f"{name}: is larger than 1 GiB, too large for an image.")
+        if self.size > _MAX_INFLATED and self.size > _MAX_RATIO * self.compressed_size:
+            raise InputError(
+                f"{name}: would grow {self.size // max(self.compressed_size, 1)}-fold to "
+                f"{self.size:,} bytes, as no image does; unpack the archive if it is one."
+            )
         if self.compression not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise InputError(f"{name}: is compressed in a rare way; pack the archive with deflate.")
         try:
@@ -97,6 +104,7 @@ def list_members(path: Path) -> Iterator[tuple[str, ZipMember | TarMember]]:
     Raises:
         InputError: If the file is no such archive, is encrypted or damaged.
     """
+    refuse_special_file(path)
     try:
         with path.open("rb") as file:
             is_zip = file.read(2) == b"PK"

@@ -1,6 +1,7 @@
 """Image files below folders."""
 
 import functools
+import importlib.util
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,9 +19,12 @@ ARCHIVE_SUFFIXES = (".zip", ".tar")
 LIST_SUFFIXES = (".csv", ".tsv", ".parquet")
 COMPRESSED_SUFFIXES = (".gz", ".tgz", ".bz2", ".xz")
 
+# `read_image` reads these if pillow-heif is installed.
+_HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+
 # Photographs and drawings in formats that `read_image` does not read.
 _OTHER_SUFFIXES = frozenset(
-    {".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".svg", ".psd", ".tga"}
+    {*_HEIF_SUFFIXES, ".jxl", ".jp2", ".j2k", ".jpx", ".jxr", ".svg", ".psd", ".tga"}
     | {".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".pef", ".srw"}
 )
 
@@ -98,12 +102,18 @@ def is_clutter(name: str) -> bool:
 
 def is_image_name(path: Path) -> bool:
     """Returns whether a file has the name of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or (suffix in _HEIF_SUFFIXES and _reads_heif())
 
 
 def is_other_image_name(path: Path) -> bool:
     """Returns whether a file has the name of an image in a format that cannot be read."""
-    return path.suffix.lower() in _OTHER_SUFFIXES
+    return path.suffix.lower() in _OTHER_SUFFIXES and not is_image_name(path)
+
+
+@functools.cache
+def _reads_heif() -> bool:
+    return importlib.util.find_spec("pillow_heif") is not None
 
 
 def is_file(path: Path) -> bool:
@@ -188,6 +198,8 @@ def _kinds_left_out(others: Sequence[Path]) -> list[tuple[Path, str]]:
         counts = Counter(path.suffix.lower() for path in unread)
         found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
         mend = "convert them to JPEG or PNG"
+        if _HEIF_SUFFIXES & {*counts}:
+            mend += ", or run `pip install 'keras-cmm[heif]'`"
         kinds.append((unread[0], f"images of formats that cannot be read ({found}); {mend}"))
     if unnamed:
         kinds.append(
@@ -230,6 +242,15 @@ def visible_entries(folder: Path) -> tuple[list[Path], list[Path]]:
     return folders, others
 
 
+def _identity(folder: Path) -> tuple[int, int]:
+    """Returns what is the same for all paths of a folder; resolving deep paths takes minutes."""
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}).") from error
+    return status.st_dev, status.st_ino
+
+
 def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path], list[Path]]:
     """Finds what has the name of an image, following links but entering no real folder twice.
 
@@ -246,11 +267,11 @@ def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path],
     images: list[Path] = []
     others: list[Path] = []
     folders: list[Path] = []
-    seen = {path.resolve() for path in outside}
+    seen = {_identity(path) for path in outside}
     waiting = [folder]
     while waiting:
         current = waiting.pop()
-        real = current.resolve()
+        real = _identity(current)
         if real in seen:
             continue
         seen.add(real)
@@ -260,7 +281,13 @@ def image_files(folder: Path, outside: Iterable[Path] = ()) -> tuple[list[Path],
         others += left_out
         folders += [entry for entry in inside if is_image_name(entry)]
         waiting += reversed(inside)
-    parents = {parent for image in images for parent in image.parents}
+    # Each parent once: a deep folder has many.
+    parents: set[Path] = set()
+    for image in images:
+        parent = image.parent
+        while parent not in parents and parent != folder:
+            parents.add(parent)
+            parent = parent.parent
     images += [entry for entry in folders if entry not in parents]
     return sorted(images, key=lambda image: image.as_posix()), others
 

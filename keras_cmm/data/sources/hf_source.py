@@ -21,7 +21,12 @@ from keras_cmm.data.sources.folders import image_files, visible_entries
 from keras_cmm.data.sources.stored_image import StoredImage
 from keras_cmm.data.sources.stored_images import StoredImages
 from keras_cmm.errors import InputError
-from keras_cmm.utils import listed, read_json_object
+from keras_cmm.utils import (
+    listed,
+    read_json_object,
+    refuse_special_file,
+    refuse_special_files,
+)
 
 _LABEL_COLUMNS = ("label", "labels", "cls", "class", "class_name", "category")
 _SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")
@@ -160,6 +165,8 @@ class HFSource(StoredImages):
             InputError: If the file cannot be read, and as `from_dataset` does.
         """
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(part) for part in path]
+        for part in paths:
+            refuse_special_file(part)
         datasets = _import_datasets(paths[0])
         with _readable(paths[0], "Parquet"):
             dataset = datasets.Dataset.from_parquet([str(part) for part in paths])
@@ -191,6 +198,7 @@ class HFSource(StoredImages):
             InputError: If the folder cannot be read or lacks the split, and as `from_dataset` does.
         """
         folder = Path(folder)
+        refuse_special_files(folder)
         datasets = _import_datasets(folder)
         with _readable(folder, "a data set"):
             dataset = datasets.load_from_disk(str(folder))

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from keras_cmm.data.sources.folders import is_file
 from keras_cmm.data.sources.splits import declared_splits, find_splits
 from keras_cmm.errors import InputError
-from keras_cmm.utils import listed, warn
+from keras_cmm.utils import listed, refuse_special_file, warn
 
 _MAX_LINE = 2**20
 
@@ -100,6 +100,9 @@ class ImageTable:
 
 def read_csv_list(path: Path, image: str | None = None, label: str | None = None) -> ImageTable:
     """Reads a CSV file with the columns `path` and `label`; see `ImageList.from_csv`."""
+    # A shell's `<(...)` is an open pipe, whose other end is there.
+    if not str(path).startswith("/dev/fd/"):
+        refuse_special_file(path)
     try:
         # utf-8-sig also reads UTF-8 without a byte order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -120,6 +123,7 @@ def read_parquet_list(path: Path, image: str | None = None, label: str | None = 
         raise InputError(
             f"{path}: needs pyarrow to be read; run `pip install 'keras-cmm[parquet]'`."
         ) from error
+    refuse_special_file(path)
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -153,6 +157,7 @@ def is_parquet_list(path: Path, image: str | None = None) -> bool:
         path: The file.
         image: Name of the column of images. Defaults to `path`.
     """
+    refuse_special_file(path)
     try:
         import pyarrow
         from pyarrow.parquet import read_schema

@@ -1,5 +1,6 @@
 import struct
 import tarfile
+import tracemalloc
 import warnings
 import zipfile
 
@@ -45,13 +46,13 @@ def test_hidden_and_other_files_are_left_out(write):
 
 
 def test_images_of_other_formats_are_counted_once(write):
-    others = ["cat/3.heic", "dog/deep/4.HEIC", "dog/5.psd", "__MACOSX/cat/._3.heic"]
+    others = ["cat/3.jxl", "dog/deep/4.JXL", "dog/5.psd", "__MACOSX/cat/._3.jxl"]
     path = write(FEW | {"dog/6.jfif": b"six"} | dict.fromkeys(others, b"..."))
-    with pytest.warns(UserWarning, match=r"\(2 \.heic, 1 \.psd\)") as caught:
+    with pytest.warns(UserWarning, match=r"\(2 \.jxl, 1 \.psd\)") as caught:
         source = ArchiveSource.from_file(path)
     assert source.keys() == ["cat/1.png", "dog/2.PNG", "dog/6.jfif"]
     (warning,) = caught
-    assert str(warning.message).startswith(f"{path}/cat/3.heic: left out, with all images")
+    assert str(warning.message).startswith(f"{path}/cat/3.jxl: left out, with all images")
     assert warning.filename == __file__
 
 
@@ -254,3 +255,21 @@ def test_nothing_is_left_open(write):
         warnings.simplefilter("error", ResourceWarning)
         for image in ArchiveSource.from_file(write(FEW)).images:
             image.read_bytes()
+
+
+def test_a_member_that_is_a_trap_is_refused_before_it_is_unpacked(tmp_path):
+    size = 900_000_000
+    chunk = bytes(10**7)
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("cat/1.png", "dog/1.png"):
+            archive.writestr(name, b"")
+        with archive.open("cat/2.png", "w", force_zip64=True) as file:
+            for _ in range(size // len(chunk)):
+                file.write(chunk)
+    image = ArchiveSource.from_file(path).images[1]
+    tracemalloc.start()
+    message = refusal(image.read_bytes)
+    assert tracemalloc.get_traced_memory()[1] < 10**7
+    tracemalloc.stop()
+    assert "to 900,000,000 bytes, as no image does" in message

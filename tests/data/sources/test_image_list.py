@@ -86,9 +86,9 @@ def read_with_one_warning(folder, first, words):
 
 
 def test_images_of_other_formats_are_counted_once(tmp_path):
-    make(tmp_path, "cat/1.png", "cat/2.HEIC", "dog/1.png", "dog/deep/3.heic", "dog/.4.heic")
+    make(tmp_path, "cat/1.png", "cat/2.JXL", "dog/1.png", "dog/deep/3.jxl", "dog/.4.jxl")
     make(tmp_path, "dog/5.svg", "dog/notes.txt")
-    read_with_one_warning(tmp_path, "cat/2.HEIC", r"\(2 \.heic, 1 \.svg\); convert them")
+    read_with_one_warning(tmp_path, "cat/2.JXL", r"\(2 \.jxl, 1 \.svg\); convert them")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
@@ -103,7 +103,7 @@ def test_images_without_a_suffix_are_counted_once(tmp_path, kind):
 
 
 def test_images_beside_the_class_folders_are_counted_once(tmp_path):
-    make(tmp_path, "cat/1.png", "dog/1.png", "1.jpg", "2.heic", "README", "labels.csv", ".3.png")
+    make(tmp_path, "cat/1.png", "dog/1.png", "1.jpg", "2.jxl", "README", "labels.csv", ".3.png")
     read_with_one_warning(tmp_path, "1.jpg", r"directly in .* \(2\); move them into")
 
 

@@ -164,8 +164,8 @@ def test_found_images_are_those_of_the_class_folders(tmp_path):
 
 def test_warnings_name_the_line_of_the_caller(tmp_path):
     make_folders(tmp_path, "cat", "dog")
-    (tmp_path / "cat" / "2.heic").touch()
+    (tmp_path / "cat" / "2.jxl").touch()
     for read in (open_images, lambda path: find_images([path])):
-        with pytest.warns(UserWarning, match=r"1 \.heic") as caught:
+        with pytest.warns(UserWarning, match=r"1 \.jxl") as caught:
             read(tmp_path)
         assert [warning.filename for warning in caught] == [__file__]
