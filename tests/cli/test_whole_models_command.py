@@ -127,7 +127,7 @@ def test_a_model_is_a_folder_and_no_h5(command, refused, shared_photos, tiny_pre
     assert files_in(tmp_path) == []
 
 
-def test_names_that_are_not_utf_8(photos, tiny_preset, tmp_path, monkeypatch, capsys):
+def test_names_that_are_not_utf_8(photos, tiny_preset, tmp_path, monkeypatch):
     folder = tmp_path / "photos_\udce9"
     photos.rename(folder)
     (folder / "red_fox" / "0.png").rename(folder / "red_fox" / "\udcff.png")
@@ -144,7 +144,6 @@ def test_names_that_are_not_utf_8(photos, tiny_preset, tmp_path, monkeypatch, ca
         with pytest.raises(SystemExit) as ended:
             main()
         assert ended.value.code == 0
-    assert "\\udcff.png" in capsys.readouterr().out
     card = (tmp_path / "model_\udce9" / "README.md").read_text()
     assert "photos_\\udce9" in card
     data = EmbeddingSet.read(tmp_path / "out_\udce9.safetensors")
