@@ -14,6 +14,7 @@ from keras_cmm.errors import InputError
 from keras_cmm.models.checks import class_weight_by_id, loss_takes_ids
 from keras_cmm.models.epoch_lines import EpochLines
 from keras_cmm.models.head_inputs import HeadInputs, checked_stream, is_stream
+from keras_cmm.models.kept_weights import kept_weights
 from keras_cmm.recipes import checked_sample_weight
 from keras_cmm.utils.embedding_rows import LARGEST
 
@@ -52,8 +53,7 @@ class CheckedCalls:
     def predict(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the logits as `keras.Model.predict` does; `fit` says what is refused."""
         with self._checked("predict", args, kwargs) as arguments:
-            x = arguments["x"]
-            if isinstance(x, np.ndarray) and not len(x):  # Keras predicts no empty array.
+            if _is_empty(arguments["x"]):
                 return np.empty((0, self.num_classes), dtype="float32")
             return super().predict(**arguments)  # type: ignore[misc]
 
@@ -72,6 +72,8 @@ class CheckedCalls:
     def predict_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Returns the logits of one batch, as `keras.Model.predict_on_batch` does."""
         with self._checked("predict_on_batch", args, kwargs) as arguments:
+            if _is_empty(arguments["x"]):
+                return np.empty((0, self.num_classes), dtype="float32")
             return super().predict_on_batch(**arguments)  # type: ignore[misc]
 
     @contextmanager
@@ -93,7 +95,8 @@ class CheckedCalls:
         if arguments.get("validation_data") is not None:
             arguments["validation_data"] = _checked_validation(arguments["validation_data"], inputs)
         try:
-            yield arguments
+            with kept_weights(self):
+                yield arguments
         except InputError:
             raise
         except Exception:
@@ -112,6 +115,11 @@ class CheckedCalls:
             uses_labels,
             float(np.finfo("float16").max) if is_narrow else LARGEST,
         )
+
+
+def _is_empty(x: Any) -> bool:
+    """Whether there is no row, of which Keras predicts nothing on some backends."""
+    return isinstance(x, np.ndarray) and not len(x)
 
 
 def _check_data(arguments: dict[str, Any], inputs: HeadInputs, is_batch: bool) -> None:

@@ -264,6 +264,32 @@ def test_data_sets_are_checked_while_they_are_read(stream, x, y, message):
             model.predict(stream(x, y), verbose=0)
 
 
+@pytest.mark.parametrize("row", [2, 13])
+def test_a_bad_batch_loses_no_weights(row):
+    model = compiled()
+    model.fit(IMAGES, LABELS, verbose=0)
+    before = model.get_weights()
+    bad = changed(IMAGES, row, np.nan)
+    for method in ("evaluate", "predict"):
+        with pytest.raises(InputError):
+            getattr(model, method)(Batches(bad, LABELS), verbose=0)
+    with pytest.raises(InputError):
+        model.fit(Batches(changed(IMAGES, 2, np.nan), LABELS), shuffle=False, verbose=0)
+    for weight, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+    def breaking():
+        yield IMAGES, LABELS
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        model.predict(breaking(), verbose=0)
+    new = compiled()
+    with pytest.raises(InputError):
+        new.fit(Batches(bad, LABELS), shuffle=False, verbose=0)
+    assert np.isfinite(new.fit(IMAGES, LABELS, verbose=0).history["loss"]).all()
+
+
 def test_a_data_set_sees_its_epochs_end():
     batches, others = Batches(IMAGES, LABELS), Batches(IMAGES, LABELS)
     compiled().fit(batches, epochs=3, verbose=0)
