@@ -98,7 +98,7 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
 
 
 def _json_files(folder: Path) -> list[Path]:
-    """Returns the JSON files below a folder, sorted. `Path.rglob` fails at deep ones: it recurses."""
+    """Returns the JSON files below a folder, sorted. `Path.rglob` fails at deep folders."""
     found: list[Path] = []
     waiting = [folder]
     try:
