@@ -13,8 +13,8 @@ def data(tmp_path_factory):
     """The same splits as folders, as archives, and as lists with a column of splits."""
     root = tmp_path_factory.mktemp("splits")
     folder = root / "photos"
-    for split, images in (("train", 3), ("test", 2)):
-        write_photos(folder / split, images)
+    for seed, (split, images) in enumerate((("train", 3), ("test", 2))):
+        write_photos(folder / split, images, seed)
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in folder.rglob("*.png")}
     write_zip(root / "photos.zip", files)
     write_tar(root / "photos.tar", files)
