@@ -12,6 +12,12 @@ import pytest
 from keras_cmm_cli.main import cli
 from keras_cmm_cli.terminal import with_terminal
 
+# A test run in the background of a shell, or under `nohup`, passes on that signals are ignored.
+LISTEN = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
 PROGRAM = """
 import sys, time
 from pathlib import Path
@@ -34,7 +40,7 @@ main.main()
 
 
 def start(place, seconds=60, before=()):
-    code = PROGRAM.format(seconds=seconds)
+    code = ("" if before else LISTEN) + PROGRAM.format(seconds=seconds)
     command = [*before, sys.executable, "-W", "ignore", "-c", code, "extra", str(place)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
