@@ -61,8 +61,8 @@ def test_what_the_store_has_is_not_decoded(run, photos, tiny_preset, tmp_path, m
         decoded.append(name)
         return read(data, name)
 
-    read = image_reading._decode
-    monkeypatch.setattr(image_reading, "_decode", decode)
+    read = image_reading.decode
+    monkeypatch.setattr(image_reading, "decode", decode)
     command = ("fit", photos, "--preset", tiny_preset, "--shots", "all", "--epochs", 1, "--output")
     first = run(*command, tmp_path / "first")
     assert set(decoded) == {str(path) for path in photos.rglob("*.*")}

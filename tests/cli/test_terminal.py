@@ -63,7 +63,9 @@ def test_every_way_to_the_terminal(name, terminal):
     terminal, stdout, stderr = terminal
     predictions = [(name, [(name, 0.9), (name, 0.1)])]
     table = ResultTable(name, ["method", name], [[name, "1.0"]], [name])
-    measures = {"images": 1, "top1": 1.0, "per_class": {name: {"images": 1, "top1": 1.0}}}
+    accuracy = {"images": 1, "top1": 1.0, "top1_interval": [0.2, 1.0]}
+    measures = accuracy | {"classes": 1, "macro_f1": 1.0, "trained_on": 0}
+    measures["per_class"] = {name: accuracy}
     terminal.result(_as_csv(predictions))
     terminal.result(_as_json(predictions))
     terminal.result(_as_table(predictions))
