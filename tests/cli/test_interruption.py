@@ -1,7 +1,6 @@
-"""What ends a command from outside: signals, memory, a full disk under its messages."""
+"""What ends a command from outside: signals, and too little memory."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -92,26 +91,3 @@ def test_too_little_memory_is_one_line(run, error):
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: there is not enough memory; ")
     assert result.stderr.count("\n") == 1
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux's")  # noqa: PTH110
-@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "2>&- <&-"])
-def test_messages_that_cannot_be_written_cost_no_result(streams):
-    body = "(terminal.note('n'), __import__('os').dup(2), terminal.result('x'))"
-    assert shell(body, streams) == (0, "x\n")
-    refusal = "(_ for _ in ()).throw(click.ClickException('no'))"
-    assert shell(refusal, streams) == (2, "")
-
-
-def shell(body, streams):
-    code = (
-        "import click\n"
-        "from keras_cmm_cli import main\n"
-        "from keras_cmm_cli.terminal import with_terminal\n"
-        f"body = with_terminal(lambda terminal: {body})\n"
-        "main.cli.add_command(click.command('extra')(body))\n"
-        "main.main()\n"
-    )
-    command = shlex.join([sys.executable, "-c", code, "extra"])
-    ran = subprocess.run(["sh", "-c", f"{command} {streams}"], stdout=subprocess.PIPE, text=True)
-    return ran.returncode, ran.stdout

@@ -255,11 +255,15 @@ def test_a_terminal_without_columns(columns):
         assert words in shown
 
 
-def test_closed_stderr():
-    body = "(terminal.note('n'), __import__('os').dup(2), terminal.result('x'))"
-    command = shlex.join([*extra_program(body), "extra"])
-    ran = subprocess.run(["sh", "-c", f"{command} 2>&-"], capture_output=True, text=True)
-    assert (ran.returncode, ran.stdout) == (0, "x\n")
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "2>&- <&-"])
+def test_messages_that_cannot_be_written_cost_no_result(streams):
+    def ran(body):
+        command = shlex.join([*extra_program(body), "extra"])
+        ran = subprocess.run(["sh", "-c", f"{command} {streams}"], stdout=subprocess.PIPE)
+        return ran.returncode, ran.stdout
+
+    assert ran("(terminal.note('n'), __import__('os').dup(2), terminal.result('x'))") == (0, b"x\n")
+    assert ran("(_ for _ in ()).throw(click.ClickException('no'))") == (2, b"")
 
 
 def test_a_class_name_that_stdout_cannot_print():

@@ -125,19 +125,3 @@ def test_a_flat_jpeg_is_no_unfinished_one():
     Image.new("RGB", (2000, 2000)).save(file, "JPEG", optimize=True)
     assert bytes(64) in file.getvalue()
     assert np.asarray(read_image(file.getvalue())).max() == 0
-
-
-def test_every_flipped_bit_in_a_png_is_noticed_or_harmless():
-    whole = encode("PNG", size=(16, 12))
-    expected = np.asarray(read_image(whole))
-    refused = 0
-    for place in range(0, len(whole), 3):
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << place % 8
-        try:
-            pixels = np.asarray(read_image(bytes(flipped)))
-        except InputError:
-            refused += 1
-            continue
-        np.testing.assert_array_equal(pixels, expected)
-    assert refused > 0.9 * len(whole) / 3
