@@ -122,7 +122,9 @@ def decode_pil(image: Image.Image, name: str) -> Image.Image:
         # Pillow's reader of EXIF raises nearly anything.
         except Exception:
             orientation = 1
-        return to_rgb(upright(image, orientation))
+        picture = to_rgb(upright(image, orientation))
+        # Whoever changes the picture must not change the user's own.
+        return picture.copy() if picture is image else picture
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -319,3 +319,9 @@ def test_names_stay_on_one_line(tmp_path):
         read_image(path)
     assert image_name(os.fsdecode(b"caf\xe9.png")) == "caf\\udce9.png"
     assert image_name("café, 你好.png") == "café, 你好.png"
+
+
+def test_the_users_own_picture_is_not_changed():
+    picture = Image.new("RGB", (8, 6))
+    read_image(picture).putpixel((0, 0), (1, 2, 3))
+    assert picture.getpixel((0, 0)) == (0, 0, 0)
