@@ -13,7 +13,7 @@ from keras_cmm.utils.regular_files import refuse_special_file
 from keras_cmm.utils.temporary_paths import temporary_in
 
 # The largest that are in use: vocabularies of 30 MB, and lists of 100,000 names or paths.
-_MAX_JSON, _MAX_LINES = 2**28, 2**23
+_MAX_JSON, MAX_LINES = 2**28, 2**23
 
 
 def read_json_object(
@@ -60,7 +60,7 @@ def read_lines(path: Path, mend: str = "save it as UTF-8") -> list[str]:
     Raises:
         InputError: If the file cannot be read.
     """
-    refuse_special_file(path, _MAX_LINES)
+    refuse_special_file(path, MAX_LINES)
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.errors import InputError
-from keras_cmm.utils import listed, same_names, warn
+from keras_cmm.utils import listed, refuse_special_file, same_names, warn
+from keras_cmm.utils.files import MAX_LINES
 
 NAMES_FILE = "classnames.txt"
 """The file that names classes that are numbers."""
@@ -38,6 +39,7 @@ def read_class_names(path: str | Path, *, numbered: bool = False) -> list[str]:
         ...     read_class_names(path)
         ['okapi', 'red fox']
     """
+    refuse_special_file(path, MAX_LINES)
     try:
         return parse_class_names(path, Path(path).read_bytes(), numbered=numbered)
     except OSError as error:
