@@ -48,11 +48,13 @@ def read_parquet_list(path: Path, root: Path) -> Rows:
             wanted = [columns[number] for number in _find_columns(path, columns)]
             table = file.read(columns=wanted)
             names, labels = (table.column(column).to_pylist() for column in wanted)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except pyarrow.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: is not a valid Parquet file ({reason}).") from None
+    except InputError:
+        raise
+    # pyarrow checks texts only when they are taken out, and some of its reasons have several lines.
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
+        what = "cannot be read" if isinstance(error, OSError) else "is not a valid Parquet file"
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        raise InputError(f"{path}: {what} ({reason}).") from error
     rows = [
         _checked_row(f"{path}, row {number}", root, name, label)
         for number, (name, label) in enumerate(zip(names, labels, strict=True))
@@ -73,7 +75,7 @@ def is_parquet_list(path: Path) -> bool:
         return True
     try:
         return "path" in map(str.lower, read_schema(path).names)
-    except (OSError, pyarrow.ArrowException):
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError):
         return True
 
 
