@@ -139,11 +139,13 @@ def read_parquet_list(path: Path, image: str | None = None, label: str | None = 
             values = {name: table.column(name).to_pylist() for name in wanted}
             nothing = [None] * table.num_rows
             rows = list(zip(*(values.get(name, nothing) for name in schema.names), strict=True))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
-    except pyarrow.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: is not a valid Parquet file ({reason}).") from None
+    except InputError:
+        raise
+    # pyarrow checks texts only when they are taken out, and some of its reasons have several lines.
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
+        what = "cannot be read" if isinstance(error, OSError) else "is not a valid Parquet file"
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
+        raise InputError(f"{path}: {what} ({reason}).") from error
     named = [(f"{path}, row {number}", row) for number, row in enumerate(rows)]
     return ImageTable(path, schema.names, named, *numbers)
 
@@ -165,7 +167,7 @@ def is_parquet_list(path: Path, image: str | None = None) -> bool:
         return True
     try:
         schema = read_schema(path)
-    except (OSError, pyarrow.ArrowException):
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError):
         return True
     if image is not None:
         return any(field.name == image and _is_text(field.type) for field in schema)
