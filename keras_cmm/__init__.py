@@ -11,11 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from keras_cmm import models
-from keras_cmm.errors import InputError
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models import CMMClassifier, find_duplicate_groups
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe
+from keras_cmm_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from keras_cmm.models import CMMImageClassifier

@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-from keras_cmm import InputError
 from keras_cmm.clip import CLIPModel, ImageEmbedder, TextEmbedder, build_prompts, load, logit_scale
 from keras_cmm.clip.backbones import ModelDigest
 from keras_cmm.data import Benchmark, EmbeddingSet, FewShotDraws, ImageSource
@@ -26,6 +25,7 @@ from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.runs_folder import Record
 from keras_cmm_cli.store import open_store
 from keras_cmm_cli.terminal import Terminal, counted
+from keras_cmm_runtime import InputError
 
 
 class BenchmarkInput(BenchmarkData):

@@ -71,7 +71,7 @@ def write_model(
         sample: The draw of its training images.
         run: What `describe_run` returned, with `images` added.
     """
-    from keras_cmm.utils import read_digests, write_digests
+    from keras_cmm_runtime.utils import read_digests, write_digests
 
     classifier.save_to_preset(str(folder))
     sample.save(folder / INDICES_FILE)

@@ -144,7 +144,7 @@ def _refuse_foreign_files(path: Path) -> None:
     """Raises an error if a folder holds what no command wrote, or what has changed since."""
     # The package imports Keras, which must wait for the choice of its backend.
     load_keras()
-    from keras_cmm.utils import foreign_files, listed, read_digests
+    from keras_cmm_runtime.utils import foreign_files, listed, read_digests
 
     others = foreign_files(path)
     if not others:
@@ -212,7 +212,7 @@ def new_folder(path: Path, overwrite: bool = True) -> Iterator[Path]:
     Raises:
         ClickException: If it cannot be written.
     """
-    from keras_cmm.utils import temporary_in
+    from keras_cmm_runtime.utils import temporary_in
 
     place = path.resolve()  # A link stays, and its target is replaced.
     try:
@@ -242,7 +242,7 @@ def _refuse_late_files(path: Path, overwrite: bool, new: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON, whole or not at all."""
-    from keras_cmm.utils import replacing
+    from keras_cmm_runtime.utils import replacing
 
     with replacing(path) as file:
         file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")

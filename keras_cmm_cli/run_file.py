@@ -37,7 +37,7 @@ def has_record(folder: Path) -> bool:
 
 def _read(folder: Path) -> dict[str, Any]:
     """Returns the content of the run file, empty if there is none or it is damaged."""
-    from keras_cmm.utils import refuse_special_file
+    from keras_cmm_runtime.utils import refuse_special_file
 
     refuse_special_file(folder / RUN_FILE)
     try:
@@ -68,7 +68,7 @@ def image_records(images: ImageSource) -> list[dict[str, str]]:
 def file_hash(image: Any) -> str:
     """Returns the SHA-256 in hexadecimal of an image's file, or of the pixels if it has none."""
     from keras_cmm.clip import read_image
-    from keras_cmm.clip.inputs import file_bytes
+    from keras_cmm_runtime.images import file_bytes
 
     content = file_bytes(image)
     if content is None:

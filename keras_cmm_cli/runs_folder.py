@@ -77,7 +77,7 @@ def read_records(path: Path) -> tuple[list[Record], list[Path]]:
     Raises:
         ClickException: If two records of one run have different results.
     """
-    from keras_cmm.utils import refuse_special_file
+    from keras_cmm_runtime.utils import refuse_special_file
 
     records: dict[tuple[Any, ...], tuple[Record, Path]] = {}
     others = []

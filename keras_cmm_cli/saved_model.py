@@ -59,7 +59,8 @@ def load_classifier(
         InputError: If the folder holds no saved classifier, or one that is not whole.
         ClickException: If the saved classifier cannot be loaded.
     """
-    from keras_cmm import CMMImageClassifier, InputError
+    from keras_cmm import CMMImageClassifier
+    from keras_cmm_runtime import InputError
 
     # keras-hub loads in Keras's default precision, whatever the model was trained in.
     settings = (read_run(model_dir) or {}).get("hyperparameters", {})

@@ -44,7 +44,7 @@ def draw_support_set(
     import numpy as np
 
     from keras_cmm.data import sample_few_shot
-    from keras_cmm.utils import listed
+    from keras_cmm_runtime.utils import listed
 
     embedded: dict[int, npt.NDArray[np.float32]] = {}
     while True:

@@ -215,7 +215,7 @@ def with_terminal(command: Callable[Concatenate[Terminal, P], None]) -> Callable
                 command(terminal, *args, **kwargs)
         except ValueError as error:
             # The package is imported already if it has raised an InputError.
-            from keras_cmm import InputError
+            from keras_cmm_runtime import InputError
 
             if not isinstance(error, InputError):
                 raise

@@ -85,7 +85,7 @@ def _make_inputs(folder: Path) -> None:
 
 
 def _seed_of_model(folder: Path) -> int:
-    from keras_cmm.utils import check_digests, foreign_files, read_digests, read_json_object
+    from keras_cmm_runtime.utils import check_digests, foreign_files, read_digests, read_json_object
 
     check_digests(folder)
     assert foreign_files(folder) == []
@@ -100,7 +100,7 @@ def _seed_of_embeddings(path: Path) -> int:
 
 
 def _check_preset(folder: Path) -> int:
-    from keras_cmm.utils import check_digests, foreign_files, read_digests
+    from keras_cmm_runtime.utils import check_digests, foreign_files, read_digests
 
     check_digests(folder)
     assert foreign_files(folder) == []

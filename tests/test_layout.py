@@ -7,8 +7,19 @@ import sys
 import pytest
 from paths import PROJECT
 
-PACKAGES = ("keras_cmm", "keras_cmm_cli")
+PACKAGES = ("keras_cmm", "keras_cmm_cli", "keras_cmm_runtime")
 MAX_LINES = 550
+# What every package may import.
+EVERYWHERE = {
+    "keras_cmm",
+    "utils",
+    "keras_cmm_runtime",
+    "keras_cmm_runtime.errors",
+    "keras_cmm_runtime.utils",
+}
+# What `keras_cmm_runtime` may import: its requirements, and what it imports only for some files.
+LIGHT = ("numpy", "onnxruntime", "PIL")
+OPTIONAL = ("datasets", "pillow_heif", "pyarrow")
 # Inside `keras_cmm.clip`: a room, and the rooms that it may import.
 CLIP_ROOMS = {
     "inputs": set(),
@@ -73,9 +84,11 @@ def cycles(imports):
 
 
 def package(module):
-    """Returns `models` for `keras_cmm.models.checks`, and other names as far as the first dot."""
-    first, _, rest = module.partition(".")
-    return rest.partition(".")[0] if first == "keras_cmm" and rest else first
+    """Returns `models` for `keras_cmm.models.checks`; see `PACKAGES`."""
+    first, second = [*module.split("."), "", ""][:2]
+    if first == "keras_cmm" and second:
+        return second
+    return f"{first}.{second}" if first == "keras_cmm_runtime" and second else first
 
 
 def allowed_imports():
@@ -85,7 +98,9 @@ def allowed_imports():
         if line.startswith("| `keras_cmm"):
             folders, _, may_import = line.strip("|").split("|")
             for folder in re.findall(r"`([\w/]+)`", folders):
-                named[folder.removeprefix("keras_cmm/")] = set(re.findall(r"`(\w+)`", may_import))
+                named[package(folder.replace("/", "."))] = set(
+                    re.findall(r"`([\w.]+)`", may_import)
+                )
     allowed = {}
     for name in named:
         allowed[name], waiting = {name}, [name]
@@ -115,7 +130,7 @@ def test_no_modules_import_each_other():
 
 def test_packages_import_what_contributing_says():
     allowed = allowed_imports()
-    packages = {package(module) for module in MODULES} - {"keras_cmm", "errors", "utils"}
+    packages = {package(module) for module in MODULES} - EVERYWHERE
     assert set(allowed) == packages
     # Nothing may import `keras_cmm_cli`, since no row names it.
     back = {
@@ -123,12 +138,12 @@ def test_packages_import_what_contributing_says():
         for module, others in IMPORTS.items()
         for other in others
         if package(module) in allowed.keys() - {"keras_cmm_cli"}
-        and package(other) not in allowed[package(module)] | {"keras_cmm", "errors", "utils"}
+        and package(other) not in allowed[package(module)] | EVERYWHERE
     }
     assert back == set()
 
 
-@pytest.mark.parametrize("name", ["errors", "utils"])
+@pytest.mark.parametrize("name", sorted(EVERYWHERE - {"keras_cmm", "keras_cmm_runtime"}))
 def test_what_all_may_import_imports_nothing_else(name):
     others = {
         package(other)
@@ -136,7 +151,17 @@ def test_what_all_may_import_imports_nothing_else(name):
         if package(module) == name
         for other in found
     }
-    assert others <= {"errors", "utils"}
+    assert others <= EVERYWHERE - {"keras_cmm"}
+
+
+def test_the_runtime_imports_nothing_heavy():
+    ours = {package(module).partition(".")[0] for module in IMPORTS if "runtime" in module}
+    assert ours == {"keras_cmm_runtime"}
+    for path in python_files("keras_cmm_runtime"):
+        for module, _ in imported(path):
+            first = module.partition(".")[0]
+            known = first in {"keras_cmm_runtime", *LIGHT, *OPTIONAL}
+            assert known or first in sys.stdlib_module_names, (path, module)
 
 
 @pytest.mark.parametrize("room", CLIP_ROOMS)

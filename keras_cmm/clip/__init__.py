@@ -3,15 +3,10 @@
 from keras_cmm.clip.backbones import check_finite_weights, logit_scale, prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding import EmbeddedImages, EmbeddingStore, ImageEmbedder, TextEmbedder
-from keras_cmm.clip.inputs import (
-    PROMPT_TEMPLATES,
-    ImagePreprocessor,
-    build_prompts,
-    read_descriptions,
-    read_image,
-)
+from keras_cmm.clip.inputs import PROMPT_TEMPLATES, build_prompts, read_descriptions
 from keras_cmm.clip.loading import BUNDLED_PRESETS, load, preset_path
 from keras_cmm.clip.presets import make_preprocessor, save_preset
+from keras_cmm_runtime.images import ImagePreprocessor, read_image
 
 __all__ = [
     "BUNDLED_PRESETS",

@@ -23,8 +23,8 @@ from keras_cmm.clip.checkpoints import (
 )
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.preset_checks import check_preset, check_sizes
-from keras_cmm.errors import InputError
-from keras_cmm.utils import check_digests, refuse_special_file, refuse_special_files
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import check_digests, refuse_special_file, refuse_special_files
 
 _ASSETS = Path(__file__).parent.parent / "assets"
 BUNDLED_PRESETS = {"emoji_clip_tiny": _ASSETS / "emoji_clip_tiny"}

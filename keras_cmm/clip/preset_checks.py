@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.inputs import ImagePreprocessor, check_tokenizer
-from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
+from keras_cmm.clip.inputs import check_tokenizer
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.images import ImagePreprocessor
+from keras_cmm_runtime.utils.files import read_json_object
 
 _TOWERS = ("vision_encoder", "text_encoder")
 _SIZES = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.utils import adding_files
+from keras_cmm_runtime.utils import adding_files
 
 _PREPROCESSORS = {
     "CLIPTokenizer": "CLIPPreprocessor",

@@ -16,13 +16,13 @@ from keras_cmm.data.few_shot import (
     sample_few_shot,
     sample_validation,
 )
-from keras_cmm.data.sources import (
+from keras_cmm.data.tfds_source import TFDSSource
+from keras_cmm_runtime.sources import (
     ArchiveSource,
     HFSource,
     ImageList,
     ImageSource,
     StoredImage,
-    TFDSSource,
     find_images,
     open_images,
     open_splits,

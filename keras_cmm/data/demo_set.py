@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from keras_cmm.data.few_shot import row_keys
-from keras_cmm.errors import InputError
-from keras_cmm.utils import refuse_special_file, replacing, unit_rows, warn
 from keras_cmm.utils.embedding_rows import find_bad_row
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import refuse_special_file, replacing, unit_rows, warn
 
 FORMAT = "keras-cmm-embeddings/1"
 

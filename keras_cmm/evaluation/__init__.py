@@ -10,14 +10,6 @@ from keras_cmm.evaluation.benchmark_data import BenchmarkData
 from keras_cmm.evaluation.confusion import Confusion, frequent_confusions
 from keras_cmm.evaluation.copies import Copies, find_copies
 from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
-from keras_cmm.evaluation.metrics import (
-    calibration_error,
-    confusion_matrix,
-    macro_f1,
-    per_class_accuracy,
-    top_1,
-    top_k,
-)
 from keras_cmm.evaluation.modality_gap import ModalityGap, measure_modality_gap
 from keras_cmm.evaluation.protocol import Run, make_task, plan_runs
 from keras_cmm.evaluation.published_result import PUBLISHED_RESULTS, PublishedResult
@@ -33,7 +25,15 @@ from keras_cmm.evaluation.summary import (
     summarize,
     summarize_and_average,
 )
-from keras_cmm.evaluation.wilson_interval import interval_of_accuracy, wilson_interval
+from keras_cmm_runtime.metrics.accuracy import (
+    calibration_error,
+    confusion_matrix,
+    macro_f1,
+    per_class_accuracy,
+    top_1,
+    top_k,
+)
+from keras_cmm_runtime.metrics.wilson_interval import interval_of_accuracy, wilson_interval
 
 __all__ = [
     "PUBLISHED_RESULTS",

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data import EmbeddingSet
-from keras_cmm.errors import InputError
-from keras_cmm.evaluation.metrics import top_1
 from keras_cmm.evaluation.record import Record, make_record
 from keras_cmm.evaluation.single_run import fit_method
 from keras_cmm.evaluation.summary import GROUP, summarize_and_average
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import CMMClassifier
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.metrics.accuracy import top_1
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 def can_classify_new(method: str) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.evaluation.metrics import confusion_matrix
+from keras_cmm_runtime.metrics.accuracy import confusion_matrix
 
 
 class Confusion(NamedTuple):

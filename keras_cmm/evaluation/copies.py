@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_cmm.clip import read_image
 from keras_cmm.clip.embedding.image_keys import identify
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 # Copies of a picture have nearly the same embedding. Only such pairs are looked at.
 _MIN_COSINE = 0.95

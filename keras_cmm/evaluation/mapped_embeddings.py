@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.errors import InputError
 from keras_cmm.evaluation.modality_gap import ModalityGap, measure_modality_gap
 from keras_cmm.models import CMMClassifier, find_duplicate_groups
+from keras_cmm_runtime.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

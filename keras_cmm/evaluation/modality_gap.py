@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.models import find_duplicate_groups
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 class ModalityGap(NamedTuple):

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data import EmbeddingSet, FewShotSample, sample_few_shot, sample_validation
-from keras_cmm.errors import InputError
 from keras_cmm.methods import FewShotTask
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 Shots = int | Literal["all"]
 

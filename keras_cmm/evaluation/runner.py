@@ -9,13 +9,13 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from keras_cmm.data import EmbeddingSet
-from keras_cmm.errors import InputError
 from keras_cmm.evaluation.base_to_new import run_base_to_new
 from keras_cmm.evaluation.benchmark_data import BenchmarkData
 from keras_cmm.evaluation.protocol import Run, Shots, plan_runs
 from keras_cmm.evaluation.record import Record
 from keras_cmm.evaluation.single_run import run_task
 from keras_cmm.methods import METHODS, FewShotTask
+from keras_cmm_runtime.errors import InputError
 
 Data = TypeVar("Data", bound=BenchmarkData)
 

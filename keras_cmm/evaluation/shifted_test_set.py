@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)

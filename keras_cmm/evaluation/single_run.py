@@ -12,13 +12,13 @@ import numpy.typing as npt
 from scipy.special import softmax
 
 from keras_cmm.data import EmbeddingSet
-from keras_cmm.errors import InputError
 from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
-from keras_cmm.evaluation.metrics import calibration_error, top_1
 from keras_cmm.evaluation.record import Record, make_record
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.metrics.accuracy import calibration_error, top_1
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 Rows = npt.NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from keras_cmm.evaluation.wilson_interval import interval_of_accuracy
+from keras_cmm_runtime.metrics.wilson_interval import interval_of_accuracy
 
 Row = Mapping[str, Any]
 

@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
 from keras_cmm.losses import CrossModalTripletLoss
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
 from keras_cmm.models import CMMClassifier
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe
-from keras_cmm.utils.check_number import check_number
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.check_number import check_number
 
 # Bounds the memory of a (batch, classes) matrix of logits, and is large enough to be fast.
 _PREDICTION_BATCH = 4096

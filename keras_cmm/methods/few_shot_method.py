@@ -8,9 +8,9 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.recipes import checked_embeddings
+from keras_cmm_runtime.errors import InputError
 
 
 class FewShotMethod(ABC):

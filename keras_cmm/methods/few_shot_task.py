@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils.check_number import check_int, check_number
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.check_number import check_int, check_number
 
 # Unit vectors from a float16 file are off by about 1e-3. Larger errors mean: never normalised.
 _UNIT_TOLERANCE = 1e-2

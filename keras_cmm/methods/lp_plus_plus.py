@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.linear_head import LinearHead
-from keras_cmm.utils.check_number import check_int
+from keras_cmm_runtime.utils.check_number import check_int
 
 # The authors' constant: a text's multiplier starts at 250 times the mean cosine between support
 # rows and their own texts.

@@ -8,7 +8,7 @@ import keras
 
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.recipes import ShuffledBatches
-from keras_cmm.utils.check_number import check_int, check_number
+from keras_cmm_runtime.utils.check_number import check_int, check_number
 
 # Those of `SupportTraining`, and those that some of its methods have.
 _ALLOWED = {

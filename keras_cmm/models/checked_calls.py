@@ -10,13 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cmm.errors import InputError
 from keras_cmm.models.checks import class_weight_by_id, loss_takes_ids
 from keras_cmm.models.epoch_lines import EpochLines
 from keras_cmm.models.head_inputs import HeadInputs, checked_stream, is_stream
 from keras_cmm.models.kept_weights import kept_weights
 from keras_cmm.recipes import checked_sample_weight
 from keras_cmm.utils.embedding_rows import LARGEST
+from keras_cmm_runtime.errors import InputError
 
 
 class CheckedCalls:

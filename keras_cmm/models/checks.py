@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_cmm.errors import InputError
 from keras_cmm.recipes import checked_sample_weight
-from keras_cmm.utils.check_number import check_int, check_number, is_finite_number
-from keras_cmm.utils.same_names import same_names
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.check_number import check_int, check_number, is_finite_number
+from keras_cmm_runtime.utils.same_names import same_names
 
 
 def checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:

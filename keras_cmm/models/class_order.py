@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils.warn import warn
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.warn import warn
 
 # Containers of torch that leave labels as they are. A subclass may change them.
 _TRANSPARENT = ("Subset", "ConcatDataset", "ChainDataset")

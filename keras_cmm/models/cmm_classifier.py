@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.errors import InputError
 from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.layers.unit_length import unit_length
 from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
@@ -20,8 +19,9 @@ from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.loss_parts import LossParts
 from keras_cmm.models.scalar_weight import ScalarWeight
 from keras_cmm.recipes import TrainingRecipe, checked_embeddings
-from keras_cmm.utils.check_number import check_int
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.check_number import check_int
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")

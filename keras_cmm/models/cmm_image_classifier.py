@@ -27,7 +27,6 @@ from keras_cmm.clip import (
     prepare_backbone,
     preset_path,
 )
-from keras_cmm.errors import InputError
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_training import HeadTraining
@@ -35,8 +34,9 @@ from keras_cmm.models.inputs import is_one_picture
 from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.saved_class_names import saved_class_names
 from keras_cmm.recipes import TrainingRecipe
-from keras_cmm.utils import adding_files, check_digests
-from keras_cmm.utils.check_number import check_int
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import adding_files, check_digests
+from keras_cmm_runtime.utils.check_number import check_int
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
 

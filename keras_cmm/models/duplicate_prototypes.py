@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.utils.check_number import check_number
 from keras_cmm.utils.embedding_rows import as_numbers
+from keras_cmm_runtime.utils.check_number import check_number
 
 
 def find_duplicate_groups(embeddings: Any, tolerance: float = 1e-3) -> list[list[int]]:

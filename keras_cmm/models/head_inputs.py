@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
 from keras_cmm.recipes import checked_embeddings, checked_labels, checked_sample_weight
 from keras_cmm.utils.embedding_rows import LARGEST
 from keras_cmm.utils.labels import labels_as_array
+from keras_cmm_runtime.errors import InputError
 
 
 @dataclass(frozen=True)

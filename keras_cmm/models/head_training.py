@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.clip import CLIPModel, ImageEmbedder, check_finite_weights
-from keras_cmm.errors import InputError
 from keras_cmm.models.augmented_batches import AugmentedBatches
 from keras_cmm.models.checks import (
     check_fit_arguments,
@@ -25,6 +24,7 @@ from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.inputs import is_dataset, iterate_images
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight, checked_support
 from keras_cmm.utils.labels import ids_of_labels
+from keras_cmm_runtime.errors import InputError
 
 
 class HeadTraining:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_cmm.clip.inputs.image_reading import is_one_image
-from keras_cmm.errors import InputError
-from keras_cmm.utils.items import items
 from keras_cmm.utils.labels import rows_of
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.images.image_reading import is_one_image
+from keras_cmm_runtime.utils.items import items
 
 
 def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:

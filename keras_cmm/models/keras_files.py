@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 class SavedAsKerasFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 def saved_class_names(folder: str) -> tuple[str, ...] | None:

@@ -22,8 +22,8 @@ from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.logit_adjustment import logit_adjustment
 from keras_cmm.recipes.text_prior import share_text_logits, text_trust
 from keras_cmm.recipes.training_recipe import TrainingRecipe, TrainingSet, row_weights
-from keras_cmm.utils.check_number import check_number
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.utils.check_number import check_number
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 # `learning_rate` is the one for this width of embeddings, CLIP ViT-B's, and number of images.
 _RATED_DIM = 512

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.utils.check_number import check_number
+from keras_cmm_runtime.utils.check_number import check_number
 
 
 def logit_adjustment(

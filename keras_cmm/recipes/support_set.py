@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
 from keras_cmm.recipes.head import Head
 from keras_cmm.utils.embedding_rows import LARGEST, as_numbers, find_bad_row
 from keras_cmm.utils.labels import checked_ids, labels_as_array
+from keras_cmm_runtime.errors import InputError
 
 
 def checked_support(

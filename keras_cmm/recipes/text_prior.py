@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.utils.check_number import check_number
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.utils.check_number import check_number
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 Array = npt.NDArray[np.floating[Any]]
 

@@ -15,7 +15,7 @@ from keras_cmm.recipes.calibration import calibrated_temperature, held_out_rows
 from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
 from keras_cmm.recipes.support_set import checked_sample_weight, checked_support
-from keras_cmm.utils.check_number import check_int, check_number
+from keras_cmm_runtime.utils.check_number import check_int, check_number
 
 
 class TrainingSet(NamedTuple):

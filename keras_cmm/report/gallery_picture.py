@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.clip import read_image
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

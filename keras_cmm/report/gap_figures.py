@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.evaluation import MappedEmbeddings, ModalityGap
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 Points = npt.NDArray[np.float32]
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from keras_cmm.clip import read_image
 from keras_cmm.data import ImageSource
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 _TILE = 112
 _LINE = 12

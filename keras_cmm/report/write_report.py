@@ -10,7 +10,7 @@ from keras_cmm.evaluation import MappedEmbeddings, frequent_confusions
 from keras_cmm.report import accuracy_figures, classifier_figures, gap_figures, palette
 from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.report_content import ReportContent
-from keras_cmm.utils.files import replacing
+from keras_cmm_runtime.utils.files import replacing
 
 if TYPE_CHECKING:
     import jinja2

@@ -1,49 +1,5 @@
-"""Small functions that several packages use."""
+"""Small functions that several packages use, beside those of `keras_cmm_runtime.utils`."""
 
-from keras_cmm.utils.file_digests import (
-    DIGESTS_FILE,
-    adding_files,
-    check_digests,
-    foreign_files,
-    read_digests,
-    write_digests,
-)
-from keras_cmm.utils.files import (
-    read_json_object,
-    read_lines,
-    replacing,
-    replacing_durably,
-)
-from keras_cmm.utils.items import items
-from keras_cmm.utils.listed import listed
-from keras_cmm.utils.regular_files import refuse_special_file, refuse_special_files
-from keras_cmm.utils.same_names import same_names
-from keras_cmm.utils.shortened import shortened
 from keras_cmm.utils.shown_epochs import is_shown
-from keras_cmm.utils.temporary_paths import TEMPORARY_FILES, temporary_in
-from keras_cmm.utils.unit_rows import unit_rows
-from keras_cmm.utils.warn import warn
 
-__all__ = [
-    "DIGESTS_FILE",
-    "TEMPORARY_FILES",
-    "adding_files",
-    "check_digests",
-    "foreign_files",
-    "is_shown",
-    "items",
-    "listed",
-    "read_digests",
-    "read_json_object",
-    "read_lines",
-    "refuse_special_file",
-    "refuse_special_files",
-    "replacing",
-    "replacing_durably",
-    "same_names",
-    "shortened",
-    "temporary_in",
-    "unit_rows",
-    "warn",
-    "write_digests",
-]
+__all__ = ["is_shown"]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 MIN_LENGTH = 1e-6
 """A shorter row has no direction that could be trusted; `unit_length` would not make it unit."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils.same_names import same_names
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.same_names import same_names
 
 
 def ids_of_labels(labels: Any, class_names: Sequence[str]) -> npt.NDArray[np.int64]:

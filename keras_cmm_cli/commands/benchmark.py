@@ -290,7 +290,7 @@ def _known_methods(methods: list[str], base_to_new: bool) -> list[str]:
 
 def _drawable(terminal: Terminal, data: BenchmarkInput, runs: Sequence[Run]) -> list[Run]:
     """Leaves out the runs whose draw cannot be used, and reports each such draw."""
-    from keras_cmm import InputError
+    from keras_cmm_runtime import InputError
 
     refused = set()
     for shots, seed in dict.fromkeys((run.shots, run.seed) for run in runs):
@@ -309,8 +309,8 @@ def _run_missing(
     base_to_new: bool,
 ) -> bool:
     """Runs what is missing, and returns whether anything failed. Each failure is reported."""
-    from keras_cmm import InputError
     from keras_cmm.evaluation import run_plan
+    from keras_cmm_runtime import InputError
 
     failed = False
     finished, total = 0, sum(len(runs) for _, runs in missing)

@@ -74,7 +74,7 @@ def demo(terminal: Terminal, output: Path, shots: list[int], seed: int, overwrit
     from keras_cmm.data import DemoSet, ImageList, sample_few_shot
     from keras_cmm.evaluation import run_benchmark, top_1
     from keras_cmm.report import ReportContent, write_plots, write_report
-    from keras_cmm.utils import write_digests
+    from keras_cmm_runtime.utils import write_digests
 
     pictures = DemoSet.load()
     classifier = CMMImageClassifier.from_preset(

@@ -115,7 +115,7 @@ def _without_training_images(
 
 
 def _hash(image: Any) -> str | None:
-    from keras_cmm import InputError
+    from keras_cmm_runtime import InputError
 
     try:
         return file_hash(image)

@@ -148,7 +148,7 @@ def fit(
         load_keras()
     from keras_cmm.data import FewShotSample, read_class_names
     from keras_cmm.evaluation import top_1
-    from keras_cmm.utils import listed
+    from keras_cmm_runtime.utils import listed
 
     class_names = None if class_names_file is None else read_class_names(class_names_file)
     images = given.open(terminal, split, class_names)

@@ -5,8 +5,8 @@ import pytest
 from folders import write_photos
 from hostile_files import write_hostile_files
 
-from keras_cmm.clip.inputs.image_reading import image_name
 from keras_cmm.data import EmbeddingSet
+from keras_cmm_runtime.images.image_reading import image_name
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,6 @@ import click
 import pytest
 from folders import files_in
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils import write_digests
 from keras_cmm_cli.outputs import (
     EMBEDDINGS,
     REPORT,
@@ -19,6 +17,8 @@ from keras_cmm_cli.outputs import (
     write_json,
 )
 from keras_cmm_cli.run_file import RUN_FILE, RUN_FORMAT
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import write_digests
 
 
 def write_model(folder):

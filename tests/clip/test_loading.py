@@ -6,7 +6,7 @@ import pytest
 from tiny_clip import DIM, make_tiny_backbone
 
 from keras_cmm import CMMImageClassifier, clip
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 def test_loads_a_preset_folder(tiny_preset):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from keras_cmm import clip
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 @pytest.fixture

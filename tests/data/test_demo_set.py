@@ -9,7 +9,7 @@ from PIL import Image
 
 import keras_cmm
 from keras_cmm.data import DemoSet, ImageList, sample_few_shot
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 ASSETS = Path(keras_cmm.__file__).parent / "assets" / "demo"
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from keras_cmm.data import EmbeddingSet, key_digests
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 EMBEDDINGS = SHARED / "embeddings"
 

@@ -8,7 +8,6 @@ import pytest
 from benchmark_data import CLASSES, DIM, OF_CMM, RECORD_FIELDS, make_data
 
 from keras_cmm.data import EmbeddingSet, row_keys, sample_few_shot
-from keras_cmm.errors import InputError
 from keras_cmm.evaluation import (
     ShiftedTestSet,
     make_task,
@@ -18,7 +17,8 @@ from keras_cmm.evaluation import (
     summarize,
 )
 from keras_cmm.methods import METHODS, FewShotMethod
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 def assert_unit(rows):

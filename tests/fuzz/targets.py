@@ -280,7 +280,7 @@ def archive(form):
 
     def read(folder):
         from keras_cmm.data import ArchiveSource
-        from keras_cmm.errors import InputError
+        from keras_cmm_runtime.errors import InputError
 
         images = ArchiveSource.from_file(folder / f"a.{form}", ["green tea", "red fox"])
         content = {}

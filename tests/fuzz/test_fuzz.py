@@ -34,7 +34,7 @@ def fake(read, exact=CUT_OR_ZEROS, seconds=1.0):
 
 
 def refuse(folder):
-    from keras_cmm.errors import InputError
+    from keras_cmm_runtime.errors import InputError
 
     if (folder / "a").read_bytes() != SOUND:
         raise InputError("a: is damaged.")

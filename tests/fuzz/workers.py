@@ -122,7 +122,7 @@ def _write(folder, files):
 
 
 def _try(folder, target, seed, case, samples):
-    from keras_cmm.errors import InputError
+    from keras_cmm_runtime.errors import InputError
 
     files, sound = samples[case % len(samples)]
     kind, name, data = damaged(seed, case, files)

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keras_cmm.errors import InputError
 from keras_cmm.methods import METHODS, FewShotTask
+from keras_cmm_runtime.errors import InputError
 
 CLASSES, DIM, SCALE = 5, 8, 20.0
 EMPTY_CLASS = 3

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keras_cmm.errors import InputError
 from keras_cmm.methods import CMM, FewShotTask, PlainCMM
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe, closed_form_start
+from keras_cmm_runtime.errors import InputError
 
 pytestmark = pytest.mark.backend_neutral
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from keras_cmm.errors import InputError
 from keras_cmm.methods import FewShotTask
+from keras_cmm_runtime.errors import InputError
 
 EYE = np.eye(3, dtype="float32")
 

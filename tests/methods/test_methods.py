@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from small_tasks import CLASSES, DIM, EMPTY_CLASS, QUERIES, SCALE, make_task, unit
 
-from keras_cmm.errors import InputError
 from keras_cmm.methods import (
     CMM,
     METHODS,
@@ -23,6 +22,7 @@ from keras_cmm.methods import (
     ZeroShot,
 )
 from keras_cmm.methods import row_batches as row_batches_module
+from keras_cmm_runtime.errors import InputError
 
 # The other peers have a file of tests each.
 HERE = [CMM, PlainCMM, ZeroShot, NearestMean, LinearProbe, TipAdapter, TipAdapterF]

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from keras_cmm.errors import InputError
 from keras_cmm.methods import (
     CLAP,
     CMM,
@@ -17,6 +16,7 @@ from keras_cmm.methods import (
     ZeroShot,
 )
 from keras_cmm.recipes import closed_form_start, logit_adjustment, text_trust
+from keras_cmm_runtime.errors import InputError
 
 SETTINGS = {
     CLAP: ("learning_rate", "momentum", "text_length", "epochs", "batch_size", "max_steps"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from heads import CLASSES, IMAGES, LABELS, ROWS, make_model
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 pytestmark = pytest.mark.backend_neutral
 

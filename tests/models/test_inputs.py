@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_cmm.errors import InputError
 from keras_cmm.models.inputs import iterate_images
+from keras_cmm_runtime.errors import InputError
 
 RNG = np.random.default_rng(0)
 BATCH = RNG.integers(0, 256, (5, 6, 7, 3), "uint8")

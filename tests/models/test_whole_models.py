@@ -58,7 +58,7 @@ def datasets(path):
 
 
 def test_every_file_is_recorded(saved):
-    from keras_cmm.utils import read_digests
+    from keras_cmm_runtime.utils import read_digests
 
     names = {*FILES, "metadata.json", "keras_cmm.json"}
     assert set(read_digests(saved)) == names

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_cmm.errors import InputError
 from keras_cmm.models import CMMClassifier
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe
+from keras_cmm_runtime.errors import InputError
 
 pytestmark = pytest.mark.backend_neutral
 

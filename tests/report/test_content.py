@@ -7,8 +7,8 @@ import pytest
 from made_up import make_result
 from PIL import Image
 
-from keras_cmm.errors import InputError
 from keras_cmm.report import ClassifierResult, GalleryPicture
+from keras_cmm_runtime.errors import InputError
 
 
 def open_thumbnail(image):

@@ -3,8 +3,8 @@ import pytest
 from labelled_pictures import pictures, write_folder
 
 from keras_cmm.data import ImageList
-from keras_cmm.errors import InputError
 from keras_cmm.report import contact_sheet, mistakes_sheet
+from keras_cmm_runtime.errors import InputError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import pytest
 from made_up import make_content, make_record, make_result
 from PIL import Image
 
-from keras_cmm.errors import InputError
 from keras_cmm.report import ReportContent, write_plots
+from keras_cmm_runtime.errors import InputError
 
 
 def test_every_figure(tmp_path):

@@ -16,9 +16,9 @@ from made_up import (
     make_result,
 )
 
-from keras_cmm.errors import InputError
 from keras_cmm.evaluation import summarize, top_1, wilson_interval
 from keras_cmm.report import GalleryPicture, MappedEmbeddings, ReportContent, write_report
+from keras_cmm_runtime.errors import InputError
 
 
 class Page(html.parser.HTMLParser):

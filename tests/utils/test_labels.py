@@ -3,9 +3,9 @@ import unicodedata
 import numpy as np
 import pytest
 
-from keras_cmm.errors import InputError
 from keras_cmm.models.inputs import iterate_images
 from keras_cmm.utils.labels import ids_of_labels
+from keras_cmm_runtime.errors import InputError
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_cmm.clip.backbones.settings import ACTIVATIONS
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 DTYPES = ("float32", "bfloat16", "float16")
 

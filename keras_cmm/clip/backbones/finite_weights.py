@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 def check_finite_weights(model: Any, source: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 # The layer that holds the logit scale, by the class of the backbone.
 _HEADS = {

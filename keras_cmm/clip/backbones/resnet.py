@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_cmm.clip.backbones.settings import ResNetSettings
 from keras_cmm.clip.backbones.weight_assignment import WeightAssignment, Weights
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 # Counts of training steps, which inference does not use.
 _STEP_COUNTER = ".num_batches_tracked"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 Weights = Mapping[str, Any]
 """Torch tensors on the CPU, by their names in the checkpoint."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 def check_choice(path: Path, name: str, value: Any, choices: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_cmm.clip.checkpoints.hugging_face import check_model_type, model_type
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 _SCHEME = "hf://"
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

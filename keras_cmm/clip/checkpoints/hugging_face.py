@@ -17,8 +17,8 @@ from keras_cmm.clip.checkpoints.image_settings import read_transformers_image_co
 from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs import check_tokenizer, read_tokenizer
-from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.files import read_json_object
 
 # What transformers takes for a setting that a config does not have.
 _DEFAULTS = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "num_hidden_layers": 12}

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_cmm.clip.checkpoints.checks import check_choice
-from keras_cmm.clip.inputs import OPENAI_MEAN, OPENAI_STD
-from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
-from keras_cmm.utils.warn import warn
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.images import OPENAI_MEAN, OPENAI_STD
+from keras_cmm_runtime.utils.files import read_json_object
+from keras_cmm_runtime.utils.warn import warn
 
 _SETTINGS = ("do_center_crop", "do_normalize", "image_mean", "image_std", "resample", "size")
 # Keras's names of PIL's filters, by PIL's numbers.

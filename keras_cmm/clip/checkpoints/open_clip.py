@@ -18,8 +18,8 @@ from keras_cmm.clip.checkpoints.openai_names import with_transformers_names
 from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs import check_tokenizer, openai_tokenizer, read_tokenizer
-from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.files import read_json_object
 
 CONFIG_FILE = "open_clip_config.json"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_cmm.clip.backbones import CLIPSettings, TowerSettings, ViTSettings
 from keras_cmm.clip.checkpoints.open_clip import settings_of_config
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 # The files of open_clip/model_configs (OpenCLIP 3.3.0) that `settings_of_config` takes.
 _CONFIGS = Path(__file__).parents[2] / "assets" / "open_clip" / "models.json"

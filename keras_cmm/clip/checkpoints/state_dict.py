@@ -22,8 +22,8 @@ from keras_cmm.clip.checkpoints.openai_names import has_resnet_tower, with_trans
 from keras_cmm.clip.checkpoints.weight_files import read_weights
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs import openai_tokenizer
-from keras_cmm.errors import InputError
-from keras_cmm.utils.warn import warn
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.warn import warn
 
 # OpenAI's files hold these three numbers. OpenCLIP's and those of its users do not.
 _OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")

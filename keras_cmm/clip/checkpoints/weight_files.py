@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from keras_cmm.clip.backbones import Weights
-from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
-from keras_cmm.utils.regular_files import refuse_special_file
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.files import read_json_object
+from keras_cmm_runtime.utils.regular_files import refuse_special_file
 
 _TORCHSCRIPT_MEND = (
     "python -c \"import torch; torch.save(torch.jit.load('{path}', map_location='cpu')"

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils import TEMPORARY_FILES, refuse_special_file, replacing_durably
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import TEMPORARY_FILES, refuse_special_file, replacing_durably
 
 FORMAT = "keras-cmm-embedding-store/1"
 """The format of the files. If images are read or embedded in another way, its number must grow."""

@@ -19,8 +19,8 @@ from keras_cmm.clip.embedding.embedding_space import (
     read_manifest,
     write_error,
 )
-from keras_cmm.errors import InputError
-from keras_cmm.utils import TEMPORARY_FILES
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import TEMPORARY_FILES
 
 _NAME = re.compile("[0-9a-f]{32}")
 

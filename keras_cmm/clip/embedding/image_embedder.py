@@ -28,9 +28,9 @@ from keras_cmm.clip.embedding.embedding_buffer import EmbeddingBuffer
 from keras_cmm.clip.embedding.embedding_space import EmbeddingSpace
 from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
 from keras_cmm.clip.embedding.image_keys import identify
-from keras_cmm.clip.inputs import ImagePreprocessor, is_one_image
-from keras_cmm.errors import InputError
-from keras_cmm.utils.items import items
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.images import ImagePreprocessor, is_one_image
+from keras_cmm_runtime.utils.items import items
 
 # The key of an image, and its pixels, or `None` if the store has its embedding.
 _Read = tuple[bytes, npt.NDArray[np.uint8] | None]

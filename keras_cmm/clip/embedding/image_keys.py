@@ -6,7 +6,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from keras_cmm.clip.embedding.embedding_space import KEY_BYTES
-from keras_cmm.clip.inputs import file_bytes, image_name, read_image
+from keras_cmm_runtime.images import file_bytes, image_name, read_image
 
 
 def identify(image: Any) -> tuple[bytes, Any]:

@@ -11,9 +11,9 @@ from keras_cmm.clip.backbones import TextEncoder, as_unit_rows, inference_mode
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding.batched import Batched
 from keras_cmm.clip.inputs import tokenize
-from keras_cmm.errors import InputError
-from keras_cmm.utils.shortened import shortened
-from keras_cmm.utils.unit_rows import unit_rows
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.shortened import shortened
+from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 class TextEmbedder(Batched):

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
-from keras_cmm.utils.regular_files import refuse_special_file
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.files import read_json_object
+from keras_cmm_runtime.utils.regular_files import refuse_special_file
 
 _MERGES = Path(__file__).parent.parent.parent / "assets" / "clip_bpe" / "merges.txt.gz"
 _SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")

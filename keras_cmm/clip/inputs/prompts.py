@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils.files import read_json_object
-from keras_cmm.utils.listed import listed
-from keras_cmm.utils.same_names import same_names
-from keras_cmm.utils.shortened import shortened
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.files import read_json_object
+from keras_cmm_runtime.utils.listed import listed
+from keras_cmm_runtime.utils.same_names import same_names
+from keras_cmm_runtime.utils.shortened import shortened
 
 # Filled into each other, longer names and templates would take all the memory.
 _MAX_CHARACTERS = 100_000

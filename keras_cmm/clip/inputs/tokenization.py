@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils.shortened import shortened
-from keras_cmm.utils.warn import warn
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.shortened import shortened
+from keras_cmm_runtime.utils.warn import warn
 
 # Far more than any model reads. A text of megabytes would take all the memory.
 MAX_CHARACTERS = 100_000

@@ -12,9 +12,9 @@ from keras_cmm.data.benchmarks.benchmark_facts import BenchmarkFacts
 from keras_cmm.data.benchmarks.check import check_coop, check_tfds
 from keras_cmm.data.benchmarks.coop_layout import load_coop, read_wnids
 from keras_cmm.data.benchmarks.tfds_layout import load_tfds, present_classes
-from keras_cmm.data.sources import ImageSource
-from keras_cmm.errors import InputError
-from keras_cmm.utils import warn
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.sources import ImageSource
+from keras_cmm_runtime.utils import warn
 
 Protocol = Literal["coop", "tfds"]
 Split = Literal["train", "val", "test"]

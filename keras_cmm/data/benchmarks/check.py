@@ -14,10 +14,10 @@ from keras_cmm.data.benchmarks.coop_layout import (
     read_imagenet_names,
 )
 from keras_cmm.data.benchmarks.tfds_layout import prepared_sizes
-from keras_cmm.data.sources.coop_split import read_coop_split, refuse_shared_images
-from keras_cmm.data.sources.folders import listed_files, see_through
-from keras_cmm.errors import InputError
-from keras_cmm.utils import listed
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.sources.coop_split import read_coop_split, refuse_shared_images
+from keras_cmm_runtime.sources.folders import listed_files, see_through
+from keras_cmm_runtime.utils import listed
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz")
 _CLASS_NAMES = 1000

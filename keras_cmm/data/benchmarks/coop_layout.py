@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data.benchmarks.benchmark_facts import BenchmarkFacts
-from keras_cmm.data.sources import ImageList
-from keras_cmm.data.sources.folders import is_clutter, is_image_name, refuse_missing
-from keras_cmm.errors import InputError
-from keras_cmm.utils import listed, read_lines
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.sources import ImageList
+from keras_cmm_runtime.sources.folders import is_clutter, is_image_name, refuse_missing
+from keras_cmm_runtime.utils import listed, read_lines
 
 DATASETS_MD = "https://github.com/KaiyangZhou/CoOp/blob/main/DATASETS.md"
 

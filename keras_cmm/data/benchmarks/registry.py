@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 from keras_cmm.data.benchmarks.benchmark import Benchmark
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 _NAMES_TRAP = (
     "Class names are read from imagenet/classnames.txt under both protocols; OpenAI's names call "

@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from keras_cmm.data.benchmarks.benchmark_facts import BenchmarkFacts
 from keras_cmm.data.benchmarks.coop_layout import DATASETS_MD, read_imagenet_names
-from keras_cmm.data.sources import TFDSSource
-from keras_cmm.data.sources.tfds_source import import_tfds, named_builder
-from keras_cmm.errors import InputError
-from keras_cmm.utils import listed
+from keras_cmm.data.tfds_source import TFDSSource, import_tfds, named_builder
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import listed
 
 
 def load_tfds(benchmark: BenchmarkFacts, split: str, data_dir: Path) -> tuple[TFDSSource, int]:

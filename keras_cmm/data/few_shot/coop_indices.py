@@ -13,8 +13,8 @@ from keras_cmm.data.few_shot.few_shot_sample import (
     fingerprint,
     short_classes,
 )
-from keras_cmm.errors import InputError
-from keras_cmm.utils import read_json_object
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import read_json_object
 
 
 def read_few_shot_indices(

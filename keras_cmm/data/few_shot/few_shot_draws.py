@@ -12,7 +12,7 @@ import numpy.typing as npt
 from keras_cmm.data.few_shot.coop_indices import read_few_shot_indices
 from keras_cmm.data.few_shot.few_shot_sample import FewShotSample
 from keras_cmm.data.few_shot.sampling import sample_few_shot
-from keras_cmm.data.sources import ImageSource
+from keras_cmm_runtime.sources import ImageSource
 
 _MAX_VALIDATION_SHOTS = 4
 

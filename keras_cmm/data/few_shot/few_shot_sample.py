@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.errors import InputError
-from keras_cmm.utils import read_json_object, replacing
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import read_json_object, replacing
 
 FORMAT = "keras-cmm-indices/1"
 

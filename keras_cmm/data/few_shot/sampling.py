@@ -15,8 +15,8 @@ from keras_cmm.data.few_shot.few_shot_sample import (
     key_bytes,
     short_classes,
 )
-from keras_cmm.errors import InputError
-from keras_cmm.utils import listed, warn
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import listed, warn
 
 
 def sample_few_shot(

@@ -8,7 +8,7 @@ from tiny_clip import DIM, IMAGE_SIZE, make_tiny_backbone
 from keras_cmm.clip import EmbeddingStore, ImageEmbedder
 from keras_cmm.clip.backbones.encoders import TextEncoder, VisionEncoder
 from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 VOCABULARY = 40
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_cmm import CMMImageClassifier, clip
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 pytestmark = [
     # keras-hub does not close the file of the vocabulary.

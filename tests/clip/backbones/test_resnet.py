@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import keras_cmm
 from keras_cmm import clip
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 RECORDED = FIXTURES / "open_clip"
 WEIGHTS = "open_clip_model.safetensors"

@@ -11,7 +11,7 @@ from transformers_clip import make_model, save_checkpoint
 
 from keras_cmm import clip
 from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 COMMIT = "0123456789" * 4
 

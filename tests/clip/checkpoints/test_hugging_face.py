@@ -9,7 +9,7 @@ from tiny_clip import tiny_vocabulary
 from transformers_clip import SIZES, image_embeddings, make_model, save_checkpoint, text_embeddings
 
 from keras_cmm import clip
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 # Some texts are longer than the context, to compare how they are cut.
 pytestmark = pytest.mark.filterwarnings("ignore:.*that the model reads, so the end is cut off")

@@ -11,8 +11,8 @@ from keras_cmm.clip.checkpoints.image_settings import (
     read_open_clip_image_converter,
     read_transformers_image_converter,
 )
-from keras_cmm.clip.inputs.image_preprocessor import OPENAI_MEAN, OPENAI_STD
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.images.image_preprocessor import OPENAI_MEAN, OPENAI_STD
 
 SIDE = 56
 STATISTICS = {

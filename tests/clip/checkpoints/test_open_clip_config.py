@@ -5,7 +5,7 @@ import json
 import pytest
 
 from keras_cmm import clip
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 VISION = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 8}
 TEXT = {"width": 64, "heads": 1, "layers": 1}

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 
 from keras_cmm import clip
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 # OpenAI's files hold these numbers among the tensors, and others do not.
 NUMBERS = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}

@@ -12,7 +12,7 @@ from keras_cmm import clip
 from keras_cmm.clip.backbones import ViTSettings
 from keras_cmm.clip.checkpoints import state_dict
 from keras_cmm.clip.checkpoints.open_clip_models import models_of_sizes, open_clip_settings
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 OPENAI = {"input_resolution": 32, "context_length": 77, "vocab_size": 49408}
 ALL_NAMES = models_of_sizes.__globals__["_configs"]()

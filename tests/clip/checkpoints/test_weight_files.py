@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from keras_cmm.clip.checkpoints.weight_files import find_weights, read_weights
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 TENSORS = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
 

@@ -21,7 +21,7 @@ from store_worker import (
     write_pictures,
 )
 
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and SIGKILL")
 

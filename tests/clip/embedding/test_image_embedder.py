@@ -9,7 +9,7 @@ from PIL import Image
 from tiny_clip import DIM
 
 from keras_cmm.clip import ImageEmbedder
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 @pytest.fixture

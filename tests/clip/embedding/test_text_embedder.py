@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tiny_clip import DIM, tiny_vocabulary
 
 from keras_cmm.clip import TextEmbedder
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 @pytest.fixture(scope="module")

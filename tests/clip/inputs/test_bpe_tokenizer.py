@@ -10,7 +10,7 @@ from transformers import CLIPTokenizer
 
 from keras_cmm.clip.inputs.bpe_tokenizer import openai_tokenizer, read_tokenizer
 from keras_cmm.clip.inputs.tokenization import tokenize
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 # Some texts are longer than the context, to compare how they are cut.
 pytestmark = pytest.mark.filterwarnings("ignore:.*that the model reads, so the end is cut off")

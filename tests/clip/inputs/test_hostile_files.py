@@ -10,9 +10,9 @@ from hostile_files import encode, write_hostile_files
 from PIL import Image
 
 from keras_cmm.clip import ImageEmbedder, read_image
-from keras_cmm.clip.inputs.image_reading import image_name
 from keras_cmm.data import ImageList
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.images.image_reading import image_name
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from keras_cmm.clip.inputs.prompts import (
     read_descriptions,
     resolve_templates,
 )
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 
 def test_every_template_has_one_place_for_the_name():

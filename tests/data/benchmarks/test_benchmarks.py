@@ -8,7 +8,7 @@ from paths import SHARED
 
 from keras_cmm.clip import PROMPT_TEMPLATES, read_image
 from keras_cmm.data import BENCHMARKS, ImageSource, get_benchmark, read_coop_split
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 SPLITS = SHARED / "splits"
 

@@ -9,7 +9,7 @@ from coop_miniatures import write_miniature
 from keras_cmm.clip import read_image
 from keras_cmm.data import BENCHMARKS, TFDSSource, get_benchmark
 from keras_cmm.data.benchmarks.tfds_layout import rows_of_part
-from keras_cmm.errors import InputError
+from keras_cmm_runtime.errors import InputError
 
 tf = pytest.importorskip("tensorflow")
 tfds = pytest.importorskip("tensorflow_datasets")

@@ -17,8 +17,8 @@ from keras_cmm.data import (
     row_keys,
     sample_few_shot,
 )
-from keras_cmm.errors import InputError
 from keras_cmm.evaluation import make_task
+from keras_cmm_runtime.errors import InputError
 
 EMBEDDINGS = SHARED / "embeddings"
 

@@ -9,7 +9,7 @@ from keras_cmm.data.benchmarks.tfds_builders.labelled_images_builder import (
     Images,
     LabelledImagesBuilder,
 )
-from keras_cmm.data.sources.coop_split import read_coop_split
+from keras_cmm_runtime.sources.coop_split import read_coop_split
 
 
 class UCF101MiddleFrames(LabelledImagesBuilder, tfds.core.GeneratorBasedBuilder):

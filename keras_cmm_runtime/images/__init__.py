@@ -1,0 +1,14 @@
+"""Reading images, and preprocessing them as CLIP does."""
+
+from keras_cmm_runtime.images.image_preprocessor import OPENAI_MEAN, OPENAI_STD, ImagePreprocessor
+from keras_cmm_runtime.images.image_reading import file_bytes, image_name, is_one_image, read_image
+
+__all__ = [
+    "OPENAI_MEAN",
+    "OPENAI_STD",
+    "ImagePreprocessor",
+    "file_bytes",
+    "image_name",
+    "is_one_image",
+    "read_image",
+]
