@@ -9,8 +9,6 @@ from heads import CLASSES, IMAGES, LABELS, ROWS, make_model
 
 from keras_cmm_runtime.errors import InputError
 
-pytestmark = pytest.mark.backend_neutral
-
 METHODS = ("fit", "evaluate", "train_on_batch", "test_on_batch")
 ONE_HOT = np.eye(CLASSES, dtype="float32")[LABELS]
 
@@ -63,6 +61,7 @@ BAD_EMBEDDINGS = {
 }
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize(("x", "message"), BAD_EMBEDDINGS.values(), ids=BAD_EMBEDDINGS)
 def test_embeddings_without_a_direction(x, message):
     model = compiled()
@@ -99,6 +98,7 @@ BAD_LABELS = {
 }
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize(("y", "message"), BAD_LABELS.values(), ids=BAD_LABELS)
 def test_labels_of_no_class(y, message):
     model = compiled()
@@ -109,6 +109,7 @@ def test_labels_of_no_class(y, message):
         model.fit(IMAGES, LABELS, validation_data=(IMAGES, y), verbose=0)
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize(
     "y",
     [
@@ -131,6 +132,7 @@ def test_labels_of_all_kinds_mean_the_same(y):
     assert np.isfinite(history["val_loss"]).all()
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize(
     "x",
     [
@@ -149,6 +151,7 @@ def test_embeddings_of_all_kinds(x):
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.backend_neutral
 def test_no_rows():
     model = compiled()
     assert model.predict(IMAGES[:0], verbose=0).shape == (0, CLASSES)
@@ -158,6 +161,7 @@ def test_no_rows():
             call(model, method, IMAGES[:0], LABELS[:0])
 
 
+@pytest.mark.backend_neutral
 def test_a_loss_of_one_hot_labels_takes_these_and_soft_ones():
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     model = compiled(loss=loss)
@@ -171,6 +175,7 @@ def test_a_loss_of_one_hot_labels_takes_these_and_soft_ones():
             model.fit(IMAGES, y, verbose=0)
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize("value", [np.nan, -1.0, np.inf])
 def test_weights(value):
     model = compiled()
@@ -184,6 +189,7 @@ def test_weights(value):
         model.fit(IMAGES, LABELS, class_weight={4: 1.0}, verbose=0)
 
 
+@pytest.mark.backend_neutral
 def test_a_row_that_float16_cannot_hold():
     model = make_model(dtype="float16")
     large = changed(IMAGES, 3, 5e4)
@@ -227,7 +233,13 @@ STREAMS = (Batches, generator, tf_data, torch_loader)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-@pytest.mark.parametrize("y", [LABELS, ONE_HOT], ids=["ids", "one-hot"])
+@pytest.mark.parametrize(
+    "y",
+    [
+        pytest.param(LABELS, id="ids", marks=pytest.mark.backend_neutral),
+        pytest.param(ONE_HOT, id="one-hot"),
+    ],
+)
 def test_data_sets_train_as_arrays_do(stream, y):
     expected, model = compiled(), compiled()
     arguments = {"shuffle": False, "epochs": 2, "verbose": 0}
@@ -241,6 +253,7 @@ def test_data_sets_train_as_arrays_do(stream, y):
     np.testing.assert_allclose(logits, expected.predict(IMAGES, verbose=0), atol=1e-3)
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize(
     ("x", "y", "message"),
@@ -264,6 +277,7 @@ def test_data_sets_are_checked_while_they_are_read(stream, x, y, message):
             model.predict(stream(x, y), verbose=0)
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize("row", [2, 13])
 def test_a_bad_batch_loses_no_weights(row):
     model = compiled()
@@ -290,6 +304,7 @@ def test_a_bad_batch_loses_no_weights(row):
     assert np.isfinite(new.fit(IMAGES, LABELS, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.backend_neutral
 def test_a_data_set_sees_its_epochs_end():
     batches, others = Batches(IMAGES, LABELS), Batches(IMAGES, LABELS)
     compiled().fit(batches, epochs=3, verbose=0)
@@ -299,6 +314,7 @@ def test_a_data_set_sees_its_epochs_end():
     assert batches.epochs == others.epochs >= 3
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize(("epochs", "lines"), [(2, 2), (20, 20), (50, 17), (150, 19)])
 def test_a_line_an_epoch_and_at_most_20(epochs, lines, capsys):
     compiled().fit(IMAGES, LABELS, batch_size=ROWS, epochs=epochs)
@@ -308,6 +324,7 @@ def test_a_line_an_epoch_and_at_most_20(epochs, lines, capsys):
     assert "loss: " in printed[-1]
 
 
+@pytest.mark.backend_neutral
 def test_bars_for_who_asks_for_them(capsys):
     compiled().fit(IMAGES, LABELS, batch_size=ROWS, epochs=21, verbose=1)
     assert capsys.readouterr().out.count("Epoch ") == 21
@@ -315,6 +332,7 @@ def test_bars_for_who_asks_for_them(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize("kind", ["NaN", "squares that overflow", "zeros", "nearly zeros"])
 def test_texts_without_a_direction(kind):
     x, message = BAD_EMBEDDINGS[kind]
@@ -322,6 +340,7 @@ def test_texts_without_a_direction(kind):
         make_model().assign_text_embeddings(x[:CLASSES])
 
 
+@pytest.mark.backend_neutral
 def test_texts_that_are_no_numbers():
     for kind in ("complex", "texts", "objects", "rows that differ", "masked"):
         x, message = BAD_EMBEDDINGS[kind]

@@ -9,8 +9,6 @@ from keras_cmm import AutoRecipe, CMMClassifier
 from keras_cmm.layers import CrossModalMapping
 from keras_cmm.recipes import closed_form_start
 
-pytestmark = pytest.mark.backend_neutral
-
 GENERATOR = np.random.default_rng(5)
 TEXTS = np.linalg.qr(GENERATOR.normal(size=(8, 4)))[0].T.astype("float32")
 LABELS = np.repeat(np.arange(4), 4)
@@ -33,6 +31,7 @@ def prepare(recipe, head, images, labels):
     return rows, row_labels, rate
 
 
+@pytest.mark.backend_neutral
 def test_the_head_starts_where_the_support_set_says():
     head = make_head()
     rows, labels, _ = prepare(AutoRecipe(text_share=0.0), head, IMAGES, LABELS)
@@ -50,6 +49,7 @@ def test_the_head_starts_where_the_support_set_says():
     assert head.train_temperature == 2.0
 
 
+@pytest.mark.backend_neutral
 def test_prototypes_take_over_a_share_of_clips_logits():
     head = make_head()
     prepare(AutoRecipe(), head, IMAGES, LABELS)
@@ -67,6 +67,7 @@ def test_prototypes_take_over_a_share_of_clips_logits():
     np.testing.assert_allclose(scale * mean_image @ prototypes.T, expected, rtol=1e-4)
 
 
+@pytest.mark.backend_neutral
 def test_the_share_brings_mapped_images_to_their_prototypes():
     """Where texts tell the classes apart and the images' means do not."""
     rng = np.random.default_rng(3)
@@ -86,6 +87,7 @@ def test_the_share_brings_mapped_images_to_their_prototypes():
     assert margins[1] > margins[0]
 
 
+@pytest.mark.backend_neutral
 def test_a_heads_own_loss_weights_stay():
     head = make_head()
     head.triplet_weight, head.contrastive_weight = 0.5, 0.25
@@ -114,6 +116,7 @@ def test_constants_out_of_range(name, value, expected):
         AutoRecipe(**{name: value})
 
 
+@pytest.mark.backend_neutral
 def test_alpha_counts_in_a_head_that_predicted_before():
     head = make_head()
     before = head.predict(IMAGES, verbose=0)
@@ -126,6 +129,7 @@ def test_alpha_counts_in_a_head_that_predicted_before():
     assert np.abs(after - before).max() > 1.0
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
@@ -181,6 +185,7 @@ def test_a_trained_head_is_trained_further_by_what_is_left_to_learn():
     assert third == pytest.approx(start, rel=1e-3)
 
 
+@pytest.mark.backend_neutral
 def test_new_texts_make_a_head_untrained():
     head, recipe = make_head(), AutoRecipe(min_steps=5)
     fitted = []
@@ -194,6 +199,7 @@ def test_new_texts_make_a_head_untrained():
         np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize(
     ("mapping", "received"),
     [
@@ -217,6 +223,7 @@ def test_shots_are_the_mean_over_all_classes_and_at_least_one():
     assert head.alpha == pytest.approx(20.0 / 50.0)
 
 
+@pytest.mark.backend_neutral
 def test_logits_are_adjusted_to_the_rows_of_the_classes():
     head = make_head()
     prepare(AutoRecipe(logit_adjustment=2.0), head, IMAGES, LABELS)
@@ -231,6 +238,7 @@ def test_logits_are_adjusted_to_the_rows_of_the_classes():
     np.testing.assert_allclose(head.train_offsets, 2.0 * np.log(rows / rows.mean()), rtol=1e-6)
 
 
+@pytest.mark.backend_neutral
 def test_training_keeps_what_is_right_and_changes_the_head():
     head = make_head(logit_scale=5.0)  # At a high scale there is nothing left to learn here.
     recipe = AutoRecipe(min_steps=20, shot_scale=1.0)

@@ -9,8 +9,6 @@ from keras_cmm.models import CMMClassifier
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe
 from keras_cmm_runtime.errors import InputError
 
-pytestmark = pytest.mark.backend_neutral
-
 
 @pytest.mark.parametrize(
     ("rows", "steps", "epochs"),
@@ -49,6 +47,7 @@ def test_every_field_counts():
     assert recipe.optimizer_for(25).weight_decay == 0.2
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize("epochs", [None, 2])
 def test_the_learning_rate_falls_along_a_cosine(epochs):
     recipe = TrainingRecipe(learning_rate=0.1, epochs=4, min_steps=1, batch_size=10)
@@ -75,6 +74,7 @@ def test_every_epoch_has_its_most_steps():
 RECIPES = [TrainingRecipe(epochs=1, min_steps=3), AutoRecipe(min_steps=3)]
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_lists_are_taken_as_arrays(recipe):
     rows, labels = np.eye(3, 4, 1).tolist(), [0, 1, 2]
@@ -106,6 +106,7 @@ def test_the_first_fit_calibrates_on_rows_that_were_held_out(recipe):
     assert head.temperature > temperature
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_one_row_a_class_leaves_none_to_calibrate_on(recipe):
     head = CMMClassifier.from_text_embeddings(np.eye(3, 4))
@@ -140,6 +141,7 @@ def test_weights_of_samples_and_of_classes_say_the_same():
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.backend_neutral
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_callbacks_and_compile_arguments_reach_the_head(recipe):
     seen = []
