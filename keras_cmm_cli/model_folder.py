@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,9 @@ def write_model(
     """
     from keras_cmm_runtime.utils import read_digests, write_digests
 
+    if classifier.support_images is not None:
+        names = [image["name"] for image in run["images"]]
+        classifier.support_images = replace(classifier.support_images, names=names)
     classifier.save_to_preset(str(folder))
     sample.save(folder / INDICES_FILE)
     (folder / "README.md").write_text(model_card(run), encoding="utf-8")
