@@ -29,7 +29,7 @@ class Explanation:
         probability: its probability, in [0, 1].
         predicted_class: the most probable class.
         heat_map: float32 `(height, width)`, aligned with `image`. How much the lead of the class
-            over the mean of the classes falls without what the last layers take from this place,
+            over the mean of the classes falls without what the image tower takes from this place,
             in units of logits. It is below zero where the place is against the class, and zero
             where preprocessing cuts the picture off. `None` if it was not asked for.
         shares: what texts and images add to the margin of the class.

@@ -40,13 +40,18 @@ def draw_explanation(explanation: Any) -> Image.Image:
     heat = np.asarray(
         Image.fromarray(explanation.heat_map).resize(picture.size, Image.Resampling.BILINEAR)
     )
+    title = _title(explanation)
     ratio = min(picture.height / picture.width, _TALLEST)
     # pyplot would keep every figure alive, and may need a display.
-    figure = Figure(figsize=(_WIDTH, 0.46 * _WIDTH * ratio + 1.1), dpi=_DPI, facecolor="white")
+    figure = Figure(
+        figsize=(_WIDTH, 0.44 * _WIDTH * ratio + 0.8 + 0.25 * title.count("\n")),
+        dpi=_DPI,
+        facecolor="white",
+    )
     figure.set_layout_engine("constrained")
     canvas: Any = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    figure.suptitle(_title(explanation), color=_INK, fontsize=13, parse_math=False)
+    figure.suptitle(title, color=_INK, fontsize=13, parse_math=False)
     left.imshow(picture)
     left.set_xlabel("the picture", color=_MUTED)
     _draw_heat(figure, right, picture, heat)

@@ -1,7 +1,7 @@
 """What a decision owes to each patch of an image, without gradients.
 
 The pooled token of a vision transformer is a sum: its attention layers add, for each patch, the
-patch's value times its attention weight. Here what one patch added in the last layers is taken out
+patch's value times its attention weight. Here what one patch added is taken out
 of that sum, and the classifier is asked again. How far the class's lead falls is the effect of the
 patch. This is the direct effect of Gandelsman et al., on the logits of the head.
 
@@ -30,7 +30,7 @@ def patch_effects(
     head: Any,
     image: npt.NDArray[np.float32],
     class_id: int,
-    late_layers: float = 0.5,
+    late_layers: float = 1.0,
 ) -> npt.NDArray[np.float32]:
     """Returns the effect of each patch on the lead of a class.
 
@@ -51,7 +51,10 @@ def patch_effects(
 
     Raises:
         InputError: if the image tower is no vision transformer with a class token.
+        ValueError: if `late_layers` is out of range.
     """
+    if not 0 < late_layers <= 1:
+        raise ValueError(f"`late_layers` must be a number in (0, 1]. Received: {late_layers=}")
     refuse_other_towers(backbone)
     with inference_mode():
         pooled, effects = _pooled_and_effects(backbone.vision_encoder, image, late_layers)

@@ -41,7 +41,7 @@ class ImageExplanations:
         """Explains one image.
 
         The heat map shows how much the lead of the class, its logit minus the mean of all logits,
-        falls without what the last layers of the image tower take from each patch. The nearest
+        falls without what the layers of the image tower take from each patch. The nearest
         training images are those of the highest cosine between CLIP's embeddings. The share of
         texts and images splits the margin between the class and its rival: the runner-up, or the
         predicted class if another one is explained.

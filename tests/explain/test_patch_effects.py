@@ -66,7 +66,7 @@ def naive_effects(backbone, head, image, class_id):
 def test_the_effect_is_what_the_lead_loses_without_the_patch():
     backbone, head, image = with_weights(make_backbone()), make_head(), make_image()
     for class_id in (0, 2):
-        found = patch_effects(backbone, head, image, class_id)
+        found = patch_effects(backbone, head, image, class_id, late_layers=0.5)  # the last of 2
         expected = naive_effects(backbone, head, image, class_id)
         np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3 * np.abs(expected).max())
         assert np.abs(expected).max() > 0.01
@@ -91,6 +91,14 @@ def test_half_precision_keeps_the_places():
 def test_pixels_beyond_the_last_whole_patch():
     backbone = with_weights(make_backbone(patch_size=6))  # 5 whole patches of 32 pixels
     assert patch_effects(backbone, make_head(), make_image(), 0).shape == (5, 5)
+
+
+def test_effects_of_more_layers_are_others():
+    backbone, head, image = with_weights(make_backbone()), make_head(), make_image()
+    whole, late = (patch_effects(backbone, head, image, 0, part) for part in (1.0, 0.5))
+    assert np.abs(whole - late).max() > 0.01 * np.abs(whole).max()
+    with pytest.raises(ValueError, match="`late_layers`"):
+        patch_effects(backbone, head, image, 0, 0.0)
 
 
 def test_a_resnet_is_refused():
