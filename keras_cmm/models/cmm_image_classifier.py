@@ -52,7 +52,8 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
 
     `fit`, `evaluate`, `predict`, `classify` and `embed` take raw images: a list of paths, PIL
     images or arrays of any sizes; an array `(images, height, width, channels)` with values in
-    [0, 255]; a `tf.data.Dataset`, a torch `DataLoader` or another iterable of `(images, labels)`.
+    [0, 255]; a `tf.data.Dataset`, a torch `DataLoader` or another iterable of `(images, labels)`; a
+    `datasets.Dataset` of Hugging Face, whose labels count by their names.
     Labels are class ids, class names or one-hot. A direct call, `model(pixels)`, takes preprocessed
     pixels (`model.embedder.preprocessor`).
 
@@ -207,7 +208,7 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
                     stacklevel=2,
                 )
             model = load(preset, dtype=dtype)
-            kind = _class_for(model.backbone, cls)
+            kind = classifier_class(model.backbone, cls)
             return kind(model.backbone, class_names, make_preprocessor(model), **kwargs)
         if kwargs:
             raise ValueError(
@@ -488,6 +489,9 @@ class _MetaCLIP2CMMImageClassifier(CMMImageClassifier):
     preprocessor_cls = keras_hub.models.MetaCLIP2CausalLMPreprocessor
 
 
-def _class_for(backbone: Any, cls: type[CMMImageClassifier]) -> type[CMMImageClassifier]:
+def classifier_class(
+    backbone: Any, cls: type[CMMImageClassifier] = CMMImageClassifier
+) -> type[CMMImageClassifier]:
+    """Returns `cls`, or the class for the kind of a backbone that is no CLIP."""
     kinds = (cls, _SigLIPCMMImageClassifier, _MetaCLIP2CMMImageClassifier)
     return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))
