@@ -12,6 +12,7 @@ MAX_LINES = 550
 # What every package may import.
 EVERYWHERE = {
     "keras_cmm",
+    "errors",
     "utils",
     "keras_cmm_runtime",
     "keras_cmm_runtime.errors",

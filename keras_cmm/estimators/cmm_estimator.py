@@ -65,7 +65,7 @@ class CMMEstimator(ClassifierMixin, BaseEstimator):
         self.logit_scale = logit_scale
         self.random_state = random_state
 
-    def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> CMMEstimator:  # noqa: N803
+    def fit(self, X: Any, y: Any) -> CMMEstimator:  # noqa: N803
         """Trains the classifier.
 
         Args:
@@ -94,7 +94,7 @@ class CMMEstimator(ClassifierMixin, BaseEstimator):
         )
         return self
 
-    def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:  # noqa: N803
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
         """Returns the probabilities of the classes, `(rows, classes)`, in `classes_`' order."""
         check_is_fitted(self, "model_")
         X = validate_data(self, X, dtype=["float32", "float64"], reset=False)  # noqa: N806
@@ -104,7 +104,7 @@ class CMMEstimator(ClassifierMixin, BaseEstimator):
         probabilities = np.asarray(probabilities, "float64")
         return probabilities / probabilities.sum(axis=1, keepdims=True)
 
-    def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:  # noqa: N803
+    def predict(self, X: Any) -> npt.NDArray[Any]:  # noqa: N803
         """Returns the most probable labels, `(rows,)`."""
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
