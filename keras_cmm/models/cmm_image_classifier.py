@@ -392,9 +392,14 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
     ) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of `(images, dim)` embeddings, as `classify` does."""
         check_int("top_k", top_k, 1)
-        probabilities = ops.convert_to_numpy(
-            self.head.probabilities(self.predict_embeddings(embeddings))
-        )
+        return self.named(self.predict_embeddings(embeddings), top_k)
+
+    def named(
+        self, logits: npt.NDArray[np.float32], top_k: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """Names the most probable classes of `(images, classes)` logits, as `classify` does."""
+        check_int("top_k", top_k, 1)
+        probabilities = ops.convert_to_numpy(self.head.probabilities(logits))
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
         return [
             [(self.class_names[column], float(row[column])) for column in columns]
