@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from folders import files_in, truncate_as_jpeg
 
-from keras_cmm_runtime.images import image_reading
 from keras_cmm_cli.store import default_folder
+from keras_cmm_runtime.images import image_reading
 
 
 @pytest.fixture
