@@ -20,6 +20,7 @@ from keras_cmm_cli.commands.datasets import datasets
 from keras_cmm_cli.commands.demo import demo
 from keras_cmm_cli.commands.embed import embed
 from keras_cmm_cli.commands.evaluate import evaluate
+from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.store import store
@@ -130,6 +131,7 @@ for _command in (
     fit,
     evaluate,
     predict,
+    export,
     embed,
     benchmark,
     aggregate,

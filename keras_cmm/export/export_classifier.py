@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from keras_cmm.export.formats import FORMATS, write_int8
 from keras_cmm.export.head_graph import add_head, unit_length
-from keras_cmm.export.onnx_graph import OnnxGraph, write_onnx
-from keras_cmm.export.parity import Parity, check_parity, example_pixels
+from keras_cmm.export.onnx_graph import OnnxGraph
+from keras_cmm.export.parity import Parity, check_parity, compare, example_pixels
 from keras_cmm.export.vision_graphs import add_vision_tower
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.onnx_classifier import ONNX_FORMAT
 from keras_cmm_runtime.utils import temporary_in
 
-FORMATS = ("onnx",)
 # Enough to notice a wrong graph. The commands compare more when they are asked to.
 _EXAMPLES = 4
 
@@ -31,8 +31,23 @@ def export_classifier(
     format: str = "onnx",  # noqa: A002, as of `keras.Model.export`
     part: Literal["model", "head"] = "model",
     images: Iterable[Any] | None = None,
+    int8: bool = False,
 ) -> Parity:
-    """Writes a classifier as a file of ONNX; see `CMMImageClassifier.export`.
+    """Writes a classifier as a file that runs without Keras, and compares its answers with Keras's.
+
+    The file takes pixels, uint8 `(batch, image_size, image_size, 3)`, as
+    `embedder.preprocessor.pixels` makes them. It normalises them, embeds them and returns `logits`
+    and `probabilities`, `(batch, classes)`. Its metadata say the classes, the preprocessing, the
+    temperature and the SHA-256 of the graph and its weights. All weights are float32, whatever
+    the backbone's dtype.
+
+    The formats are:
+
+    - `"onnx"`: ONNX, for `keras_cmm_runtime.OnnxClassifier` and any other program that runs ONNX.
+      Weights of more than 2 GB lie in a second file, `NAME.data`.
+    - `"torch"`: a `torch.export.ExportedProgram`, a file `.pt2` for `torch.export.load`.
+    - `"openvino"`: OpenVINO's IR, a file `.xml` and a file `.bin`.
+    - `"litert"`: LiteRT, a file `.tflite` that takes one image and has no metadata.
 
     Args:
         classifier: a `CMMImageClassifier`.
@@ -40,6 +55,8 @@ def export_classifier(
         format: one of `FORMATS`.
         part: `"model"` from pixels to logits, `"head"` from embeddings to logits.
         images: pictures to compare with Keras, or `None` for a few that are made up.
+        int8: bool. Whether the weights of the matrix products have 8 bits, for ONNX only. Such a
+            file may name other classes than Keras, so the comparison is returned and not judged.
 
     Returns:
         The comparison with Keras.
@@ -50,8 +67,19 @@ def export_classifier(
     """
     if part not in ("model", "head"):
         raise ValueError(f'`part` must be "model" or "head". Received: {part=}')
+    if int8 and format != "onnx":
+        raise InputError(
+            f'`int8` is for the format "onnx" alone. Received: int8={int8}, format={format!r}'
+        )
+    kind = FORMATS[format]
     path = Path(path)
-    model = _whole_model(classifier) if part == "model" else _head_model(classifier)
+    if path.suffix != kind.suffix:
+        raise InputError(
+            f"{path}: the name of a file of the format {format} must end in {kind.suffix}."
+        )
+    make_model = _whole_model if part == "model" else _head_model
+    # ONNX Runtime quantises a product that adds its bias apart.
+    model = make_model(classifier, fused_biases=not int8)
     description = {
         "format": ONNX_FORMAT,
         "part": part,
@@ -62,21 +90,23 @@ def export_classifier(
     }
     inputs, expected = _compared(classifier, part, images)
     with _refused(path), temporary_in(path.resolve().parent, Path.mkdir) as folder:
-        write_onnx(model, folder / path.name, description)
+        (write_int8 if int8 else kind.write)(model, folder / path.name, description)
         del model
-        logits = _run(folder / path.name, inputs)
-        parity = check_parity(
-            logits, expected, classifier.head, str(classifier.backbone.compute_dtype)
-        )
+        logits = kind.run(folder / path.name, inputs)
+        dtype = str(classifier.backbone.compute_dtype)
+        if int8:
+            parity = compare(logits, expected)
+        else:
+            parity = check_parity(logits, expected, classifier.head, dtype)
         for written in sorted(folder.iterdir(), reverse=True):  # the weights before the graph
             written.replace(path.resolve().parent / written.name)
     return parity
 
 
-def _whole_model(classifier: Any) -> onnx.ModelProto:
+def _whole_model(classifier: Any, fused_biases: bool) -> onnx.ModelProto:
     preprocessor = classifier.embedder.preprocessor
     size, classes = preprocessor.image_size, len(classifier.class_names)
-    graph = OnnxGraph("pixels", "uint8", ("batch", size, size, 3))
+    graph = OnnxGraph("pixels", "uint8", ("batch", size, size, 3), fused_biases)
     embeddings = add_vision_tower(graph, "pixels", classifier.backbone, preprocessor)
     # Training and prediction see unit vectors, on which a bias of the mapping depends.
     logits, probabilities = add_head(graph, unit_length(graph, embeddings), classifier.head)
@@ -84,9 +114,9 @@ def _whole_model(classifier: Any) -> onnx.ModelProto:
     return graph.model({"logits": (logits, shape), "probabilities": (probabilities, shape)})
 
 
-def _head_model(classifier: Any) -> onnx.ModelProto:
+def _head_model(classifier: Any, fused_biases: bool) -> onnx.ModelProto:
     dim, classes = classifier.backbone.projection_dim, len(classifier.class_names)
-    graph = OnnxGraph("embeddings", "float32", ("batch", dim))
+    graph = OnnxGraph("embeddings", "float32", ("batch", dim), fused_biases)
     logits, probabilities = add_head(graph, "embeddings", classifier.head)
     shape = ("batch", classes)
     return graph.model({"logits": (logits, shape), "probabilities": (probabilities, shape)})
@@ -118,23 +148,6 @@ def _compared(
         embedder.embed_pixels(pixels[start : start + size]) for start in range(0, len(pixels), size)
     ]
     return pixels, classifier.predict_embeddings(np.concatenate(embeddings))
-
-
-def _run(path: Path, inputs: npt.NDArray[Any], batch_size: int = 16) -> npt.NDArray[np.float32]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        os.fspath(path), options, providers=["CPUExecutionProvider"]
-    )
-    (name,) = (each.name for each in session.get_inputs())
-    return np.concatenate(
-        [
-            session.run(["logits"], {name: inputs[start : start + batch_size]})[0]
-            for start in range(0, len(inputs), batch_size)
-        ]
-    )
 
 
 class _refused:  # noqa: N801, a context manager

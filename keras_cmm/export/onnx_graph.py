@@ -24,6 +24,12 @@ class OnnxGraph:
 
     A call adds an operation. Tensors are known by their names.
 
+    Args:
+        name: the name of the input.
+        dtype: its dtype.
+        shape: its shape; a str is a dimension of any length.
+        fused_biases: bool. Whether products add their biases themselves.
+
     Example:
         >>> graph = OnnxGraph("rows", "float32", ("batch", 2))
         >>> doubled = graph("Mul", "rows", graph.constant(np.float32(2)))
@@ -32,7 +38,10 @@ class OnnxGraph:
         ['doubled']
     """
 
-    def __init__(self, name: str, dtype: str, shape: Sequence[int | str]) -> None:
+    def __init__(
+        self, name: str, dtype: str, shape: Sequence[int | str], fused_biases: bool = True
+    ) -> None:
+        self.fused_biases = fused_biases
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         self._input = helper.make_tensor_value_info(name, kind, list(shape))
         self._nodes: list[Any] = []
@@ -89,6 +98,7 @@ def write_onnx(model: onnx.ModelProto, path: Path, description: Mapping[str, Any
         path: the file.
         description: what the metadata say under `keras_cmm`, as JSON.
     """
+    model.producer_name = "keras-cmm"  # `onnxruntime.quantization` writes its own
     helper.set_model_props(model, {"keras_cmm": json.dumps(description)})
     if model.ByteSize() < _LARGEST_FILE:
         path.write_bytes(model.SerializeToString())

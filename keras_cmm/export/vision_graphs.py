@@ -290,6 +290,9 @@ def _gemm(
 ) -> str:
     if bias is None:
         return graph("MatMul", rows, graph.constant(kernel))
+    if not graph.fused_biases:
+        product = graph("MatMul", rows, graph.constant(kernel))
+        return graph("Add", product, graph.constant(bias))
     return graph("Gemm", rows, graph.constant(kernel), graph.constant(bias))
 
 

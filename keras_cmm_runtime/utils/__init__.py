@@ -2,6 +2,7 @@
 
 from keras_cmm_runtime.utils.file_digests import (
     DIGESTS_FILE,
+    add_digests,
     adding_files,
     check_digests,
     check_file_of,
@@ -28,6 +29,7 @@ from keras_cmm_runtime.utils.warn import warn
 __all__ = [
     "DIGESTS_FILE",
     "TEMPORARY_FILES",
+    "add_digests",
     "adding_files",
     "check_digests",
     "check_file_of",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -45,6 +45,27 @@ def write_digests(
     digests = {name: (known or {}).get(name) or file_digest(folder / name) for name in names}
     content = {"format": FORMAT, **(record or {}), "digests": digests}
     digests[DIGESTS_FILE] = _digest_of_record(content)
+    with replacing(folder / DIGESTS_FILE) as file:
+        file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def add_digests(folder: Path, files: Iterable[Path]) -> None:
+    """Adds files to the record of a folder, if there is one.
+
+    Args:
+        folder: The folder.
+        files: Files in it, which this package wrote.
+
+    Raises:
+        InputError: If the record is damaged or cannot be written.
+    """
+    digests = read_digests(folder)
+    if digests is None:
+        return
+    content = read_json_object(folder / DIGESTS_FILE, _DAMAGED)
+    digests |= {path.name: file_digest(path) for path in files}
+    content["digests"] = {name: digests[name] for name in sorted(digests) if name != DIGESTS_FILE}
+    content["digests"][DIGESTS_FILE] = _digest_of_record(content)
     with replacing(folder / DIGESTS_FILE) as file:
         file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 

@@ -144,7 +144,7 @@ def test_where_it_cannot_be_written(classifier, tmp_path):
     with pytest.raises(InputError, match="its folder does not exist"):
         classifier.export(tmp_path / "absent" / "model.onnx")
     with pytest.raises(InputError, match="is a folder"):
-        classifier.export(tmp_path)
+        classifier.export(tmp_path.joinpath("a.onnx").mkdir() or tmp_path / "a.onnx")
     with pytest.raises(ValueError, match="`input_signature` must be None"):
         classifier.export(tmp_path / "model.onnx", input_signature=[1])
     with pytest.raises(ValueError, match="`part` must be"):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from keras_cmm import CMMImageClassifier, clip
+from keras_cmm.export import export_classifier
 from keras_cmm_runtime import InputError, OnnxClassifier
 
 pytestmark = [
@@ -207,3 +208,5 @@ def test_the_classifier_is_exported(preset, tmp_path):
     classifier.export(tmp_path / "model.onnx", verbose=False)
     exported = OnnxClassifier(tmp_path / "model.onnx").predict(images)
     np.testing.assert_allclose(exported, classifier.predict(images), atol=1e-3)
+    parity = export_classifier(classifier, tmp_path / "model.pt2", "torch", images=images)
+    assert parity.same_top_1 == len(images)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 import keras_cmm
 from keras_cmm import clip
+from keras_cmm.export import export_classifier
 from keras_cmm_runtime import InputError, OnnxClassifier
 
 RECORDED = FIXTURES / "open_clip"
@@ -145,3 +146,5 @@ def test_the_classifier_is_exported(folder, tmp_path):
     images = varied_images()[:3]
     exported = OnnxClassifier(tmp_path / "model.onnx").predict(images)
     np.testing.assert_allclose(exported, classifier.predict(images), atol=1e-3)
+    parity = export_classifier(classifier, tmp_path / "model.pt2", "torch", images=images)
+    assert parity.same_top_1 == len(images)
