@@ -4,5 +4,6 @@ It reads images and lists of them and rates predictions. `keras_cmm` builds on i
 """
 
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.onnx_classifier import OnnxClassifier
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "OnnxClassifier"]

@@ -1,0 +1,10 @@
+"""A server of image classifiers over HTTP: the Open Inference Protocol v2 and plain uploads.
+
+It runs on ONNX Runtime and Pillow, without Keras.
+"""
+
+from keras_cmm_server.app import create_app
+from keras_cmm_server.server_settings import ServerSettings
+from keras_cmm_server.serving import serve
+
+__all__ = ["ServerSettings", "create_app", "serve"]
