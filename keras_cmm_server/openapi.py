@@ -21,6 +21,9 @@ _PROBLEMS = {
     503: "The server starts or stops.",
     504: "The answer took too long.",
 }
+_WHITE_PIXEL = (  # a PNG file in base64
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
+)
 _OF_BODIES = (400, 408, 413, 415, 421, 422, 429, 503, 504)
 
 
@@ -117,8 +120,12 @@ def _predict() -> Schema:
 
 
 def _infer(operation: str) -> Schema:
+    image = {"name": "images", "datatype": "BYTES", "shape": [1], "data": [_WHITE_PIXEL]}
     content = {
-        "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/InferRequest"},
+            "example": {"inputs": [image], "outputs": [{"name": "probabilities"}]},
+        },
         "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     }
     length = {
@@ -139,16 +146,11 @@ def _infer(operation: str) -> Schema:
 
 
 def _model_parameters(name: str, version: bool) -> list[Schema]:
-    # A name that the server does not have is answered with 404, so any text may be sent.
-    text = {"type": "string", "minLength": 1}
-    parameters: list[Schema] = [
-        {"name": "name", "in": "path", "required": True, "schema": text, "example": name}
+    values = {"name": name, "version": "1"} if version else {"name": name}
+    return [
+        {"name": key, "in": "path", "required": True, "schema": {"enum": [value]}}
+        for key, value in values.items()
     ]
-    if version:
-        parameters.append(
-            {"name": "version", "in": "path", "required": True, "schema": text, "example": "1"}
-        )
-    return parameters
 
 
 def _problems(*statuses: int) -> Schema:

@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from keras_cmm_runtime import OnnxClassifier
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import warn
 from keras_cmm_server.app import create_app
 from keras_cmm_server.server_metrics import METRICS_FOLDER
 from keras_cmm_server.server_settings import ServerSettings
@@ -86,9 +87,9 @@ def serve(
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         what = f"Serving {name} ({len(classifier.class_names):,} classes) at {where}"
         if not is_loopback(host):
-            tell(
-                f"Warning: {host} is not loopback: other machines can reach this server, without a "
-                "password or encryption."
+            warn(
+                f"{host} is not loopback, so other machines can reach this server. It asks for no "
+                "password and does not encrypt."
             )
         common: dict[str, Any] = {
             "log_config": _LOGGING,
