@@ -48,7 +48,8 @@ def write_tiny_onnx(folder, size=SIZE, classes=None):
 
 def metadata(classes, size):
     return {
-        "format": 1,
+        "format": "keras-cmm-onnx/1",
+        "part": "model",
         "class_names": classes,
         "preprocessing": {"image_size": size},
         "temperature": 0.1,
