@@ -19,5 +19,5 @@ def create_worker_app() -> Starlette:
     settings = dict(content["settings"])
     if settings["allowed_hosts"] is not None:
         settings["allowed_hosts"] = tuple(settings["allowed_hosts"])
-    classifier = OnnxClassifier.load(content["model"])
+    classifier = OnnxClassifier.load(content["model"], content["threads"])
     return create_app(classifier, content["name"], ServerSettings(**settings))

@@ -401,6 +401,43 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
             for row, columns in zip(probabilities, order, strict=True)
         ]
 
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "onnx",  # noqa: A002, as of `keras.Model.export`
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the classifier as a file that runs without Keras; see `export_classifier`.
+
+        Args:
+            filepath: the file.
+            format: one of `keras_cmm.export.FORMATS`, or another format of `keras.Model.export`,
+                which then gets all arguments.
+            verbose: bool or `None`. Whether to print how the file compares with Keras. `None`
+                prints it.
+            input_signature: must be `None`, but for the other formats.
+            **kwargs: the other arguments of `keras_cmm.export.export_classifier`.
+
+        Raises:
+            InputError: if the classifier cannot be exported, the file cannot be written, or it does
+                not agree with Keras.
+        """
+        from keras_cmm.export import FORMATS, export_classifier
+
+        if format not in FORMATS:
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+            return
+        if input_signature is not None:
+            raise ValueError(
+                f"`input_signature` must be None for the format {format!r}, which takes pixels as "
+                f"`embedder.preprocessor.pixels` makes them. Received: {input_signature=}"
+            )
+        parity = export_classifier(self, filepath, format, **kwargs)
+        if verbose is None or verbose:
+            print(f"{os.fspath(filepath)}: {parity}")
+
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights of the head."""
         # Not the base class's: it has arguments that this one has not.

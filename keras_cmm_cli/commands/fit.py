@@ -94,6 +94,12 @@ Example:
     show_default=True,
     help="Open every image first, to name all that are damaged, not only those that are drawn.",
 )
+@click.option(
+    "--onnx/--no-onnx",
+    default=True,
+    show_default=True,
+    help="Write classifier.onnx too, by which predict and evaluate run without Keras.",
+)
 @report_option
 @click.option(
     "--overwrite",
@@ -119,6 +125,7 @@ def fit(
     seed: int,
     strict: bool,
     check: bool,
+    onnx: bool,
     report: Path | None,
     overwrite: bool,
 ) -> None:
@@ -205,7 +212,7 @@ def fit(
     run["images"] = image_records(support)
     warn_of_copies(run["images"])
     with new_folder(output, overwrite) as folder:
-        write_model(folder, classifier, sample, run)
+        write_model(folder, classifier, sample, run, onnx)
     if report is not None:
         drawn = {*sample.indices.tolist(), *broken}
         rest = [row for row in range(len(images)) if row not in drawn]

@@ -1,0 +1,6 @@
+"""Exporting a classifier to formats that run without Keras."""
+
+from keras_cmm.export.export_classifier import FORMATS, export_classifier
+from keras_cmm.export.parity import Parity
+
+__all__ = ["FORMATS", "Parity", "export_classifier"]
