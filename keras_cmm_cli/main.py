@@ -23,6 +23,7 @@ from keras_cmm_cli.commands.evaluate import evaluate
 from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.predict import predict
+from keras_cmm_cli.commands.serve import serve
 from keras_cmm_cli.commands.store import store
 from keras_cmm_cli.environment import NEEDS_KERAS
 from keras_cmm_cli.terminal import one_line
@@ -137,6 +138,7 @@ for _command in (
     aggregate,
     convert,
     datasets,
+    serve,
     store,
 ):
     cli.add_command(_command)
