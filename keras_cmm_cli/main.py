@@ -21,6 +21,7 @@ from keras_cmm_cli.commands.demo import demo
 from keras_cmm_cli.commands.embed import embed
 from keras_cmm_cli.commands.evaluate import evaluate
 from keras_cmm_cli.commands.export import export
+from keras_cmm_cli.commands.explain import explain
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.serve import serve
@@ -133,6 +134,7 @@ for _command in (
     evaluate,
     predict,
     export,
+    explain,
     embed,
     benchmark,
     aggregate,

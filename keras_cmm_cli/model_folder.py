@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,9 @@ def write_model(
     from keras_cmm_runtime import ONNX_FILE, InputError
     from keras_cmm_runtime.utils import read_digests, write_digests
 
+    if classifier.support_images is not None:
+        names = [image["name"] for image in run["images"]]
+        classifier.support_images = replace(classifier.support_images, names=names)
     classifier.save_to_preset(str(folder))
     if onnx:
         try:

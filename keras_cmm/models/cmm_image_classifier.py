@@ -233,6 +233,8 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
                 "the folder anew, or fit the classifier again."
             )
         loaded._check_weights(os.fspath(preset))
+        if "://" not in path:
+            loaded._read_support(Path(path))
         return loaded
 
     def load_task_weights(self, filepath: Any) -> None:
@@ -258,6 +260,7 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
         self._check_weights("the classifier")
         with adding_files(Path(preset_dir)) as folder:
             super().save_to_preset(os.fspath(folder), max_shard_size=max_shard_size)
+            self._write_support(folder)
 
     def _check_weights(self, source: str) -> None:
         # The text tower is no part of the functional model, so its weights are not among its own.
