@@ -20,8 +20,8 @@ from keras_cmm_cli.commands.datasets import datasets
 from keras_cmm_cli.commands.demo import demo
 from keras_cmm_cli.commands.embed import embed
 from keras_cmm_cli.commands.evaluate import evaluate
-from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.explain import explain
+from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.serve import serve

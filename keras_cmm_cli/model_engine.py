@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,10 +32,12 @@ ENGINE_VARIABLE = "KERAS_CMM_ENGINE"
 class Engine(Protocol):
     """A classifier that was loaded."""
 
-    class_names: Sequence[str]
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The classes, in the order of the logits."""
 
     def logits(
-        self, terminal: Terminal, images: Sequence[Any], strict: bool
+        self, terminal: Terminal, images: Collection[Any], strict: bool
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Returns the logits of the images that can be read, and the numbers of these."""
 
@@ -77,7 +79,7 @@ class _Keras:
         self.class_names = classifier.class_names
 
     def logits(
-        self, terminal: Terminal, images: Sequence[Any], strict: bool
+        self, terminal: Terminal, images: Collection[Any], strict: bool
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         embeddings, rows = embed_images(terminal, self._classifier.embedder, images, strict)
         return self._classifier.predict_embeddings(embeddings), rows
@@ -94,7 +96,7 @@ class _Onnx:
         self.named = classifier.named
 
     def logits(
-        self, terminal: Terminal, images: Sequence[Any], strict: bool
+        self, terminal: Terminal, images: Collection[Any], strict: bool
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         with terminal.progress("classifying images") as progress:
             return self._classifier.predict_readable(

@@ -129,6 +129,7 @@ Examples:
 @with_terminal
 def serve(
     terminal: Terminal,
+    /,
     model: Path,
     host: str,
     port: int,
