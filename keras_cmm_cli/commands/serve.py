@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from keras_cmm_cli.folder_replacement import restore_folder
+from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 _PACKAGES = ("onnxruntime", "prometheus_client", "python_multipart", "starlette", "uvicorn")
@@ -126,6 +127,7 @@ Examples:
     help="For requests to finish after SIGTERM or Ctrl-C.",
 )
 @click.option("--log-requests", is_flag=True, help="Log each request to stderr.")
+@unused_seed_option
 @with_terminal
 def serve(
     terminal: Terminal,
