@@ -71,6 +71,8 @@ def export_classifier(
         raise InputError(
             f'`int8` is for the format "onnx" alone. Received: int8={int8}, format={format!r}'
         )
+    if int8 and part == "head":
+        raise InputError("`int8` is for the whole model: the head stays float32.")
     kind = FORMATS[format]
     path = Path(path)
     if path.suffix != kind.suffix:

@@ -33,7 +33,7 @@ class _Model(click.Path):
     epilog="""\b
 Examples:
   keras-cmm serve my_model
-  curl -F file=@cat.jpg http://127.0.0.1:8000/predict
+  curl --data-binary @cat.jpg http://127.0.0.1:8000/predict
   keras-cmm serve my_model --host 0.0.0.0 --workers 4
 """
 )

@@ -60,6 +60,8 @@ def test_int8(classifier, onnx_file, pictures, tmp_path):
 def test_int8_is_of_onnx(classifier, tmp_path):
     with pytest.raises(InputError, match='`int8` is for the format "onnx" alone'):
         classifier.export(tmp_path / "model.pt2", format="torch", int8=True)
+    with pytest.raises(InputError, match="the head stays float32"):
+        classifier.export(tmp_path / "model.onnx", part="head", int8=True)
 
 
 def test_names_of_files(classifier, tmp_path):
