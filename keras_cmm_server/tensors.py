@@ -130,7 +130,7 @@ def encode_infer_response(
     Example:
         >>> values = np.zeros((1, 2), "float32")
         >>> encode_infer_response({}, [(WantedOutput("y", binary=True), values)])[1]
-        94
+        104
     """
     described, blobs = [], []
     for wanted, values in outputs:
