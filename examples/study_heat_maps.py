@@ -262,7 +262,7 @@ def pictures(model_dir, folder) -> None:
         drawn = model.explain(picture.image, name).draw()
         drawn.thumbnail((800, 800))
         path = folder / f"explain_{number}.png"
-        drawn.quantize(128).save(path, optimize=True)
+        drawn.quantize(256).save(path, optimize=True)
         print(f"{path}: {name}")
 
 

@@ -48,7 +48,7 @@ class SupportImages:
         ['b.png']
     """
 
-    embeddings: npt.NDArray[np.float16]
+    embeddings: npt.NDArray[np.floating]
     classes: Sequence[str]
     names: Sequence[str]
 

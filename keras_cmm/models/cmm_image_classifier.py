@@ -52,7 +52,8 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
 
     `fit`, `evaluate`, `predict`, `classify` and `embed` take raw images: a list of paths, PIL
     images or arrays of any sizes; an array `(images, height, width, channels)` with values in
-    [0, 255]; a `tf.data.Dataset`, a torch `DataLoader` or another iterable of `(images, labels)`.
+    [0, 255]; a `tf.data.Dataset`, a torch `DataLoader` or another iterable of `(images, labels)`; a
+    `datasets.Dataset` of Hugging Face, whose labels count by their names.
     Labels are class ids, class names or one-hot. A direct call, `model(pixels)`, takes preprocessed
     pixels (`model.embedder.preprocessor`).
 
@@ -207,7 +208,7 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
                     stacklevel=2,
                 )
             model = load(preset, dtype=dtype)
-            kind = _class_for(model.backbone, cls)
+            kind = classifier_class(model.backbone, cls)
             return kind(model.backbone, class_names, make_preprocessor(model), **kwargs)
         if kwargs:
             raise ValueError(
@@ -395,14 +396,56 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
     ) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of `(images, dim)` embeddings, as `classify` does."""
         check_int("top_k", top_k, 1)
-        probabilities = ops.convert_to_numpy(
-            self.head.probabilities(self.predict_embeddings(embeddings))
-        )
+        return self.named(self.predict_embeddings(embeddings), top_k)
+
+    def named(
+        self, logits: npt.NDArray[np.float32], top_k: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """Names the most probable classes of `(images, classes)` logits, as `classify` does."""
+        check_int("top_k", top_k, 1)
+        probabilities = ops.convert_to_numpy(self.head.probabilities(logits))
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
         return [
             [(self.class_names[column], float(row[column])) for column in columns]
             for row, columns in zip(probabilities, order, strict=True)
         ]
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "onnx",  # noqa: A002, as of `keras.Model.export`
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the classifier as a file that runs without Keras; see `export_classifier`.
+
+        Args:
+            filepath: the file.
+            format: one of `keras_cmm.export.FORMATS`, or another format of `keras.Model.export`,
+                which then gets all arguments.
+            verbose: bool or `None`. Whether to print how the file compares with Keras. `None`
+                prints it.
+            input_signature: must be `None`, but for the other formats.
+            **kwargs: the other arguments of `keras_cmm.export.export_classifier`.
+
+        Raises:
+            InputError: if the classifier cannot be exported, the file cannot be written, or it does
+                not agree with Keras.
+        """
+        from keras_cmm.export import FORMATS, export_classifier
+
+        if format not in FORMATS:
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+            return
+        if input_signature is not None:
+            raise ValueError(
+                f"`input_signature` must be None for the format {format!r}, which takes pixels as "
+                f"`embedder.preprocessor.pixels` makes them. Received: {input_signature=}"
+            )
+        parity = export_classifier(self, filepath, format, **kwargs)
+        if verbose is None or verbose:
+            print(f"{os.fspath(filepath)}: {parity}")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights of the head."""
@@ -491,6 +534,9 @@ class _MetaCLIP2CMMImageClassifier(CMMImageClassifier):
     preprocessor_cls = keras_hub.models.MetaCLIP2CausalLMPreprocessor
 
 
-def _class_for(backbone: Any, cls: type[CMMImageClassifier]) -> type[CMMImageClassifier]:
+def classifier_class(
+    backbone: Any, cls: type[CMMImageClassifier] = CMMImageClassifier
+) -> type[CMMImageClassifier]:
+    """Returns `cls`, or the class for the kind of a backbone that is no CLIP."""
     kinds = (cls, _SigLIPCMMImageClassifier, _MetaCLIP2CMMImageClassifier)
     return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))

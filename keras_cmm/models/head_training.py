@@ -22,7 +22,7 @@ from keras_cmm.models.checks import (
 from keras_cmm.models.class_order import check_class_order, warn_of_numbers
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.image_explanations import ImageExplanations
-from keras_cmm.models.inputs import is_dataset, iterate_images
+from keras_cmm.models.inputs import is_dataset, is_hugging_face, iterate_images
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight, checked_support
 from keras_cmm.utils.labels import ids_of_labels
 from keras_cmm_runtime.errors import InputError
@@ -313,6 +313,8 @@ class HeadTraining(ImageExplanations):
 
     def _checked_labels(self, x: Any, y: Any) -> Any:
         """Returns `y` as class ids, or `None` where `x` brings its own."""
+        if is_hugging_face(x):
+            return y  # it yields class names, whatever their order
         is_named = check_class_order(x, self.class_names)
         if is_dataset(x):
             if not is_named:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,7 +119,7 @@ def _as_text(explanation: Explanation) -> str:
     return "\n".join(lines)
 
 
-def _as_table(images: list[SupportImage]) -> Table:
+def _as_table(images: Sequence[SupportImage]) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -95,6 +95,12 @@ Example:
     help="Open every image first, to name all that are damaged, not only those that are drawn.",
 )
 @click.option(
+    "--onnx/--no-onnx",
+    default=True,
+    show_default=True,
+    help="Write classifier.onnx too, by which predict and evaluate run without Keras.",
+)
+@click.option(
     "--keep-embeddings/--no-keep-embeddings",
     default=True,
     show_default=True,
@@ -126,6 +132,7 @@ def fit(
     seed: int,
     strict: bool,
     check: bool,
+    onnx: bool,
     keep_embeddings: bool,
     report: Path | None,
     overwrite: bool,
@@ -215,7 +222,7 @@ def fit(
     if not keep_embeddings:
         classifier.support_images = None
     with new_folder(output, overwrite) as folder:
-        write_model(folder, classifier, sample, run)
+        write_model(folder, classifier, sample, run, onnx)
     if report is not None:
         drawn = {*sample.indices.tolist(), *broken}
         rest = [row for row in range(len(images)) if row not in drawn]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.errors import InputError, TooManyPixelsError
 from keras_cmm_runtime.images.image_reading import image_name, read_image
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -137,7 +137,7 @@ class ImagePreprocessor:
         most = width * (picture.height if width > height else max(height, picture.height))
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and most > limit:
-            raise InputError(
+            raise TooManyPixelsError(
                 f"{image_name(image)}: is too narrow, {picture.width} x {picture.height} pixels; "
                 f"resized, it would have more than {limit:,} pixels; crop it, or raise "
                 "PIL.Image.MAX_IMAGE_PIXELS."

@@ -159,8 +159,9 @@ class ImageList(LabelledImages):
 
         Raises:
             InputError: If the file cannot be read, lacks a column, a value or an image file, lists
-                an image under two labels, has one class only (where `class_names` is not given), or
-                has labels outside `class_names`.
+                an image under two labels, has several labels in a row, separated by semicolons
+                (multi-label data is not supported), has one class only (where `class_names` is not
+                given), or has labels outside `class_names`.
         """
         return cls.from_table(read_csv_list(Path(path), image, label), root, class_names)
 

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,9 @@ class ImageTable:
         """Returns the image files of a split, given by its column and its name, or of all rows.
 
         Raises:
-            InputError: If a row has no image file or label, or an image has two labels.
+            InputError: If a row has no image file or label, or an image has several labels.
         """
+        self._refuse_several_labels()
         self._warn_of_other_columns(None if split is None else split[0])
         if split is not None:
             none = sum(not _text(row[split[0]]) for _, row in self.rows)
@@ -86,6 +88,23 @@ class ImageTable:
                 raise InputError(
                     f"{where}: the image {name!r} is in {first} and in {split}; splits must share "
                     "no image; keep it in one of them."
+                )
+
+    def _refuse_several_labels(self) -> None:
+        """Raises an error if a row has several labels: a part of one is in another row too.
+
+        A name with a semicolon that shares no part with other labels is the name of one class.
+        """
+        labels = {_text(row[self.label]) for _, row in self.rows}
+        parts_of = {label: _parts(label) for label in labels}
+        uses = Counter(part for parts in parts_of.values() for part in parts)
+        for where, row in self.rows:
+            parts = parts_of[_text(row[self.label])]
+            if len(parts) > 1 and any(uses[part] > 1 for part in parts):
+                raise InputError(
+                    f"{where}: has {len(parts)} labels ({listed(sorted(parts))}), and several "
+                    "classes an image (multi-label data) are not supported; keep one label or "
+                    "leave the image out."
                 )
 
     def _warn_of_other_columns(self, split: int | None) -> None:
@@ -234,6 +253,10 @@ def _is_text(kind: Any) -> bool:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value).strip()
+
+
+def _parts(label: str) -> set[str]:
+    return {part.strip() for part in label.split(";") if part.strip()}
 
 
 def _checked_row(where: str, root: Path, name: Any, label: Any) -> tuple[Path, str]:

@@ -9,6 +9,13 @@ import pytest
 from folders import truncate_as_jpeg
 
 
+@pytest.fixture(autouse=True, params=["auto", "keras"])
+def engine(request, monkeypatch):
+    """Each test runs on ONNX Runtime, which `auto` takes, and on Keras."""
+    monkeypatch.setenv("KERAS_CMM_ENGINE", request.param)
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def classifier(model_dir):
     from keras_cmm import CMMImageClassifier

@@ -39,15 +39,16 @@ def test_another_class_is_compared_with_the_predicted_one(trained):
 
 def test_the_heat_map_is_aligned_with_the_picture(trained):
     """What is cut off has no heat; the heat of what is seen stays where it is."""
-    square = Image.fromarray(make_images()[0][0]).resize((64, 64))
+    # Resizing mixes an edge with what is beside it, so both have the same there.
+    square = Image.new("RGB", (64, 64), "white")
+    square.paste(Image.fromarray(make_images()[0][0]).resize((48, 48)), (8, 8))
     wide = Image.new("RGB", (128, 64), "white")
     wide.paste(square, (32, 0))
     heat, middle = (trained.explain(each, NAMES[0]).heat_map for each in (wide, square))
     assert heat.shape == (64, 128)
     assert not heat[:, :32].any()
     assert not heat[:, 96:].any()
-    # Resizing mixes the edges with what is beside them.
-    assert np.corrcoef(heat[:, 32:96].ravel(), middle.ravel())[0, 1] > 0.99
+    np.testing.assert_allclose(heat[:, 32:96], middle, atol=1e-5 * np.abs(middle).max())
     assert np.corrcoef(heat[:, 28:92].ravel(), middle.ravel())[0, 1] < 0.99
 
 

@@ -1,7 +1,7 @@
 """Checking GIF files."""
 
 from keras_cmm_runtime.errors import InputError
-from keras_cmm_runtime.images.file_formats.checked_file import CheckedFile, cut_off
+from keras_cmm_runtime.images.file_formats.checked_file import ENDS_IN_ZEROS, CheckedFile, cut_off
 
 _IMAGE, _EXTENSION, _END = 0x2C, 0x21, 0x3B
 
@@ -19,9 +19,11 @@ def check_gif(data: bytes) -> CheckedFile:
         frames, is_ended = _walk(data)
     except IndexError:
         raise InputError(cut_off(data)) from None
-    # Some writers leave out the end of a file of one frame.
+    # Some writers leave out the end of a file of one frame, whose blocks end in one zero.
     if not is_ended and frames != 1:
         raise InputError(cut_off(data))
+    if not is_ended and data.endswith(b"\0\0"):
+        raise InputError(ENDS_IN_ZEROS)
     return CheckedFile(data, 1)
 
 

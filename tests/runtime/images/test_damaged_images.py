@@ -221,6 +221,13 @@ def test_frames_of_a_gif_that_are_missing():
     same(one[:-1], one)
 
 
+def test_a_gif_that_ends_in_zeros():
+    whole = saved(Image.new("P", (60, 40), 3), "GIF")
+    # Blocks of zeros end at a zero too, so some of these look like whole ones without an end.
+    for start in range(len(whole) - 2):
+        assert "cannot be read" in refusal(read_image, whole[:start] + bytes(len(whole) - start))
+
+
 def tiff(tags, content=b""):
     """Returns a TIFF file of tags `(number, type, count, value)`; `content` begins at byte 1000."""
     entries = b"".join(struct.pack("<HHII", *tag) for tag in sorted(tags))

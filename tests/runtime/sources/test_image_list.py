@@ -509,3 +509,24 @@ def test_random_csv_gives_images_or_input_error(folder, content):
 
 def encodable(text):
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+@pytest.mark.parametrize("label", ["ant;bee", "ant; bee", "bee ; ant ;"])
+def test_several_labels_a_row_are_refused(tmp_path, label):
+    make(tmp_path, "1.png", "2.png", "3.png")
+    path = table(tmp_path, f"path,label\n1.png,ant\n2.png,{label}\n3.png,bee\n")
+    message = refusal(ImageList.from_csv, path)
+    assert f"{path}, line 3: has 2 labels (" in message
+    assert "multi-label data) are not supported; keep one label" in message
+
+
+def test_rows_of_several_labels_alone_are_refused_too(tmp_path):
+    make(tmp_path, "1.png", "2.png", "3.png")
+    path = table(tmp_path, "path,label\n1.png,cat\n2.png,ant;bee\n3.png,ant;dog\n")
+    assert "line 3: has 2 labels ('ant', 'bee')" in refusal(ImageList.from_csv, path)
+
+
+def test_a_name_with_a_semicolon_is_one_class(tmp_path):
+    make(tmp_path, "1.png", "2.png", "3.png")
+    path = table(tmp_path, "path,label\n1.png,ant;\n2.png,bee\n3.png,salt; pepper\n")
+    assert ImageList.from_csv(path).class_names == ("ant;", "bee", "salt; pepper")
