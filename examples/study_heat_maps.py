@@ -260,9 +260,9 @@ def pictures(model_dir, folder) -> None:
     for number, picture in enumerate(composed, start=1):
         name = model.class_names[picture.class_id]
         drawn = model.explain(picture.image, name).draw()
-        drawn.thumbnail((800, 800))
+        drawn.thumbnail((720, 720))
         path = folder / f"explain_{number}.png"
-        drawn.quantize(256).save(path, optimize=True)
+        drawn.save(path, optimize=True)
         print(f"{path}: {name}")
 
 
