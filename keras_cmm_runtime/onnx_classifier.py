@@ -274,10 +274,13 @@ def _open_session(path: Path, threads: int | None) -> Any:
     options.log_severity_level = 4  # What it logs is in its errors too.
     if threads is not None:
         options.intra_op_num_threads = threads
+    model: str | bytes = os.fspath(path)
     try:
-        return onnxruntime.InferenceSession(
-            os.fspath(path), options, providers=["CPUExecutionProvider"]
-        )
+        os.fspath(path).encode()
+    except UnicodeEncodeError:  # ONNX Runtime takes no such path.
+        model = path.read_bytes()
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except MemoryError:
         raise
     # ONNX Runtime has a class of errors for each way in which a file can be wrong.
