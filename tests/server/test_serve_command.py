@@ -183,7 +183,7 @@ def test_a_killed_worker_is_replaced(served, picture):
     server = served("--workers", 2)
     until_ready(server)
     children = subprocess.run(
-        ["ps", "--ppid", str(server.process.pid), "-o", "pid=,args="],
+        ["ps", "-ww", "--ppid", str(server.process.pid), "-o", "pid=,args="],
         capture_output=True,
         text=True,
         check=True,
