@@ -88,7 +88,7 @@ class EvaluationFiles:
             matrix: The confusion matrix: row = true class, column = predicted class.
             facts: Arguments of `ReportContent`: the title, the summary, the command.
         """
-        from keras_cmm_runtime.utils.files import replacing
+        from keras_cmm_runtime.utils import replacing
 
         if self.mistakes is not None:
             rows = mistakes(images, best)

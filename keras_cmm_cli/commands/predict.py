@@ -135,7 +135,7 @@ def predict(
     if output is None:
         terminal.result(result)
         return
-    from keras_cmm_runtime.utils.files import replacing
+    from keras_cmm_runtime.utils import replacing
 
     with replacing(output) as file:
         file.write(f"{result}\n".encode())
