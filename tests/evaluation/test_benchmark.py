@@ -98,10 +98,10 @@ def test_a_saved_sample_is_repeated():
 def test_records():
     seen = []
     records = run_benchmark(
-        [make_data(val_rows=4)], list(METHODS), shots=[1, 4], seeds=[1, 2], on_record=seen.append
+        [make_data(val_rows=4)], list(METHODS), shots=[2], seeds=[1, 2], on_record=seen.append
     )
     assert seen == records
-    assert len(records) == 1 + 2 * 2 * (len(METHODS) - 1)
+    assert len(records) == 1 + 2 * (len(METHODS) - 1)
     assert json.loads(json.dumps(records)) == records
     for record in records:
         assert set(record) == RECORD_FIELDS | (OF_CMM if "cmm" in record["method"] else set())
@@ -252,7 +252,7 @@ def test_reference_values():
     zero_shot = run_benchmark([dtd, imagenet], ["zero_shot"], [], [])
     assert [record["top1"] for record in zero_shot] == pytest.approx([43.32, 65.90], abs=0.1)
     methods = ["cmm", "cmm_plain", "tip_adapter_f"]
-    rows = summarize(run_benchmark([dtd], methods, [4], [1, 2, 3]))
+    rows = summarize(run_benchmark([dtd], methods, [4], [1, 2]))
     means = {row["method"]: row["mean"] for row in rows}
     # The references are of the plain recipe.
     assert means.pop("cmm") > means["cmm_plain"]
