@@ -9,7 +9,7 @@ import click
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.exported_files import SUFFIXES, check_new_export, files_of
 from keras_cmm_cli.options import unused_seed_option
-from keras_cmm_cli.saved_model import load_classifier, model_argument
+from keras_cmm_cli.saved_model import fetched, load_classifier, model_argument
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 
@@ -56,7 +56,7 @@ Examples:
 @with_terminal
 def export(
     terminal: Terminal,
-    model_dir: Path,
+    model_dir: Path | str,
     style: str,
     output: Path,
     part: str,
@@ -71,6 +71,7 @@ def export(
 
     As classifier.onnx in the model's own folder, the file is what predict and evaluate run on.
     """
+    model_dir = fetched(model_dir)
     is_models_own = output.resolve() == (model_dir / "classifier.onnx").resolve()
     if is_models_own and (part == "head" or int8):
         raise click.ClickException(
