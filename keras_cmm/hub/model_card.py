@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_cmm.hub.licence import licence_of
+from keras_cmm_runtime.hub import HUB_SCHEME
 
 _CARD = """\
 ---
@@ -61,7 +62,7 @@ of training may have terms of their own.
 """
 
 _WITHOUT_KERAS = """
-Without Keras and torch, after `pip install keras-cmm-runtime`:
+Without Keras and torch, after `pip install "keras-cmm-runtime{extra}"`:
 
 ```python
 from keras_cmm_runtime import OnnxClassifier
@@ -94,6 +95,7 @@ def model_card(about: Mapping[str, Any], place: str = "MODEL_DIR", has_onnx: boo
     """
     names, preset = about["class_names"], about.get("preset")
     evaluation = about.get("evaluation")
+    extra = "[hub]" if place.startswith(HUB_SCHEME) else ""
     licence = licence_of(preset)
     version = (about.get("versions") or {}).get("keras_cmm")
     known = [
@@ -110,7 +112,7 @@ def model_card(about: Mapping[str, Any], place: str = "MODEL_DIR", has_onnx: boo
         preset=code(preset) if preset else "not named",
         version=f" {version}" if version else "",
         place=place,
-        without_keras=_WITHOUT_KERAS.format(place=place) if has_onnx else "",
+        without_keras=_WITHOUT_KERAS.format(place=place, extra=extra) if has_onnx else "",
         classes=", ".join(code(name) for name in names),
         accuracy=_accuracy(evaluation),
         rows="\n".join(f"| {name} | {_cell(value)} |" for name, value in _rows(about).items()),

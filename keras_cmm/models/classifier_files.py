@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -128,7 +129,8 @@ class ClassifierFiles(SavedAsKerasFile):
 
         Args:
             repo_id: the repository, `owner/name`. It is made if it does not exist.
-            onnx: bool. Whether a `classifier.onnx` is pushed too, which runs without Keras.
+            onnx: bool. Whether a `classifier.onnx` is pushed too, which runs without Keras. A
+                classifier that cannot be exported is pushed without it, with a warning.
             **kwargs: the other arguments of `keras_cmm.hub.push_model`: `private`, `revision`,
                 `token`, `message`, `evaluation`, `training_images` and `dry_run`.
 
@@ -148,7 +150,10 @@ class ClassifierFiles(SavedAsKerasFile):
             folder = Path(temporary)
             self.save_to_preset(folder)
             if onnx:
-                self.export(folder / ONNX_FILE, verbose=False)
+                try:
+                    self.export(folder / ONNX_FILE, verbose=False)
+                except InputError as error:  # The model is whole without it.
+                    warnings.warn(f"no {ONNX_FILE} is pushed: {error}", stacklevel=2)
                 add_digests(folder, list(folder.glob(f"{ONNX_FILE}*")))
             return push_model(folder, repo_id, **kwargs)
 

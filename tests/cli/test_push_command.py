@@ -50,6 +50,17 @@ def test_push_predict_and_explain(run, model_dir, shared_photos, hub, tmp_path):
     assert exported.exit_code == 0, exported.output
 
 
+def test_serve_fetches_what_it_runs(run, model_dir, hub, monkeypatch):
+    assert run("push", model_dir, "ada/pets").exit_code == 0
+    seen = []
+    monkeypatch.setattr("keras_cmm_server.serve", lambda *arguments: seen.append(arguments))
+    assert run("serve", "hf://ada/pets@main").exit_code == 0
+    folder, _, _, _, name, *_ = seen[0]
+    assert name == "pets"
+    assert (folder / "classifier.onnx").is_file()
+    assert not (folder / "model.weights.h5").exists()
+
+
 def test_keras_fetches_the_whole_model(run, model_dir, shared_photos, hub):
     assert run("push", model_dir, "ada/pets", "--training-images").exit_code == 0
     result = run("predict", "hf://ada/pets", shared_photos, "--engine", "keras", "--no-store")

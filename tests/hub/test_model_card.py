@@ -151,3 +151,6 @@ def test_what_is_not_known_is_left_out():
     assert "None" not in found
     assert "keras_cmm.json" not in found
     assert json.dumps("hf://ada/pets") in found
+    there = model_card({"class_names": ["ant", "bee"]}, "hf://ada/pets")
+    assert '`pip install "keras-cmm-runtime[hub]"`' in there
+    assert '`pip install "keras-cmm-runtime"`' in card()

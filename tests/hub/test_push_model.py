@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import constants
 from refusals import refusal
 
-from keras_cmm import CMMImageClassifier
+from keras_cmm import CMMClassifier, CMMImageClassifier
 from keras_cmm.hub import push_model
 from keras_cmm_runtime import OnnxClassifier
 from keras_cmm_runtime.hub import fetch_model
@@ -82,6 +82,17 @@ def test_only_the_onnx_file_is_fetched_where_it_is_enough(classifier, hub):
     classifier.push_to_hub("ada/pets")
     OnnxClassifier.load("hf://ada/pets")
     assert set(hub.fetched) == {"classifier.onnx", "keras_cmm.json"}
+
+
+def test_a_classifier_that_onnx_cannot_hold(tiny_preset, hub):
+    import keras
+
+    head = CMMClassifier(3, mapping=keras.layers.Dense(16))
+    model = CMMImageClassifier.from_preset(tiny_preset, NAMES, head=head)
+    with pytest.warns(UserWarning, match=r"no classifier\.onnx is pushed: only a classifier"):
+        pushed = model.push_to_hub("ada/pets", dry_run=True)
+    assert "classifier.onnx" not in pushed.files
+    assert "task.weights.h5" in pushed.files
 
 
 def test_a_private_branch_with_training_images(saved, hub):
