@@ -24,6 +24,7 @@ from keras_cmm_cli.commands.explain import explain
 from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.predict import predict
+from keras_cmm_cli.commands.push import push
 from keras_cmm_cli.commands.serve import serve
 from keras_cmm_cli.commands.store import store
 from keras_cmm_cli.environment import NEEDS_KERAS
@@ -140,6 +141,7 @@ for _command in (
     aggregate,
     convert,
     datasets,
+    push,
     serve,
     store,
 ):

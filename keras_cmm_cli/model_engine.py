@@ -15,7 +15,7 @@ import click
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.options import batch_size_option, strict_option, unused_seed_option
-from keras_cmm_cli.saved_model import load_classifier
+from keras_cmm_cli.saved_model import fetched, load_classifier
 from keras_cmm_cli.store import advising_on_store, default_folder, store_option
 from keras_cmm_cli.terminal import Terminal
 
@@ -130,7 +130,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def body(
         *args: Any,
-        model_dir: Path,
+        model_dir: Path | str,
         engine: str,
         batch_size: int,
         store: Path | None,
@@ -139,6 +139,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if no_store and store is not None:
             raise click.UsageError("--store and --no-store exclude each other; give one.")
+        model_dir = fetched(model_dir, whole=engine == "keras" or store is not None)
         chosen = _chosen(model_dir, engine, store)
         folder = None
         if chosen == "keras" and not no_store:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_cmm_cli.model_card import model_card
 from keras_cmm_cli.run_file import AS_THE_PRESET, RUN_FORMAT, command_line, printable
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ def write_model(
         run: What `describe_run` returned, with `images` added.
         onnx: Whether to write `classifier.onnx` too.
     """
+    from keras_cmm.hub import model_card
     from keras_cmm_runtime import ONNX_FILE, InputError
     from keras_cmm_runtime.utils import read_digests, write_digests
 
@@ -91,5 +91,6 @@ def write_model(
         except InputError as error:  # The model is whole without it.
             warnings.warn(f"no {ONNX_FILE} is written: {error}", stacklevel=2)
     sample.save(folder / INDICES_FILE)
-    (folder / "README.md").write_text(model_card(run), encoding="utf-8")
+    card = model_card(run, has_onnx=(folder / ONNX_FILE).is_file())
+    (folder / "README.md").write_text(card, encoding="utf-8")
     write_digests(folder, run, known=read_digests(folder))

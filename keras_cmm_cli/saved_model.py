@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from keras_cmm_cli.folder_replacement import restore_folder
+from keras_cmm_cli.model_path import ModelPath
 from keras_cmm_cli.options import DTYPES
 from keras_cmm_cli.run_file import AS_THE_PRESET, RUN_FILE, read_run
 from keras_cmm_cli.store import open_store
@@ -17,21 +16,29 @@ if TYPE_CHECKING:
     from keras_cmm import CMMImageClassifier
 
 
-class _ModelFolder(click.Path):
-    """The folder of a model, brought back first if a command was killed while it replaced it."""
-
-    def __init__(self) -> None:
-        super().__init__(exists=True, file_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Returns the folder; see `click.Path.convert`."""
-        # Other errors of the path are for click to tell.
-        with contextlib.suppress(OSError, RuntimeError):
-            restore_folder(Path(value).resolve())
-        return super().convert(value, param, ctx)
+model_argument = click.argument("model_dir", type=ModelPath())
+model_folder_argument = click.argument("model_dir", type=ModelPath(hub=False))
 
 
-model_argument = click.argument("model_dir", type=_ModelFolder())
+def fetched(model: Path | str, whole: bool = True) -> Path:
+    """Returns the folder of a model, which is fetched first if it is on the Hugging Face hub.
+
+    Args:
+        model: What `ModelPath` gave.
+        whole: Whether Keras needs it. Otherwise its `classifier.onnx` is enough, if it has one.
+
+    Raises:
+        ClickException: If it cannot be fetched.
+    """
+    if isinstance(model, Path):
+        return model
+    from keras_cmm_runtime import InputError
+    from keras_cmm_runtime.hub import fetch_model
+
+    try:
+        return fetch_model(model, whole)
+    except InputError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def load_classifier(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.hub import fetch_model, is_hub_handle
 from keras_cmm_runtime.images import ImagePreprocessor, is_one_image
 from keras_cmm_runtime.utils import (
     check_file_of,
@@ -81,7 +82,8 @@ class OnnxClassifier:
         """Loads a classifier.
 
         Args:
-            path: a folder of `keras-cmm fit`, or an ONNX file of `keras-cmm export`.
+            path: a folder of `keras-cmm fit`, an ONNX file of `keras-cmm export`, or
+                `hf://owner/name` for a model on the Hugging Face hub, which is fetched.
             threads: as of the class.
 
         Returns:
@@ -91,7 +93,7 @@ class OnnxClassifier:
             InputError: if there is none, if it is damaged, or if it is of another model than the
                 folder.
         """
-        path = Path(path)
+        path = fetch_model(os.fspath(path), whole=False) if is_hub_handle(path) else Path(path)
         if not path.is_dir():
             return cls(path, threads)
         if not (path / ONNX_FILE).is_file():

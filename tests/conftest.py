@@ -66,3 +66,12 @@ def transformers_checkpoint(transformers_model, tmp_path_factory):
     from transformers_clip import save_checkpoint
 
     return save_checkpoint(tmp_path_factory.mktemp("checkpoint"), transformers_model)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hugging Face hub without models, and a cache without files; see `hub_server.py`."""
+    from hub_server import running_hub
+
+    with running_hub(tmp_path, monkeypatch) as server:
+        yield server

@@ -47,7 +47,8 @@ def export_classifier(
       Weights of more than 2 GB lie in a second file, `NAME.data`.
     - `"torch"`: a `torch.export.ExportedProgram`, a file `.pt2` for `torch.export.load`.
     - `"openvino"`: OpenVINO's IR, a file `.xml` and a file `.bin`.
-    - `"litert"`: LiteRT, a file `.tflite` that takes one image and has no metadata.
+    - `"litert"`: LiteRT, a file `.tflite` that takes one image. Its metadata are the file
+      `keras_cmm.json` of a zip archive at its end.
 
     Args:
         classifier: a `CMMImageClassifier`.

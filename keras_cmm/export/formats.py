@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,6 +167,16 @@ def _write_litert(model: onnx.ModelProto, path: Path, description: Mapping[str, 
     # LiteRT has no dynamic batch: the file takes one image.
     example = torch.tensor(_example(model)[:1])
     litert_torch.convert(OnnxModule(model).eval(), (example,)).export(os.fspath(path))
+    append_description(path, description)
+
+
+def append_description(path: Path, description: Mapping[str, Any]) -> None:
+    """Appends the metadata of a LiteRT file, as the associated files of LiteRT's own metadata are.
+
+    Such a file is a zip archive too, and LiteRT reads no further than the model.
+    """
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("keras_cmm.json", json.dumps(description))
 
 
 def _run_litert(path: Path, inputs: Pixels) -> Logits:

@@ -28,10 +28,10 @@ from keras_cmm.clip import (
     preset_path,
 )
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities
+from keras_cmm.models.classifier_files import ClassifierFiles
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_training import HeadTraining
 from keras_cmm.models.inputs import is_one_picture
-from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.saved_class_names import saved_class_names
 from keras_cmm.recipes import TrainingRecipe
 from keras_cmm_runtime.errors import InputError
@@ -42,7 +42,7 @@ _DEFAULT_TEMPLATE = "a photo of a {}."
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageClassifier):
+class CMMImageClassifier(HeadTraining, ClassifierFiles, keras_hub.models.ImageClassifier):
     """Classifies images with a frozen CLIP backbone and a `CMMClassifier` head.
 
     A new classifier is zero-shot CLIP: its class prototypes are made from the class names. `fit`
@@ -208,8 +208,10 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
                     stacklevel=2,
                 )
             model = load(preset, dtype=dtype)
-            kind = classifier_class(model.backbone, cls)
-            return kind(model.backbone, class_names, make_preprocessor(model), **kwargs)
+            kind = cls._class_for(model.backbone)
+            made = kind(model.backbone, class_names, make_preprocessor(model), **kwargs)
+            made._backbone_preset = os.fspath(preset)
+            return made
         if kwargs:
             raise ValueError(
                 "a saved classifier takes no other arguments; give `class_names` for a new one. "
@@ -233,6 +235,7 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
                 "the folder anew, or fit the classifier again."
             )
         loaded._check_weights(os.fspath(preset))
+        loaded._backbone_preset = loaded._backbone_preset or os.fspath(preset)
         if "://" not in path:
             loaded._read_support(Path(path))
         return loaded
@@ -261,6 +264,10 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
         with adding_files(Path(preset_dir)) as folder:
             super().save_to_preset(os.fspath(folder), max_shard_size=max_shard_size)
             self._write_support(folder)
+
+    @classmethod
+    def _class_for(cls, backbone: Any) -> type[CMMImageClassifier]:
+        return classifier_class(backbone, cls)
 
     def _check_weights(self, source: str) -> None:
         # The text tower is no part of the functional model, so its weights are not among its own.
@@ -410,43 +417,6 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
             for row, columns in zip(probabilities, order, strict=True)
         ]
 
-    def export(
-        self,
-        filepath: str | os.PathLike[str],
-        format: str = "onnx",  # noqa: A002, as of `keras.Model.export`
-        verbose: bool | None = None,
-        input_signature: Any = None,
-        **kwargs: Any,
-    ) -> None:
-        """Writes the classifier as a file that runs without Keras; see `export_classifier`.
-
-        Args:
-            filepath: the file.
-            format: one of `keras_cmm.export.FORMATS`, or another format of `keras.Model.export`,
-                which then gets all arguments.
-            verbose: bool or `None`. Whether to print how the file compares with Keras. `None`
-                prints it.
-            input_signature: must be `None`, but for the other formats.
-            **kwargs: the other arguments of `keras_cmm.export.export_classifier`.
-
-        Raises:
-            InputError: if the classifier cannot be exported, the file cannot be written, or it does
-                not agree with Keras.
-        """
-        from keras_cmm.export import FORMATS, export_classifier
-
-        if format not in FORMATS:
-            super().export(filepath, format, verbose, input_signature, **kwargs)
-            return
-        if input_signature is not None:
-            raise ValueError(
-                f"`input_signature` must be None for the format {format!r}, which takes pixels as "
-                f"`embedder.preprocessor.pixels` makes them. Received: {input_signature=}"
-            )
-        parity = export_classifier(self, filepath, format, **kwargs)
-        if verbose is None or verbose:
-            print(f"{os.fspath(filepath)}: {parity}")
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights of the head."""
         # Not the base class's: it has arguments that this one has not.
@@ -460,6 +430,7 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
                 "descriptions": self.descriptions,
                 "head": head,
                 "head_was_given": self._head_was_given,
+                "backbone_preset": self._backbone_preset,
             }
         )
         return config
@@ -467,16 +438,19 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> CMMImageClassifier:
         """Builds a classifier from what `get_config` returned."""
-        head_was_given, arguments = cls._arguments(config)
+        state, arguments = cls._arguments(config)
         model = cls(**arguments)
-        model._head_was_given = head_was_given
+        model._head_was_given, model._backbone_preset = state
         return model
 
     @staticmethod
-    def _arguments(config: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
-        """Returns whether the head was given, and the arguments of the constructor."""
+    def _arguments(
+        config: dict[str, Any],
+    ) -> tuple[tuple[bool, str | None], dict[str, Any]]:
+        """Returns what no argument sets, and the arguments of the constructor."""
         config = dict(config)
-        head_was_given = config.pop("head_was_given")
+        # Version 0.1.0 saved no name of the backbone.
+        state = config.pop("head_was_given"), config.pop("backbone_preset", None)
         for name in ("backbone", "preprocessor", "head"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
@@ -484,7 +458,7 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
         # unbuilt one would ask for class texts, before the tokenizer has its vocabulary.
         if config.get("head") is not None and not config["head"].built:
             config["head"].build((None, prepare_backbone(config["backbone"]).projection_dim))
-        return head_was_given, config
+        return state, config
 
     # `keras.models.clone_model` gives any functional model the class `Functional`, unless its
     # constructor takes `*args` and `**kwargs`. It then calls that with an input, an output and a
@@ -498,11 +472,11 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
     def _copy_config(self, output: Any, name: str) -> None:
         """Constructs this model as the one that `output` was made by. Its weights are new."""
         model = output._cloned_model
-        head_was_given, arguments = self._arguments(model.get_config())
+        state, arguments = self._arguments(model.get_config())
         # A config does not hold the vocabulary of a tokenizer.
         arguments |= {"preprocessor": model.preprocessor, "name": name, "compile": False}
         type(self).__init__(self, **arguments)
-        self._head_was_given = head_was_given
+        self._head_was_given, self._backbone_preset = state
         if (compile_config := model.get_compile_config()) is not None:
             self.compile_from_config(compile_config)
 

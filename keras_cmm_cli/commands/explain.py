@@ -12,7 +12,7 @@ import click
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.outputs import EXPLANATION, check_apart, check_new_file
-from keras_cmm_cli.saved_model import load_classifier, model_argument
+from keras_cmm_cli.saved_model import fetched, load_classifier, model_argument
 from keras_cmm_cli.store import store_options
 from keras_cmm_cli.terminal import Terminal, visible, with_terminal
 
@@ -65,7 +65,7 @@ Examples:
 @with_terminal
 def explain(
     terminal: Terminal,
-    model_dir: Path,
+    model_dir: Path | str,
     image: Path,
     output: Path | None,
     class_name: str | None,
@@ -88,7 +88,7 @@ def explain(
     with terminal.status("loading Keras"):
         load_keras()
     with terminal.status("loading the model"):
-        classifier = load_classifier(model_dir, store=store)
+        classifier = load_classifier(fetched(model_dir), store=store)
     explanation = classifier.explain(image, class_name, nearest, heat_map)
     if output is not None:
         explanation.save(output)

@@ -7,12 +7,10 @@ from pathlib import Path
 import click
 
 from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.exported_files import SUFFIXES, check_new_export, files_of
 from keras_cmm_cli.options import unused_seed_option
-from keras_cmm_cli.outputs import check_new_file
-from keras_cmm_cli.saved_model import load_classifier, model_argument
+from keras_cmm_cli.saved_model import fetched, load_classifier, model_argument
 from keras_cmm_cli.terminal import Terminal, with_terminal
-
-_SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "litert": ".tflite"}
 
 
 @click.command(
@@ -26,7 +24,7 @@ Examples:
 @click.option(
     "--format",
     "style",
-    type=click.Choice(tuple(_SUFFIXES)),
+    type=click.Choice(tuple(SUFFIXES)),
     default="onnx",
     show_default=True,
     help="ONNX; a program of torch.export; OpenVINO, which needs the extra openvino; or LiteRT, "
@@ -53,12 +51,12 @@ Examples:
     help="Pictures or folders of them, to compare the file with Keras on, instead of four that are "
     "made up. May be given several times.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the ONNX file that --output names.")
+@click.option("--overwrite", is_flag=True, help="Replace the file of export that --output names.")
 @unused_seed_option
 @with_terminal
 def export(
     terminal: Terminal,
-    model_dir: Path,
+    model_dir: Path | str,
     style: str,
     output: Path,
     part: str,
@@ -73,17 +71,14 @@ def export(
 
     As classifier.onnx in the model's own folder, the file is what predict and evaluate run on.
     """
-    if output.suffix != _SUFFIXES[style]:
-        raise click.ClickException(
-            f"{output}: the name of a file of the format {style} must end in {_SUFFIXES[style]}."
-        )
+    model_dir = fetched(model_dir)
     is_models_own = output.resolve() == (model_dir / "classifier.onnx").resolve()
     if is_models_own and (part == "head" or int8):
         raise click.ClickException(
             f"{output}: is the file that predict runs on, so it is the whole model in float32; "
             "give another name."
         )
-    check_new_file(output, overwrite, b"keras-cmm")
+    check_new_export(output, style, overwrite)
     with terminal.status("loading Keras"):
         load_keras()
     from keras_cmm.export import export_classifier
@@ -97,12 +92,8 @@ def export(
         parity = export_classifier(
             classifier, output, style, "head" if part == "head" else "model", images, int8
         )
+    written = [path for path in files_of(output, style) if path.exists()]
     if is_models_own:
-        add_digests(model_dir, [path for path in _files_of(output) if path.exists()])
-    megabytes = sum(path.stat().st_size for path in _files_of(output) if path.exists()) / 1e6
+        add_digests(model_dir, written)
+    megabytes = sum(path.stat().st_size for path in written) / 1e6
     terminal.result(f"{output}: {megabytes:,.1f} MB, {parity}")
-
-
-def _files_of(output: Path) -> list[Path]:
-    """Returns the file and those that may lie beside it with its weights."""
-    return [output, output.with_name(f"{output.name}.data"), output.with_suffix(".bin")]

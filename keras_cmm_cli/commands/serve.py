@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 import click
 
-from keras_cmm_cli.folder_replacement import restore_folder
+from keras_cmm_cli.model_path import ModelPath
 from keras_cmm_cli.options import unused_seed_option
+from keras_cmm_cli.saved_model import fetched
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
 _PACKAGES = ("onnxruntime", "prometheus_client", "python_multipart", "starlette", "uvicorn")
-
-
-class _Model(click.Path):
-    """A model, whose folder is brought back first if a command was killed while it replaced it."""
-
-    def __init__(self) -> None:
-        super().__init__(exists=True, path_type=Path)
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Returns the path; see `click.Path.convert`."""
-        # Other errors of the path are for click to tell.
-        with contextlib.suppress(OSError, RuntimeError):
-            restore_folder(Path(value).resolve())
-        return super().convert(value, param, ctx)
 
 
 @click.command(
@@ -37,7 +23,7 @@ Examples:
   keras-cmm serve my_model --host 0.0.0.0 --workers 4
 """
 )
-@click.argument("model", type=_Model())
+@click.argument("model", type=ModelPath(files=True))
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -132,7 +118,7 @@ Examples:
 def serve(
     terminal: Terminal,
     /,
-    model: Path,
+    model: Path | str,
     host: str,
     port: int,
     workers: int,
@@ -153,8 +139,18 @@ def serve(
     from keras_cmm_server import serve as run
 
     settings = _settings(host, allow_host, is_loopback(host), **limits)
+    name = name or (str(model).rpartition("/")[2] if isinstance(model, str) else None)
     try:
-        run(model, host, port, workers, name, settings, log_requests, terminal.note)
+        run(
+            fetched(model, whole=False),
+            host,
+            port,
+            workers,
+            name,
+            settings,
+            log_requests,
+            terminal.note,
+        )
     except KeyboardInterrupt:  # SIGTERM too, which uvicorn raises again after it has stopped
         terminal.note("Stopped.")
 

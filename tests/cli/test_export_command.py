@@ -1,17 +1,21 @@
 import json
 import shutil
+import zipfile
 
+import click
 import onnxruntime
 import pytest
 from folders import files_in
 
+from keras_cmm.export.formats import append_description
+from keras_cmm_cli.exported_files import check_new_export
 from keras_cmm_runtime import OnnxClassifier
 
 
 @pytest.mark.parametrize(
     ("style", "name"), [("onnx", "a.onnx"), ("torch", "a.pt2"), ("openvino", "a.xml")]
 )
-def test_formats(style, name, run, model_dir, shared_photos, tmp_path):
+def test_formats(style, name, run, refused, model_dir, shared_photos, tmp_path):
     before = files_in(model_dir)
     options = ("--format", style, "--output", tmp_path / name)
     result = run("export", model_dir, *options, "--images", shared_photos)
@@ -21,6 +25,10 @@ def test_formats(style, name, run, model_dir, shared_photos, tmp_path):
     assert result.stdout.endswith("same top-1 on 18 of 18\n")
     assert (tmp_path / name).is_file()
     assert files_in(model_dir) == before
+    written = files_in(tmp_path)
+    assert "exists; give --overwrite" in refused("export", model_dir, *options)
+    assert run("export", model_dir, *options, "--overwrite").exit_code == 0
+    assert files_in(tmp_path) == written
 
 
 def test_a_folder_of_an_earlier_version_becomes_quick(
@@ -61,3 +69,51 @@ def test_refusals(refused, model_dir, tmp_path):
     assert "was not written by this command" in refused("export", model_dir, *output, "--overwrite")
     assert (tmp_path / "a.onnx").read_text() == "mine"
     assert "does not exist" in refused("export", model_dir, "--output", tmp_path / "no" / "a.onnx")
+
+
+@pytest.mark.parametrize(
+    ("style", "suffix"),
+    [("onnx", ".onnx"), ("torch", ".pt2"), ("openvino", ".xml"), ("litert", ".tflite")],
+)
+@pytest.mark.parametrize("content", [b"mine", b"<keras> keras-cm", "an archive"])
+def test_overwrite_replaces_no_file_of_others(style, suffix, content, refused, model_dir, tmp_path):
+    path = tmp_path / f"mine{suffix}"
+    if content == "an archive":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("my_keras_cmm.json", "{}")
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    line = refused(
+        "export", model_dir, "--format", style, "--output", path, "--overwrite", "--int8"
+    )
+    assert "was not written by this command" in line
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("style", "name", "beside"),
+    [("openvino", "a.xml", "a.bin"), ("onnx", "a.onnx", "a.onnx.data")],
+)
+def test_a_file_of_others_where_the_weights_would_go(
+    style, name, beside, refused, model_dir, tmp_path
+):
+    (tmp_path / beside).write_bytes(b"mine")
+    line = refused(
+        "export", model_dir, "--format", style, "--output", tmp_path / name, "--overwrite"
+    )
+    assert f"{beside}: exists, where the weights" in line
+    assert files_in(tmp_path) == [beside]
+
+
+def test_a_file_of_litert_says_what_it_is(tmp_path):
+    path = tmp_path / "a.tflite"
+    path.write_bytes(b"TFL3" + bytes(100))
+    model = path.read_bytes()
+    append_description(path, {"class_names": ["ant", "bee"]})
+    assert path.read_bytes().startswith(model)
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("keras_cmm.json"))["class_names"] == ["ant", "bee"]
+    check_new_export(path, "litert", overwrite=True)
+    with pytest.raises(click.ClickException, match="give --overwrite"):
+        check_new_export(path, "litert", overwrite=False)

@@ -121,3 +121,9 @@ def test_the_other_engine_needs_keras(installed, model_dir, shared_photos):
     result = installed(installed.script, *arguments, check=False)
     (line,) = result.stderr.splitlines()
     assert line.startswith("Error: this needs Keras")
+
+
+def test_models_of_the_hub_need_its_package(installed, shared_photos):
+    found = installed(installed.script, "predict", "hf://ada/pets", shared_photos, check=False)
+    (line,) = found.stderr.splitlines()
+    assert line.endswith("install it by `pip install 'keras-cmm-runtime[hub]'`.")

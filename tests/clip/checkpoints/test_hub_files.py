@@ -1,86 +1,12 @@
-import hashlib
-import http.server
-import json
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
-from huggingface_hub import constants
 from transformers_clip import make_model, save_checkpoint
 
 from keras_cmm import clip
 from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
 from keras_cmm_runtime.errors import InputError
-
-COMMIT = "0123456789" * 4
-
-
-class Hub(http.server.ThreadingHTTPServer):
-    """A Hugging Face hub of local folders, with all that `snapshot_download` asks for."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.models = {}
-        self.fetched = []
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.answer()
-
-    def answer(self):
-        path = self.path.partition("?")[0].removeprefix("/").removeprefix("api/models/")
-        name = "/".join(path.split("/")[:2])
-        kind, *rest = path.split("/")[2:] or [""]
-        if name not in self.server.models:
-            self.reply(404, b"", "RepoNotFound")
-        elif kind == "resolve":
-            file = self.server.models[name] / rest[1]
-            if self.command == "GET":
-                self.server.fetched.append(file.name)
-            self.reply(200, file.read_bytes())
-        else:
-            files = sorted(self.server.models[name].iterdir())
-            tree = [
-                {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": COMMIT}
-                for file in files
-            ]
-            siblings = [{"rfilename": file.name} for file in files]
-            info = {"id": name, "sha": COMMIT, "siblings": siblings}
-            self.reply(200, json.dumps(tree if kind == "tree" else info).encode())
-
-    def reply(self, status, content, error=""):
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("X-Repo-Commit", COMMIT)
-        if error:
-            self.send_header("X-Error-Code", error)
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content)
-
-
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """A hub without models, and a cache without files."""
-    server = Hub()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def folder_of(path, contents):
@@ -171,8 +97,7 @@ def test_fetched_before_and_now_offline(hub, tmp_path):
     contents = {"config.json": '{"model_type": "clip"}', "model.safetensors": "w"}
     hub.models["owner/model"] = folder_of(tmp_path / "model", contents)
     folder = fetch_from_hub("owner/model")
-    hub.shutdown()
-    hub.server_close()
+    hub.close()
     assert fetch_from_hub("owner/model") == folder
     with pytest.raises(InputError, match="the Hugging Face hub does not answer") as caught:
         clip.load("owner/another")
