@@ -13,7 +13,6 @@ import keras
 import keras_hub
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
 from keras_cmm.clip import (
@@ -28,8 +27,10 @@ from keras_cmm.clip import (
     preset_path,
 )
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities
+from keras_cmm.models.class_growth import ClassGrowth
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_training import HeadTraining
+from keras_cmm.models.image_unknowns import ImageUnknowns
 from keras_cmm.models.inputs import is_one_picture
 from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.saved_class_names import saved_class_names
@@ -42,7 +43,9 @@ _DEFAULT_TEMPLATE = "a photo of a {}."
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageClassifier):
+class CMMImageClassifier(
+    HeadTraining, ClassGrowth, ImageUnknowns, SavedAsKerasFile, keras_hub.models.ImageClassifier
+):
     """Classifies images with a frozen CLIP backbone and a `CMMClassifier` head.
 
     A new classifier is zero-shot CLIP: its class prototypes are made from the class names. `fit`
@@ -147,10 +150,9 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
 
         # === Functional Model ===
         inputs = keras.Input(shape=backbone.vision_encoder.image_shape, name="images")
-        embeddings = self.unit_normalization(backbone.get_vision_embeddings(inputs))
         # The base class's constructor would add a head of its own.
         super(keras_hub.models.ImageClassifier, self).__init__(
-            inputs=inputs, outputs=head(embeddings), compile=False, **kwargs
+            inputs=inputs, outputs=self._logits(inputs), compile=False, **kwargs
         )
 
         # === Config ===
@@ -164,6 +166,9 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
         self._head_was_loaded = False
         if compile_now:
             self.compile()
+
+    def _logits(self, pixels: Any) -> Any:
+        return self.head(self.unit_normalization(self.backbone.get_vision_embeddings(pixels)))
 
     @classmethod
     def from_preset(
@@ -371,35 +376,44 @@ class CMMImageClassifier(HeadTraining, SavedAsKerasFile, keras_hub.models.ImageC
         """Returns the fused logits of images, as `predict` does."""
         return self.predict(x)
 
-    def classify(self, x: Any, top_k: int = 5) -> list[list[tuple[str, float]]]:
+    def classify(
+        self, x: Any, top_k: int = 5, reject: float | None = None
+    ) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of images.
 
         Args:
             x: images, see the class, or a single one, as in `predict`.
             top_k: int, at least 1. How many classes.
+            reject: float in (0, 1) or `None`. An image is "unknown" if it is less like the classes
+                than 1 - `reject` of held-out images; see `calibrate_unknowns`.
 
         Returns:
-            For each image its `(class name, probability)` pairs, the most probable first.
+            For each image its `(class name, probability)` pairs, the most probable first. An
+            unknown image has one pair, of "unknown" and the part of held-out images that are more
+            like the classes.
 
         Raises:
+            InputError: if `reject` is out of range, or the classifier is not calibrated.
             ValueError: if `top_k` is no int >= 1.
         """
         check_int("top_k", top_k, 1)
-        return self.classify_embeddings(self.embed(x), top_k)
+        return self.classify_embeddings(self.embed(x), top_k, reject)
 
     def classify_embeddings(
-        self, embeddings: npt.NDArray[np.floating], top_k: int = 5
+        self,
+        embeddings: npt.NDArray[np.floating],
+        top_k: int = 5,
+        reject: float | None = None,
     ) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of `(images, dim)` embeddings, as `classify` does."""
         check_int("top_k", top_k, 1)
-        probabilities = ops.convert_to_numpy(
-            self.head.probabilities(self.predict_embeddings(embeddings))
-        )
+        probabilities = self._probabilities(embeddings)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        return [
+        named = [
             [(self.class_names[column], float(row[column])) for column in columns]
             for row, columns in zip(probabilities, order, strict=True)
         ]
+        return named if reject is None else self._name_unknowns(named, embeddings, reject)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights of the head."""

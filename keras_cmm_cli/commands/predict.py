@@ -14,6 +14,7 @@ from keras_cmm_cli.images import embed_images
 from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
 from keras_cmm_cli.saved_model import load_classifier, model_argument, model_options
 from keras_cmm_cli.terminal import Terminal, visible, with_terminal
+from keras_cmm_cli.unknowns import named_classes, unknowns_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,6 +27,7 @@ Prediction = tuple[str, list[tuple[str, float]]]  # image, (class, probability),
 Examples:
   keras-cmm predict my_model new.jpg more_photos/
   keras-cmm predict my_model photos/ --top-k 1 --format csv > labels.csv
+  keras-cmm predict my_model photos/ --reject 0.05
 """
 )
 @model_argument
@@ -51,6 +53,7 @@ Examples:
     show_default=True,
     help=FORMAT_HELP,
 )
+@unknowns_options
 @model_options
 @with_terminal
 def predict(
@@ -59,6 +62,8 @@ def predict(
     paths: tuple[Path, ...],
     top_k: int,
     style: str,
+    reject: float | None,
+    coverage: float | None,
     batch_size: int,
     store: Path | None,
     strict: bool,
@@ -74,7 +79,7 @@ def predict(
     embeddings, rows = embed_images(terminal, classifier.embedder, images, strict)
     if not len(rows):
         raise click.ClickException("none of the images can be read.")
-    named = classifier.classify_embeddings(embeddings, top_k)
+    named = named_classes(classifier, embeddings, top_k, reject, coverage)
     predictions = [
         (click.format_filename(images[row]), best)
         for row, best in zip(rows.tolist(), named, strict=True)

@@ -1,0 +1,5 @@
+"""Images of none of the classes, and sets of classes that hold the right one."""
+
+from keras_cmm_runtime.unknowns.held_out_scores import HeldOutScores
+
+__all__ = ["HeldOutScores"]
