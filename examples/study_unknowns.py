@@ -71,7 +71,8 @@ def one_draw(data: EmbeddingSet, shots: int, seed: int, test: bool) -> dict[str,
     id_of = np.full(data.num_classes, -1)
     id_of[known] = np.arange(len(known))
     labels = id_of[data.train_labels]
-    drawn = sample_few_shot(data.train_labels, shots, seed=seed).indices
+    keys = data.keys("train")
+    drawn = sample_few_shot(data.train_labels, shots, seed=seed, keys=keys).indices
     drawn = drawn[labels[drawn] >= 0]
     support, support_labels = np.asarray(data.train_embeddings)[drawn], labels[drawn]
     if test:

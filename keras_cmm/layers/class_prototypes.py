@@ -161,7 +161,7 @@ class ClassPrototypes(keras.layers.Layer):
         )
         self._tracker.lock()
         self.embeddings.assign(rows)
-        self.trainable = self.trainable  # As the layer, so its new weight.
+        self.embeddings.trainable = bool(self.trainable)
 
     def _set_groups(self, groups: Sequence[Sequence[int]] | None) -> None:
         self.groups = None

@@ -29,7 +29,6 @@ class HeadGrowth:
     mapping: Any
     prototypes: ClassPrototypes
     text_prototypes: ClassPrototypes
-    text_embeddings: npt.NDArray[np.float32]
     train_offsets: npt.NDArray[np.float32]
     triplet_loss: Any
     _finds_duplicate_groups: bool
@@ -61,7 +60,7 @@ class HeadGrowth:
             array([0, 1, 2])
         """
         self._check_has_texts()
-        texts = self.text_embeddings
+        texts = self._texts()
         dim = texts.shape[1]
         text = np.asarray(ops.convert_to_numpy(text_embedding))
         if text.ndim != 1:
@@ -127,7 +126,7 @@ class HeadGrowth:
                 if is_class and classes == class_id:
                     group[place] = 0
         self._set_classes(
-            np.delete(self.text_embeddings, class_id, axis=0),
+            np.delete(self._texts(), class_id, axis=0),
             np.delete(self._prototypes(), class_id, axis=0),
             np.delete(self.train_offsets, class_id),
             [group for group in groups if any(group)],
@@ -145,6 +144,9 @@ class HeadGrowth:
                 "the head must have class texts before classes are added or removed: use "
                 "`CMMClassifier.from_text_embeddings` or `assign_text_embeddings`."
             )
+
+    def _texts(self) -> npt.NDArray[np.float32]:
+        return np.array(ops.convert_to_numpy(self.text_prototypes.embeddings))
 
     def _prototypes(self) -> npt.NDArray[np.float32]:
         return np.array(ops.convert_to_numpy(self.prototypes.embeddings))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_cmm.layers import ClassPrototypes
 from keras_cmm.recipes import (
     AutoRecipe,
     TrainingRecipe,
@@ -29,7 +30,7 @@ class HeadUnknowns:
     similarities: Callable[..., Any]
     probabilities: Callable[[Any], Any]
     predict: Callable[..., Any]
-    text_embeddings: npt.NDArray[np.float32]
+    text_prototypes: ClassPrototypes
     # What `is_unknown` and `predict_sets` judge by, or `None`. It is saved with the weights.
     held_out_scores: HeldOutScores | None = None
 
@@ -55,7 +56,9 @@ class HeadUnknowns:
             >>> np.round(head.likeness(np.eye(3)), 3).tolist()
             [1.0, 1.0, 0.0]
         """
-        rows = checked_embeddings(embeddings, "embeddings", self.text_embeddings.shape[1])
+        rows = checked_embeddings(
+            embeddings, "embeddings", self.text_prototypes.embeddings.shape[1]
+        )
         rows = rows.astype("float32", copy=False)
         nearest = [
             ops.convert_to_numpy(self.similarities(rows[first : first + _BATCH])).max(axis=1)
@@ -160,9 +163,15 @@ class HeadUnknowns:
             InputError: if the head is not calibrated, or on too few images.
         """
         scores = self._calibrated_scores()
-        rows = checked_embeddings(embeddings, "embeddings", self.text_embeddings.shape[1])
+        rows = checked_embeddings(
+            embeddings, "embeddings", self.text_prototypes.embeddings.shape[1]
+        )
         logits = self.predict(rows, batch_size=_BATCH, verbose=0)
         return scores.prediction_sets(ops.convert_to_numpy(self.probabilities(logits)), coverage)
+
+    def _rows(self, embeddings: Any) -> npt.NDArray[np.float32]:
+        dim = self.text_prototypes.embeddings.shape[1]
+        return checked_embeddings(embeddings, "embeddings", dim).astype("float32", copy=False)
 
     def _calibrated_scores(self) -> HeldOutScores:
         if self.held_out_scores is None:

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from folders import truncate_as_jpeg
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +123,6 @@ def test_reject_says_unknown(run, model_dir, shared_photos, tmp_path):
     )
     model.save_to_preset(tmp_path / "model")
     odd = tmp_path / "odd.png"
-    from PIL import Image
-
     Image.effect_noise((64, 64), 90).save(odd)
     expected = model.classify([files[0], odd], top_k=1, reject=0.05)
     arguments = ["predict", tmp_path / "model", files[0], odd, "--top-k", 1, "--reject", 0.05]
@@ -140,6 +139,18 @@ def test_reject_says_unknown(run, model_dir, shared_photos, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--reject", "--coverage"])
-def test_rates_out_of_range(run, model_dir, shared_photos, option):
-    result = run("predict", model_dir, shared_photos, option, 1.5, code=2)
-    assert "is not in the range 0<x<1" in result.stderr
+def test_rates_out_of_range(refused, model_dir, shared_photos, option):
+    assert "is not in the range 0<x<1" in refused("predict", model_dir, shared_photos, option, 1.5)
+
+
+def test_a_model_of_an_earlier_version_says_how_to_calibrate(
+    refused, model_dir, shared_photos, tmp_path
+):
+    from keras_cmm import CMMImageClassifier
+
+    model = CMMImageClassifier.from_preset(model_dir)
+    model.head.held_out_scores = None
+    model.save_to_preset(tmp_path / "old")
+    line = refused("predict", tmp_path / "old", shared_photos, "--reject", 0.05)
+    assert "call `calibrate_unknowns(x, y)`" in line
+    assert "or fit it again" in line
