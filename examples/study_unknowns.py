@@ -6,8 +6,8 @@ takes embeddings files (`keras-cmm demo` and `keras-cmm embed` write them). Of t
 eight are trained on. The images of the others are the unknown ones. Each draw takes other classes
 and other images.
 
-Images that were not drawn are asked about: those of the train rows, and with `--test` those of the
-test rows. The score was chosen without `--test`.
+Images that were not drawn are asked about: the train rows that are left over, by which the score
+was chosen, and the test rows, which nothing was chosen by.
 """
 
 from __future__ import annotations
@@ -60,49 +60,58 @@ def scores(head: CMMClassifier, support: Array, labels: Array, images: Array) ->
         "energy": logsumexp(logits, axis=1),
         "Mahalanobis": -np.min(distances, axis=0),
         "nearest image (kNN)": (mapped @ mapped_support.T).max(axis=1),
-        "nearest prototype": head.likeness(images),
+        "nearest prototype, trained": ops.convert_to_numpy(head.similarities(images)).max(axis=1),
+        "nearest prototype, at the start": head.likeness(images),
     }
 
 
-def one_draw(data: EmbeddingSet, shots: int, seed: int, test: bool) -> dict[str, list[float]]:
+def one_draw(data: EmbeddingSet, shots: int, seed: int) -> dict[str, float]:
     """Returns the figures of one draw by their names."""
     classes = np.random.default_rng(seed).permutation(data.num_classes)
     known = np.sort(classes[: round(data.num_classes * 5 / 8)])
     id_of = np.full(data.num_classes, -1)
     id_of[known] = np.arange(len(known))
-    labels = id_of[data.train_labels]
+    train, labels = np.asarray(data.train_embeddings, "float32"), id_of[data.train_labels]
     keys = data.keys("train")
     drawn = sample_few_shot(data.train_labels, shots, seed=seed, keys=keys).indices
+    rest = np.setdiff1d(np.arange(len(labels)), drawn)
     drawn = drawn[labels[drawn] >= 0]
-    support, support_labels = np.asarray(data.train_embeddings)[drawn], labels[drawn]
-    if test:
-        images, image_labels = np.asarray(data.test_embeddings), id_of[data.test_labels]
-    else:
-        rest = np.setdiff1d(np.arange(len(labels)), drawn)
-        images, image_labels = np.asarray(data.train_embeddings)[rest], labels[rest]
-    head = CMMClassifier.from_text_embeddings(
-        np.asarray(data.text_embeddings)[known], logit_scale=data.logit_scale
-    )
-    support, images = support.astype("float32"), images.astype("float32")
-    AutoRecipe().fit(head, support, support_labels, seed=seed, verbose=0)
-    is_known = image_labels >= 0
-    figures = {
-        f"AUROC, {name}": [100 * auroc(score[is_known], score[~is_known])]
-        for name, score in scores(head, support, support_labels, images).items()
+    asked = {
+        "train rows": (train[rest], labels[rest]),
+        "test rows": (np.asarray(data.test_embeddings, "float32"), id_of[data.test_labels]),
     }
-    right = np.flatnonzero(is_known), image_labels[is_known]
+    texts = np.asarray(data.text_embeddings, "float32")[known]
+    head = CMMClassifier.from_text_embeddings(texts, logit_scale=data.logit_scale)
+    AutoRecipe().fit(head, train[drawn], labels[drawn], seed=seed, verbose=0)
+    figures: dict[str, float] = {}
+    for rows, (images, ids) in asked.items():
+        for name, score in scores(head, train[drawn], labels[drawn], images).items():
+            value = auroc(score[ids >= 0], score[ids < 0])
+            figures[f"{rows}: AUROC, {name}"] = 100 * value
     for way in ("fit", "cross-validation"):
         if way == "cross-validation" and shots > 1:
-            head.calibrate_unknowns(support, support_labels, seed=seed)
+            head.calibrate_unknowns(train[drawn], labels[drawn], seed=seed)
         if head.held_out_scores is None:
             continue
-        unknown = head.is_unknown(images, 0.05)
-        figures[f"{way}: images of the classes rejected"] = [100 * unknown[is_known].mean()]
-        figures[f"{way}: images of other classes rejected"] = [100 * unknown[~is_known].mean()]
-        for coverage in COVERAGES:
-            sets = head.predict_sets(images, coverage)
-            figures[f"{way}: coverage at {coverage}"] = [100 * sets[right].mean()]
-            figures[f"{way}: set size at {coverage}"] = [sets[is_known].sum(axis=1).mean()]
+        for rows, (images, ids) in asked.items():
+            for name, value in judged(head, images, ids).items():
+                figures[f"{rows}, {way}: {name}"] = value
+    return figures
+
+
+def judged(head: CMMClassifier, images: Array, ids: Array) -> dict[str, float]:
+    """Returns what a calibrated head says of images; those of no class have the id -1."""
+    is_known = ids >= 0
+    unknown = head.is_unknown(images, 0.05)
+    figures = {
+        "% of the classes' images rejected at 0.05": 100 * unknown[is_known].mean(),
+        "% of other images rejected at 0.05": 100 * unknown[~is_known].mean(),
+    }
+    for coverage in COVERAGES:
+        sets = head.predict_sets(images[is_known], coverage)
+        covered = sets[np.arange(len(sets)), ids[is_known]]
+        figures[f"% covered at {coverage}"] = 100 * covered.mean()
+        figures[f"set size at {coverage}"] = sets.sum(axis=1).mean()
     return figures
 
 
@@ -110,18 +119,17 @@ def one_draw(data: EmbeddingSet, shots: int, seed: int, test: bool) -> dict[str,
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--shots", default=8, show_default=True)
 @click.option("--draws", default=20, show_default=True)
-@click.option("--test", is_flag=True, help="Ask about the test rows.")
-def main(files: tuple[Path, ...], shots: int, draws: int, test: bool) -> None:
+def main(files: tuple[Path, ...], shots: int, draws: int) -> None:
     """Print the mean and the standard deviation over the draws."""
     for file in files:
         data = EmbeddingSet.read(file)
         figures: dict[str, list[float]] = defaultdict(list)
         for seed in range(1, draws + 1):
-            for name, values in one_draw(data, shots, seed, test).items():
-                figures[name] += values
-        print(f"{data.dataset}, {shots} shots, {draws} draws, {'test' if test else 'train'} rows")
+            for name, value in one_draw(data, shots, seed).items():
+                figures[name].append(value)
+        print(f"{data.dataset}, {shots} shots, {draws} draws")
         for name, values in figures.items():
-            print(f"  {name:<52} {np.mean(values):6.2f} ± {np.std(values):.2f}")
+            print(f"  {name:<68} {np.mean(values):6.2f} ± {np.std(values):.2f}")
 
 
 if __name__ == "__main__":

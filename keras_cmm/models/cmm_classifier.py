@@ -231,7 +231,7 @@ class CMMClassifier(CheckedCalls, HeadGrowth, HeadUnknowns, SavedAsKerasFile, ke
         if not self.built:
             self.build((None, dim))
         self.is_trained = False
-        self.held_out_scores = self.mapped_centre = None
+        self.held_out_scores = self.mapped_centre = self.start = None
         self.text_prototypes.embeddings.assign(unit_rows(text_embeddings))
         self.prototypes.embeddings.assign(text_embeddings)
         self._find_duplicate_groups(text_embeddings)
@@ -471,6 +471,8 @@ class CMMClassifier(CheckedCalls, HeadGrowth, HeadUnknowns, SavedAsKerasFile, ke
         store["is_trained"] = np.asarray(self.is_trained)
         if (scores := self.held_out_scores) is not None:
             store["held_out_scores"] = np.stack([scores.likeness, scores.own_probability])
+        if self.start is not None:
+            store["start_map"], store["start_prototypes"] = self.start
         if self.mapped_centre is not None:
             store["mapped_centre"] = self.mapped_centre
         if self._finds_duplicate_groups:
@@ -485,6 +487,8 @@ class CMMClassifier(CheckedCalls, HeadGrowth, HeadUnknowns, SavedAsKerasFile, ke
         self.is_trained = bool(np.asarray(weights.pop("is_trained")))
         # Files of earlier versions have none.
         scores = weights.pop("held_out_scores", None)
+        start = [weights.pop(name, None) for name in ("start_map", "start_prototypes")]
+        self.start = None if start[0] is None else (np.asarray(start[0]), np.asarray(start[1]))
         centre = weights.pop("mapped_centre", None)
         self.mapped_centre = None if centre is None else np.asarray(centre)
         self.held_out_scores = None if scores is None else HeldOutScores(*np.asarray(scores))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.layers import ClassPrototypes
+from keras_cmm.layers import ClassPrototypes, CrossModalMapping
 from keras_cmm.recipes import (
     AutoRecipe,
     TrainingRecipe,
@@ -18,7 +18,7 @@ from keras_cmm.recipes import (
     cross_validated_scores,
 )
 from keras_cmm_runtime.errors import InputError
-from keras_cmm_runtime.unknowns import HeldOutScores
+from keras_cmm_runtime.unknowns import HeldOutScores, nearest_prototype
 from keras_cmm_runtime.utils.check_number import check_int
 
 _BATCH = 256
@@ -33,12 +33,16 @@ class HeadUnknowns:
     text_prototypes: ClassPrototypes
     # What `is_unknown` and `predict_sets` judge by, or `None`. It is saved with the weights.
     held_out_scores: HeldOutScores | None = None
+    # Map `(dim, dim)` and prototypes as they were when training started, or `None`. Saved too.
+    start: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
 
     def likeness(self, embeddings: Any) -> npt.NDArray[np.float32]:
         """Returns how like the classes images are: the cosine to the nearest prototype.
 
-        It is the cosine of the mapped image, so a distance between unit vectors in the space that
-        the map has made of the images' own.
+        It is taken with the map and the prototypes that training started from. `AutoRecipe` starts
+        at a model of how the images of each class lie. Training then moves both to tell the classes
+        from one another, and images of other classes come nearer. A head without a start, and one
+        of a map that is no residual `CrossModalMapping`, uses its present map and prototypes.
 
         Args:
             embeddings: array-like of shape `(images, dim)`.
@@ -56,15 +60,26 @@ class HeadUnknowns:
             >>> np.round(head.likeness(np.eye(3)), 3).tolist()
             [1.0, 1.0, 0.0]
         """
-        rows = checked_embeddings(
-            embeddings, "embeddings", self.text_prototypes.embeddings.shape[1]
-        )
-        rows = rows.astype("float32", copy=False)
+        rows = self._rows(embeddings)
+        if self.start is not None:
+            return nearest_prototype(rows, *self.start)
         nearest = [
             ops.convert_to_numpy(self.similarities(rows[first : first + _BATCH])).max(axis=1)
             for first in range(0, len(rows), _BATCH)
         ]
         return np.concatenate(nearest) if nearest else np.empty(0, "float32")
+
+    def keep_start(self) -> None:
+        """Keeps map and prototypes for `likeness`; a recipe calls it before training."""
+        model: Any = self
+        mapping = model.mapping
+        is_plain = isinstance(mapping, CrossModalMapping) and mapping.rank is None
+        if not is_plain or not mapping.residual or mapping.use_bias:
+            self.start = None
+            return
+        kernel = ops.convert_to_numpy(ops.cast(mapping.kernel, "float32"))
+        prototypes = np.array(ops.convert_to_numpy(model.prototypes.embeddings))
+        self.start = (kernel + np.eye(len(kernel), dtype="float32"), prototypes)
 
     def held_out_scores_of(self, embeddings: Any, labels: Any) -> HeldOutScores:
         """Returns the scores of images that this head was not trained on.
@@ -120,6 +135,10 @@ class HeadUnknowns:
             self.held_out_scores = self.held_out_scores_of(x, y)
         else:
             recipe = recipe or AutoRecipe()
+            started = model.copy_untrained()
+            recipe.prepare(started, x, y)
+            started.keep_start()
+            self.start = started.start
             self.held_out_scores = cross_validated_scores(recipe, model, x, y, folds, seed)
 
     def is_unknown(self, embeddings: Any, reject: float = 0.05) -> npt.NDArray[np.bool_]:
@@ -163,9 +182,7 @@ class HeadUnknowns:
             InputError: if the head is not calibrated, or on too few images.
         """
         scores = self._calibrated_scores()
-        rows = checked_embeddings(
-            embeddings, "embeddings", self.text_prototypes.embeddings.shape[1]
-        )
+        rows = self._rows(embeddings)
         logits = self.predict(rows, batch_size=_BATCH, verbose=0)
         return scores.prediction_sets(ops.convert_to_numpy(self.probabilities(logits)), coverage)
 

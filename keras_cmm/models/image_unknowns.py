@@ -35,7 +35,7 @@ class ImageUnknowns:
         `classify(..., reject=0.05)` and `predict_sets` judge by it, also after saving and loading.
         `fit` does it already, on the images that it fits the temperature on: on `validation_data`,
         or on up to four images of each class, by a second head that is trained without them. This
-        uses all images, and trains `folds` heads. The classifier itself does not change.
+        uses all images, and trains `folds` heads. What the classifier predicts stays.
 
         Args:
             x: images, see the class: those that the classifier was trained on.

@@ -47,3 +47,6 @@ class Head(Protocol):
 
     def remember_images(self, embeddings: npt.NDArray[np.floating]) -> None:
         """Keeps what is needed of the training images to add a class later."""
+
+    def keep_start(self) -> None:
+        """Keeps where training starts, which tells best how like the classes an image is."""

@@ -167,6 +167,8 @@ class TrainingRecipe:
             # Before training, so that callbacks save the temperature with the head.
             self._calibrate_by_second(head, x, y, sample_weight, class_weight, seed, arguments)
         rows = self.prepare(head, x, y, sample_weight, class_weight)
+        if not head.is_trained:
+            head.keep_start()
         batches = None
         if make_batches is not None:
             rows = rows.without_texts(len(y))
@@ -252,6 +254,7 @@ class TrainingRecipe:
         second = head.copy_untrained()
         second.set_weights(head.get_weights())
         rows = self.prepare(second, embeddings[used], labels[used], weights, class_weight)
+        second.keep_start()
         arguments = {**compile_arguments, "metrics": None, "weighted_metrics": None}
         optimizer = arguments.get("optimizer", "auto")
         if not isinstance(optimizer, str):

@@ -19,6 +19,16 @@ def test_likeness_is_the_largest_cosine_of_the_mapped_image():
     assert head.likeness(np.zeros((0, DIM))).shape == (0,)
 
 
+def test_training_does_not_change_the_likeness():
+    """It is that of the start, which is saved with the head."""
+    head, started = (CMMClassifier.from_text_embeddings(TEXTS) for _ in range(2))
+    AutoRecipe().prepare(started, IMAGES, LABELS)
+    expected = naive_similarities(started).max(axis=1)
+    AutoRecipe().fit(head, IMAGES, LABELS, verbose=0)
+    np.testing.assert_allclose(head.likeness(IMAGES), expected, atol=1e-5)
+    assert np.abs(naive_similarities(head).max(axis=1) - expected).max() > 1e-3
+
+
 def test_fit_calibrates_on_rows_that_a_second_head_is_trained_without():
     head = CMMClassifier.from_text_embeddings(TEXTS)
     AutoRecipe().fit(head, IMAGES, LABELS, verbose=0)
@@ -65,6 +75,7 @@ def test_held_out_scores_are_saved_and_end_with_the_classes(tmp_path):
     head = make_model()
     head.calibrate_unknowns(IMAGES, LABELS, held_out=True)
     head.remember_images(IMAGES)
+    head.keep_start()
     head.save(tmp_path / "head.keras")
     again = keras.saving.load_model(tmp_path / "head.keras")
     for name in ("likeness", "own_probability"):
@@ -72,7 +83,11 @@ def test_held_out_scores_are_saved_and_end_with_the_classes(tmp_path):
             getattr(again.held_out_scores, name), getattr(head.held_out_scores, name)
         )
     np.testing.assert_array_equal(again.mapped_centre, head.mapped_centre)
+    np.testing.assert_array_equal(again.likeness(IMAGES), head.likeness(IMAGES))
+    for one, other in zip(again.start, head.start, strict=True):
+        np.testing.assert_array_equal(one, other)
     again.remove_class(0)
+    assert again.start is None
     assert again.held_out_scores is None
     assert again.mapped_centre is not None
     # A file of an earlier version has neither.
