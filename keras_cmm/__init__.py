@@ -39,6 +39,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "CMMImageClassifier":
         return models.CMMImageClassifier
-    if name in ("clip", "data", "evaluation", "methods", "report"):
+    if name in ("clip", "data", "estimators", "evaluation", "explain", "methods", "report"):
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ def with_interval(accuracy: float, images: int) -> str:
 
 def interval(accuracy: float, images: int) -> str:
     """Returns Wilson's 95% interval of an accuracy, such as `39.1-86.2`."""
-    from keras_cmm.evaluation import interval_of_accuracy
+    from keras_cmm_runtime.metrics import interval_of_accuracy
 
     low, high = interval_of_accuracy(accuracy, images)
     return f"{low:.1f}-{high:.1f}"

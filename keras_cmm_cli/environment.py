@@ -9,6 +9,11 @@ from pathlib import Path
 
 import click
 
+NEEDS_KERAS = (
+    "needs Keras, which keras-cmm-runtime leaves out; install keras-cmm in its place: "
+    "pip uninstall keras-cmm-runtime, then pip install keras-cmm."
+)
+
 # Keras itself writes this at its first import, so it is no choice of the user.
 _WRITTEN_BY_KERAS = {
     "floatx": "float32",
@@ -23,7 +28,12 @@ def load_keras() -> None:
 
     TensorFlow is imported on every backend: keras-hub's tokenizers run on it, and Keras seeds its
     random numbers. Where it is not the backend, it must not take the memory of the GPUs.
+
+    Raises:
+        ClickException: If only the runtime is installed, or Keras cannot be loaded.
     """
+    if importlib.util.find_spec("keras_cmm") is None:
+        raise click.ClickException(f"this {NEEDS_KERAS}")
     choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

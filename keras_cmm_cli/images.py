@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from keras_cmm.clip import EmbeddedImages, ImageEmbedder
-    from keras_cmm.data import ImageSource
+    from keras_cmm_runtime.sources import ImageSource
 
 
 def images_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,8 +85,8 @@ class ImagesGiven:
     def open_splits(
         self, splits: Sequence[str], class_names: Sequence[str] | None = None
     ) -> dict[str | None, ImageSource]:
-        """Opens the images of some splits; see `keras_cmm.data.open_splits`."""
-        from keras_cmm.data import open_splits
+        """Opens the images of some splits; see `keras_cmm_runtime.sources.open_splits`."""
+        from keras_cmm_runtime.sources import open_splits
 
         root = None
         if self.table is not None:

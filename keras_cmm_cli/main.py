@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import importlib.util
 import io
 import os
 import re
@@ -19,9 +20,13 @@ from keras_cmm_cli.commands.datasets import datasets
 from keras_cmm_cli.commands.demo import demo
 from keras_cmm_cli.commands.embed import embed
 from keras_cmm_cli.commands.evaluate import evaluate
+from keras_cmm_cli.commands.explain import explain
+from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.predict import predict
+from keras_cmm_cli.commands.serve import serve
 from keras_cmm_cli.commands.store import store
+from keras_cmm_cli.environment import NEEDS_KERAS
 from keras_cmm_cli.terminal import one_line
 
 _OF_SIGNALS = 128  # In shells the exit code of a signal is its number and this.
@@ -45,8 +50,19 @@ class _Terminated(KeyboardInterrupt):
         self.number = number
 
 
+# keras-cmm-runtime, which has no Keras, can run these.
+_WITHOUT_KERAS = ("evaluate", "predict", "serve")
+
+
 class _Group(click.Group):
     """A group whose errors are one line on stderr and exit code 2."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Returns the command that the arguments name, unless it needs what is not installed."""
+        found = super().resolve_command(ctx, args)
+        if found[0] not in _WITHOUT_KERAS and importlib.util.find_spec("keras_cmm") is None:
+            raise click.ClickException(f"{found[0]} {NEEDS_KERAS}")
+        return found
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, standalone_mode: bool = True, **kwargs: Any
@@ -75,12 +91,30 @@ class _Group(click.Group):
         return result
 
 
+def _show_version(context: click.Context, parameter: Any, given: bool) -> None:
+    if not given:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in ("keras-cmm", "keras-cmm-runtime"):
+        with contextlib.suppress(PackageNotFoundError):
+            click.echo(f"{name}, version {version(name)}")
+            context.exit()
+
+
 @click.group(
     cls=_Group,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="keras-cmm")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Few-shot image classification with Cross-Modal Mapping (CMM) on frozen CLIP.
@@ -99,11 +133,14 @@ for _command in (
     fit,
     evaluate,
     predict,
+    export,
+    explain,
     embed,
     benchmark,
     aggregate,
     convert,
     datasets,
+    serve,
     store,
 ):
     cli.add_command(_command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +63,11 @@ def describe_run(
 
 
 def write_model(
-    folder: Path, classifier: CMMImageClassifier, sample: FewShotSample, run: dict[str, Any]
+    folder: Path,
+    classifier: CMMImageClassifier,
+    sample: FewShotSample,
+    run: dict[str, Any],
+    onnx: bool = True,
 ) -> None:
     """Writes a classifier, its few-shot draw, its run and a model card.
 
@@ -70,10 +76,20 @@ def write_model(
         classifier: The trained classifier.
         sample: The draw of its training images.
         run: What `describe_run` returned, with `images` added.
+        onnx: Whether to write `classifier.onnx` too.
     """
+    from keras_cmm_runtime import ONNX_FILE, InputError
     from keras_cmm_runtime.utils import read_digests, write_digests
 
+    if classifier.support_images is not None:
+        names = [image["name"] for image in run["images"]]
+        classifier.support_images = replace(classifier.support_images, names=names)
     classifier.save_to_preset(str(folder))
+    if onnx:
+        try:
+            classifier.export(folder / ONNX_FILE, format="onnx", verbose=False)
+        except InputError as error:  # The model is whole without it.
+            warnings.warn(f"no {ONNX_FILE} is written: {error}", stacklevel=2)
     sample.save(folder / INDICES_FILE)
     (folder / "README.md").write_text(model_card(run), encoding="utf-8")
     write_digests(folder, run, known=read_digests(folder))

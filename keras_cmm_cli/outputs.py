@@ -17,6 +17,7 @@ from keras_cmm_cli.run_file import has_record, read_run
 # How the files begin that commands write.
 REPORT = b'<meta name="generator" content="keras-cmm">'
 EMBEDDINGS = b'"format": "keras-cmm-embeddings/'
+EXPLANATION = b"keras-cmm explanation"
 _BEGINNING = 4096
 
 # A model is a folder. Keras takes these names for those of files.
@@ -29,7 +30,7 @@ def check_new_file(path: Path, overwrite: bool, mark: bytes = b"") -> None:
     Args:
         path: The file.
         overwrite: Whether a file that a command wrote may be replaced.
-        mark: Bytes near the beginning of such a file: `REPORT` or `EMBEDDINGS`.
+        mark: Bytes near the beginning of such a file: `REPORT`, `EMBEDDINGS` or `EXPLANATION`.
 
     Raises:
         ClickException: If the file exists and may not be replaced, or its folder does not exist or

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_cmm.data import ImageSource
+    from keras_cmm_runtime.sources import ImageSource
 
 RUN_FILE = "keras_cmm.json"
 RUN_FORMAT = "keras-cmm-run/1"
@@ -67,8 +67,7 @@ def image_records(images: ImageSource) -> list[dict[str, str]]:
 
 def file_hash(image: Any) -> str:
     """Returns the SHA-256 in hexadecimal of an image's file, or of the pixels if it has none."""
-    from keras_cmm.clip import read_image
-    from keras_cmm_runtime.images import file_bytes
+    from keras_cmm_runtime.images import file_bytes, read_image
 
     content = file_bytes(image)
     if content is None:

@@ -1,23 +1,17 @@
-"""Commands that run a saved classifier: their common options, and loading it."""
+"""The folder of a saved classifier, and loading it."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from keras_cmm_cli.folder_replacement import restore_folder
-from keras_cmm_cli.options import (
-    DTYPES,
-    batch_size_option,
-    strict_option,
-    unused_seed_option,
-)
+from keras_cmm_cli.options import DTYPES
 from keras_cmm_cli.run_file import AS_THE_PRESET, RUN_FILE, read_run
-from keras_cmm_cli.store import open_store, store_options
+from keras_cmm_cli.store import open_store
 
 if TYPE_CHECKING:
     from keras_cmm import CMMImageClassifier
@@ -38,11 +32,6 @@ class _ModelFolder(click.Path):
 
 
 model_argument = click.argument("model_dir", type=_ModelFolder())
-
-
-def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--batch-size`, `--store`, `--no-store`, `--seed` and `--strict`."""
-    return batch_size_option(store_options(unused_seed_option(strict_option(command))))
 
 
 def load_classifier(

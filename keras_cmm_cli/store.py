@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,17 +35,23 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if no_store and store is not None:
             raise click.UsageError("--store and --no-store exclude each other; give one.")
         folder = None if no_store else store or default_folder()
-        try:
+        with advising_on_store(folder):
             return command(*args, store=folder, **kwargs)
-        except click.ClickException as error:
-            # The user may not know about the default folder.
-            is_of_store = folder is not None and error.message.startswith(f"{folder}")
-            if not is_of_store or " cannot be " not in error.message:
-                raise
-            advice = "; give --store DIR or --no-store."
-            raise click.ClickException(error.message.rstrip(".") + advice) from error
 
     return with_store
+
+
+@contextlib.contextmanager
+def advising_on_store(folder: Path | None) -> Iterator[None]:
+    """Adds to errors about a store what else may be given: users may not know of the default."""
+    try:
+        yield
+    except click.ClickException as error:
+        is_of_store = folder is not None and error.message.startswith(f"{folder}")
+        if not is_of_store or " cannot be " not in error.message:
+            raise
+        advice = "; give --store DIR or --no-store."
+        raise click.ClickException(error.message.rstrip(".") + advice) from error
 
 
 def open_store(folder: Path | None) -> EmbeddingStore | None:

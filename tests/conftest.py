@@ -15,7 +15,9 @@ hypothesis.settings.register_profile("keras_cmm", deadline=None)
 hypothesis.settings.load_profile("keras_cmm")
 
 # `--doctest-modules` would import all as one module of the name `conftest`.
-collect_ignore = ["conftest.py", "cli/conftest.py", "models/conftest.py"]
+collect_ignore = ["conftest.py"] + [
+    f"{folder}/conftest.py" for folder in ("cli", "export", "models", "server")
+]
 
 
 def pytest_collection_modifyitems(items):

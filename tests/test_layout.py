@@ -7,11 +7,12 @@ import sys
 import pytest
 from paths import PROJECT
 
-PACKAGES = ("keras_cmm", "keras_cmm_cli", "keras_cmm_runtime")
+PACKAGES = ("keras_cmm", "keras_cmm_cli", "keras_cmm_runtime", "keras_cmm_server")
 MAX_LINES = 550
 # What every package may import.
 EVERYWHERE = {
     "keras_cmm",
+    "errors",
     "utils",
     "keras_cmm_runtime",
     "keras_cmm_runtime.errors",
@@ -20,6 +21,8 @@ EVERYWHERE = {
 # What `keras_cmm_runtime` may import: its requirements, and what it imports only for some files.
 LIGHT = ("numpy", "onnxruntime", "PIL")
 OPTIONAL = ("datasets", "pillow_heif", "pyarrow")
+# What `keras_cmm_server` may import besides.
+OF_THE_SERVER = ("prometheus_client", "starlette", "uvicorn")
 # Inside `keras_cmm.clip`: a room, and the rooms that it may import.
 CLIP_ROOMS = {
     "inputs": set(),
@@ -161,6 +164,14 @@ def test_the_runtime_imports_nothing_heavy():
         for module, _ in imported(path):
             first = module.partition(".")[0]
             known = first in {"keras_cmm_runtime", *LIGHT, *OPTIONAL}
+            assert known or first in sys.stdlib_module_names, (path, module)
+
+
+def test_the_server_imports_nothing_heavy():
+    for path in python_files("keras_cmm_server"):
+        for module, _ in imported(path):
+            first = module.partition(".")[0]
+            known = first in {"keras_cmm_server", "keras_cmm_runtime", *LIGHT, *OF_THE_SERVER}
             assert known or first in sys.stdlib_module_names, (path, module)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,7 @@ def check_preset(folder: Path, model: CLIPModel) -> None:
     """
     weights = _count_in_file(folder / _WEIGHTS)
     built = sum(
-        int(weight.value.nelement() if hasattr(weight.value, "nelement") else weight.value.size)
-        for weight in model.backbone.weights
-        if "float" in weight.dtype
+        math.prod(weight.shape) for weight in model.backbone.weights if "float" in weight.dtype
     )
     if weights is not None and built != weights:
         raise InputError(_mismatch(folder, f"{built:,}", weights))

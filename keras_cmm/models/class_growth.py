@@ -28,6 +28,8 @@ class ClassGrowth:
     embed: Callable[[Any], npt.NDArray[np.float32]]
     _clip_model: Callable[[], CLIPModel]
     _head_is_compiled: bool
+    _add_support: Callable[[npt.NDArray[np.float32], str, Any], None]
+    _relabel_support: Callable[[Mapping[str, str | None]], None]
 
     def add_class(
         self, name: str, images: Any = None, descriptions: Sequence[str] | None = None
@@ -61,6 +63,8 @@ class ClassGrowth:
         self.head.add_class(text, embeddings)
         if own is not None or self.descriptions is not None:
             self.descriptions = {**(self.descriptions or {}), **(own or {})}
+        if embeddings is not None:
+            self._add_support(embeddings, names[-1], images)
         self._set_names(names)
 
     def remove_class(self, name: str) -> None:
@@ -82,6 +86,7 @@ class ClassGrowth:
             self.descriptions = {
                 key: value for key, value in self.descriptions.items() if key != removed
             }
+        self._relabel_support({removed: None})
         self._set_names([each for each in self.class_names if each != removed])
 
     def rename_class(self, old: str, new: str) -> None:
@@ -108,6 +113,7 @@ class ClassGrowth:
             self.descriptions = {
                 new if key == old else key: value for key, value in self.descriptions.items()
             }
+        self._relabel_support({old: new})
         self.class_names = tuple(new if each == old else each for each in self.class_names)
 
     def _with_new_name(self, name: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import keras
 import keras_hub
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
 from keras_cmm.clip import (
@@ -30,7 +31,6 @@ from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_
 from keras_cmm.models.class_growth import ClassGrowth
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_training import HeadTraining
-from keras_cmm.models.image_unknowns import ImageUnknowns
 from keras_cmm.models.inputs import is_one_picture
 from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.saved_class_names import saved_class_names
@@ -44,7 +44,7 @@ _DEFAULT_TEMPLATE = "a photo of a {}."
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class CMMImageClassifier(
-    HeadTraining, ClassGrowth, ImageUnknowns, SavedAsKerasFile, keras_hub.models.ImageClassifier
+    HeadTraining, ClassGrowth, SavedAsKerasFile, keras_hub.models.ImageClassifier
 ):
     """Classifies images with a frozen CLIP backbone and a `CMMClassifier` head.
 
@@ -55,7 +55,8 @@ class CMMImageClassifier(
 
     `fit`, `evaluate`, `predict`, `classify` and `embed` take raw images: a list of paths, PIL
     images or arrays of any sizes; an array `(images, height, width, channels)` with values in
-    [0, 255]; a `tf.data.Dataset`, a torch `DataLoader` or another iterable of `(images, labels)`.
+    [0, 255]; a `tf.data.Dataset`, a torch `DataLoader` or another iterable of `(images, labels)`; a
+    `datasets.Dataset` of Hugging Face, whose labels count by their names.
     Labels are class ids, class names or one-hot. A direct call, `model(pixels)`, takes preprocessed
     pixels (`model.embedder.preprocessor`).
 
@@ -212,7 +213,7 @@ class CMMImageClassifier(
                     stacklevel=2,
                 )
             model = load(preset, dtype=dtype)
-            kind = _class_for(model.backbone, cls)
+            kind = classifier_class(model.backbone, cls)
             return kind(model.backbone, class_names, make_preprocessor(model), **kwargs)
         if kwargs:
             raise ValueError(
@@ -237,6 +238,8 @@ class CMMImageClassifier(
                 "the folder anew, or fit the classifier again."
             )
         loaded._check_weights(os.fspath(preset))
+        if "://" not in path:
+            loaded._read_support(Path(path))
         return loaded
 
     def load_task_weights(self, filepath: Any) -> None:
@@ -262,6 +265,7 @@ class CMMImageClassifier(
         self._check_weights("the classifier")
         with adding_files(Path(preset_dir)) as folder:
             super().save_to_preset(os.fspath(folder), max_shard_size=max_shard_size)
+            self._write_support(folder)
 
     def _check_weights(self, source: str) -> None:
         # The text tower is no part of the functional model, so its weights are not among its own.
@@ -376,44 +380,77 @@ class CMMImageClassifier(
         """Returns the fused logits of images, as `predict` does."""
         return self.predict(x)
 
-    def classify(
-        self, x: Any, top_k: int = 5, reject: float | None = None
-    ) -> list[list[tuple[str, float]]]:
+    def classify(self, x: Any, top_k: int = 5) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of images.
 
         Args:
             x: images, see the class, or a single one, as in `predict`.
             top_k: int, at least 1. How many classes.
-            reject: float in (0, 1) or `None`. An image is "unknown" if it is less like the classes
-                than 1 - `reject` of held-out images; see `calibrate_unknowns`.
 
         Returns:
-            For each image its `(class name, probability)` pairs, the most probable first. An
-            unknown image has one pair, of "unknown" and the part of held-out images that are more
-            like the classes.
+            For each image its `(class name, probability)` pairs, the most probable first.
 
         Raises:
-            InputError: if `reject` is out of range, or the classifier is not calibrated.
             ValueError: if `top_k` is no int >= 1.
         """
         check_int("top_k", top_k, 1)
-        return self.classify_embeddings(self.embed(x), top_k, reject)
+        return self.classify_embeddings(self.embed(x), top_k)
 
     def classify_embeddings(
-        self,
-        embeddings: npt.NDArray[np.floating],
-        top_k: int = 5,
-        reject: float | None = None,
+        self, embeddings: npt.NDArray[np.floating], top_k: int = 5
     ) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of `(images, dim)` embeddings, as `classify` does."""
         check_int("top_k", top_k, 1)
-        probabilities = self._probabilities(embeddings)
+        return self.named(self.predict_embeddings(embeddings), top_k)
+
+    def named(
+        self, logits: npt.NDArray[np.float32], top_k: int = 5
+    ) -> list[list[tuple[str, float]]]:
+        """Names the most probable classes of `(images, classes)` logits, as `classify` does."""
+        check_int("top_k", top_k, 1)
+        probabilities = ops.convert_to_numpy(self.head.probabilities(logits))
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        named = [
+        return [
             [(self.class_names[column], float(row[column])) for column in columns]
             for row, columns in zip(probabilities, order, strict=True)
         ]
-        return named if reject is None else self._name_unknowns(named, embeddings, reject)
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str = "onnx",  # noqa: A002, as of `keras.Model.export`
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Writes the classifier as a file that runs without Keras; see `export_classifier`.
+
+        Args:
+            filepath: the file.
+            format: one of `keras_cmm.export.FORMATS`, or another format of `keras.Model.export`,
+                which then gets all arguments.
+            verbose: bool or `None`. Whether to print how the file compares with Keras. `None`
+                prints it.
+            input_signature: must be `None`, but for the other formats.
+            **kwargs: the other arguments of `keras_cmm.export.export_classifier`.
+
+        Raises:
+            InputError: if the classifier cannot be exported, the file cannot be written, or it does
+                not agree with Keras.
+        """
+        from keras_cmm.export import FORMATS, export_classifier
+
+        if format not in FORMATS:
+            super().export(filepath, format, verbose, input_signature, **kwargs)
+            return
+        if input_signature is not None:
+            raise ValueError(
+                f"`input_signature` must be None for the format {format!r}, which takes pixels as "
+                f"`embedder.preprocessor.pixels` makes them. Received: {input_signature=}"
+            )
+        parity = export_classifier(self, filepath, format, **kwargs)
+        if verbose is None or verbose:
+            print(f"{os.fspath(filepath)}: {parity}")
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights of the head."""
@@ -502,6 +539,9 @@ class _MetaCLIP2CMMImageClassifier(CMMImageClassifier):
     preprocessor_cls = keras_hub.models.MetaCLIP2CausalLMPreprocessor
 
 
-def _class_for(backbone: Any, cls: type[CMMImageClassifier]) -> type[CMMImageClassifier]:
+def classifier_class(
+    backbone: Any, cls: type[CMMImageClassifier] = CMMImageClassifier
+) -> type[CMMImageClassifier]:
+    """Returns `cls`, or the class for the kind of a backbone that is no CLIP."""
     kinds = (cls, _SigLIPCMMImageClassifier, _MetaCLIP2CMMImageClassifier)
     return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))

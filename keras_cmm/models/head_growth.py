@@ -75,8 +75,8 @@ class HeadGrowth:
                 raise InputError("`images` must hold one embedding or more, or be None.")
             if self.mapped_centre is None:
                 raise InputError(
-                    "`images` need a classifier that a recipe has trained, as `fit` of an image "
-                    "classifier does: leave them out, and fit it on the images of all classes."
+                    "`images` need a classifier that a recipe of this version has trained, as "
+                    "`fit` of an image classifier does: leave them out, or fit it again."
                 )
             mapped = ops.convert_to_numpy(self.mapping(embeddings))
         prototypes = self._prototypes()
@@ -134,7 +134,7 @@ class HeadGrowth:
 
     def remember_images(self, embeddings: npt.NDArray[np.floating]) -> None:
         """Keeps the mean of mapped training images, `(images, dim)`, for `add_class`."""
-        rows = np.asarray(embeddings, dtype="float32")
+        rows = unit_rows(np.asarray(embeddings, dtype="float32"))
         mapped = unit_rows(ops.convert_to_numpy(self.mapping(rows)))
         self.mapped_centre = mapped.mean(axis=0)
 
@@ -165,7 +165,6 @@ class HeadGrowth:
         """Gives the head its texts and prototypes, `(classes, dim)`, of another number."""
         model: Any = self
         model.num_classes = len(texts)
-        model.held_out_scores = model.start = None  # They are of the classes before.
         model.text_prototypes.set_classes(texts, groups)
         model.prototypes.set_classes(prototypes, groups)
         model._untrack_variable(model._train_offsets)

@@ -21,13 +21,14 @@ from keras_cmm.models.checks import (
 )
 from keras_cmm.models.class_order import check_class_order, warn_of_numbers
 from keras_cmm.models.cmm_classifier import CMMClassifier
-from keras_cmm.models.inputs import is_dataset, iterate_images
+from keras_cmm.models.image_explanations import ImageExplanations
+from keras_cmm.models.inputs import is_dataset, is_hugging_face, iterate_images
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight, checked_support
 from keras_cmm.utils.labels import ids_of_labels
 from keras_cmm_runtime.errors import InputError
 
 
-class HeadTraining:
+class HeadTraining(ImageExplanations):
     """The part of `CMMImageClassifier` that trains and evaluates its head.
 
     Images are embedded here, labels are brought to class ids, and the recipe does the rest.
@@ -109,7 +110,9 @@ class HeadTraining:
             validation_data = self._embed_labelled(*validation_pair(validation_data))
         if augmentation is None:
             embeddings, labels = self._embed_labelled(x, y)
-            return self._fit_head(recipe, embeddings, labels, validation_data, seed, kwargs)
+            history = self._fit_head(recipe, embeddings, labels, validation_data, seed, kwargs)
+            self._name_support(x)
+            return history
         pairs = list(iterate_images(x, y))
         labels = self._class_ids([label for _, label in pairs])
         weights = checked_sample_weight(kwargs.pop("sample_weight", None), len(labels))
@@ -256,6 +259,7 @@ class HeadTraining:
         arguments: dict[str, Any],
     ) -> keras.callbacks.History:
         weights = checked_sample_weight(arguments.pop("sample_weight", None), len(labels))
+        kept = np.arange(len(labels))
         if split := arguments.pop("validation_split", 0.0):
             # Drawn: at the end, where Keras splits, sorted data has its last classes.
             rows = np.random.default_rng(seed).permutation(len(labels))
@@ -266,6 +270,7 @@ class HeadTraining:
                 rows = rows[held_out:]
             embeddings, labels = embeddings[rows], labels[rows]
             weights = None if weights is None else weights[rows]
+            kept = rows
         history = recipe.fit(
             self.head,
             embeddings,
@@ -279,6 +284,7 @@ class HeadTraining:
         self.recipe_ = replace(recipe, learning_rate=history.params["learning_rate"])
         self._head_is_compiled = True
         self._optimizer_is_spent = self._has_default_optimizer()
+        self._keep_support(embeddings, labels, kept, weights)
         return history
 
     def _embed(self, x: Any, y: Any) -> tuple[npt.NDArray[np.float32], list[Any]]:
@@ -307,6 +313,8 @@ class HeadTraining:
 
     def _checked_labels(self, x: Any, y: Any) -> Any:
         """Returns `y` as class ids, or `None` where `x` brings its own."""
+        if is_hugging_face(x):
+            return y  # it yields class names, whatever their order
         is_named = check_class_order(x, self.class_names)
         if is_dataset(x):
             if not is_named:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 from keras_cmm.utils.labels import rows_of
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.images.image_reading import is_one_image
+from keras_cmm_runtime.sources import pairs_of_dataset
 from keras_cmm_runtime.utils.items import items
 
 
@@ -22,7 +24,8 @@ def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
         x: one of: a sequence of paths, PIL images or arrays, of one size or of many; an array or
             tensor `(images, height, width, channels)`; a `tf.data.Dataset`, torch `DataLoader`,
             `keras.utils.PyDataset` or any other iterable of batches, each `images` or
-            `(images, labels)`; one may also yield single images, with class ids or none.
+            `(images, labels)`; one may also yield single images, with class ids or none. A
+            `datasets.Dataset` of Hugging Face yields class names.
         y: labels, one an image, where `x` does not bring its own.
 
     Raises:
@@ -36,6 +39,9 @@ def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
     if not is_dataset(x):
         yield from _paired(x, y)
         return
+    if is_hugging_face(x) and y is None:
+        yield from pairs_of_dataset(x)
+        return
     if y is not None:
         raise InputError("`y` must be left out where `x` is a data set that yields its own labels.")
     for element in _elements(x):
@@ -47,7 +53,13 @@ def iterate_images(x: Any, y: Any = None) -> Iterator[tuple[Any, Any]]:
 def is_dataset(x: Any) -> bool:
     """Whether `x` yields batches, rather than being a sequence or an array of images."""
     is_images = isinstance(x, Sequence | os.PathLike | Image.Image) or hasattr(x, "shape")
-    return not is_images
+    return is_hugging_face(x) or not is_images
+
+
+def is_hugging_face(x: Any) -> bool:
+    """Whether `x` is a `datasets.Dataset`, which names the classes of its labels."""
+    datasets = sys.modules.get("datasets")
+    return datasets is not None and isinstance(x, datasets.Dataset)
 
 
 def is_one_picture(x: Any) -> bool:

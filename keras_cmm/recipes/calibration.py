@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
-
-from keras_cmm.recipes.head import Head
 
 # One number needs no more, and 21,000 rows of as many classes would take gigabytes.
 _MAX_ROWS = 2000
@@ -54,27 +53,26 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     return float(np.exp(found.x))
 
 
-def calibrate_head(
-    head: Head,
-    judge: Head,
+def calibrated_temperature(
+    head: keras.Model,
     embeddings: npt.NDArray[np.floating[Any]],
     labels: npt.NDArray[Any],
     seed: int,
-) -> None:
-    """Sets the temperature of a head, and what it knows of images that it was not trained on.
+) -> float:
+    """Returns the temperature for a head from rows that it was not trained on.
 
     Args:
-        head: the head that is calibrated.
-        judge: a head that was not trained on the rows: `head` itself or a second one.
+        head: a classifier from embeddings to logits.
         embeddings: `(rows, dim)`; at most 2,000 of them, drawn by `seed`, are used.
         labels: `(rows,)` class ids.
         seed: Seed of the draw.
+
+    Returns:
+        The temperature, see `fit_temperature`.
     """
     rows = np.random.default_rng(seed).permutation(len(labels))[:_MAX_ROWS]
-    embeddings, labels = np.asarray(embeddings)[rows], np.asarray(labels)[rows]
-    logits = judge.predict(embeddings, batch_size=256, verbose=0)
-    head.temperature = judge.temperature = fit_temperature(logits, labels)
-    head.held_out_scores = judge.held_out_scores_of(embeddings, labels)
+    logits = head.predict(np.asarray(embeddings)[rows], batch_size=256, verbose=0)
+    return fit_temperature(logits, np.asarray(labels)[rows])
 
 
 def held_out_rows(

@@ -7,8 +7,6 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm_runtime.unknowns import HeldOutScores
-
 
 class Head(Protocol):
     """A built classifier from image embeddings to fused logits, such as `CMMClassifier`.
@@ -27,7 +25,6 @@ class Head(Protocol):
     temperature: float
     train_temperature: float
     train_offsets: Any
-    held_out_scores: HeldOutScores | None
     # As of `keras.Model`.
     compile: Any
     fit: Any
@@ -42,11 +39,5 @@ class Head(Protocol):
     def copy_untrained(self) -> Self:
         """Returns a new head of the same settings and texts, which knows no image."""
 
-    def held_out_scores_of(self, embeddings: Any, labels: Any) -> HeldOutScores:
-        """Returns the scores of images that the head was not trained on."""
-
     def remember_images(self, embeddings: npt.NDArray[np.floating]) -> None:
         """Keeps what is needed of the training images to add a class later."""
-
-    def keep_start(self) -> None:
-        """Keeps where training starts, which tells best how like the classes an image is."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.images import ImagesGiven, embed_list, images_options, split_option
+from keras_cmm_cli.images import ImagesGiven, images_options, split_option
+from keras_cmm_cli.model_engine import ModelGiven, model_options
 from keras_cmm_cli.run_file import file_hash, read_run
-from keras_cmm_cli.saved_model import load_classifier, model_argument, model_options
+from keras_cmm_cli.saved_model import model_argument
 from keras_cmm_cli.terminal import Terminal, visible, with_terminal
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from rich.table import Table
 
-    from keras_cmm.data import ImageSource
+    from keras_cmm_runtime.sources import ImageSource
 
 
 @click.command(
@@ -46,13 +46,11 @@ Example:
 @with_terminal
 def evaluate(
     terminal: Terminal,
-    model_dir: Path,
+    model: ModelGiven,
     given: ImagesGiven,
     split: str,
     held_out: bool,
     style: str,
-    batch_size: int,
-    store: Path | None,
     strict: bool,
 ) -> None:
     """Measure the accuracy of a model of `fit` on IMAGES_DIR, which has one folder a class.
@@ -61,14 +59,13 @@ def evaluate(
     macro F1, and the accuracy on each class, all in percent. The folders must have the names of the
     model's classes; not every class needs one. If IMAGES_DIR has splits, the split test is used.
     """
-    with terminal.status("loading Keras"):
-        load_keras()
-    with terminal.status("loading the model"):
-        classifier = load_classifier(model_dir, batch_size, store)
-    images = given.open(terminal, split, classifier.class_names)
-    images, trained_on = _without_training_images(model_dir, images, held_out)
-    embeddings, kept = embed_list(terminal, classifier.embedder, images, strict)
-    logits = classifier.predict_embeddings(embeddings)
+    engine = model.load(terminal)
+    images = given.open(terminal, split, engine.class_names)
+    images, trained_on = _without_training_images(model.folder, images, held_out)
+    logits, rows = engine.logits(terminal, images.images, strict)
+    if not len(rows):
+        raise click.ClickException(f"none of the {len(images)} images can be read.")
+    kept = images.take(rows)
     measures = measure(logits, kept) | {
         "skipped": len(images) - len(kept),
         "trained_on": trained_on,
@@ -127,7 +124,7 @@ def measure(logits: npt.NDArray[np.float32], images: ImageSource) -> dict[str, A
     """Returns the measures that `--format json` prints, but for the numbers of left-out images."""
     import numpy as np
 
-    from keras_cmm.evaluation import (
+    from keras_cmm_runtime.metrics import (
         confusion_matrix,
         interval_of_accuracy,
         macro_f1,
@@ -157,7 +154,7 @@ def measure(logits: npt.NDArray[np.float32], images: ImageSource) -> dict[str, A
 
 
 def _of_class(count: int, accuracy: float) -> dict[str, Any]:
-    from keras_cmm.evaluation import interval_of_accuracy
+    from keras_cmm_runtime.metrics import interval_of_accuracy
 
     if not count:
         return {"images": 0, "top1": None, "top1_interval": None}

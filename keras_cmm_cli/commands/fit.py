@@ -94,6 +94,19 @@ Example:
     show_default=True,
     help="Open every image first, to name all that are damaged, not only those that are drawn.",
 )
+@click.option(
+    "--onnx/--no-onnx",
+    default=True,
+    show_default=True,
+    help="Write classifier.onnx too, by which predict and evaluate run without Keras.",
+)
+@click.option(
+    "--keep-embeddings/--no-keep-embeddings",
+    default=True,
+    show_default=True,
+    help="Keep the embeddings and names of the training images in the model, from which explain "
+    "shows the nearest ones.",
+)
 @report_option
 @click.option(
     "--overwrite",
@@ -119,6 +132,8 @@ def fit(
     seed: int,
     strict: bool,
     check: bool,
+    onnx: bool,
+    keep_embeddings: bool,
     report: Path | None,
     overwrite: bool,
 ) -> None:
@@ -204,8 +219,10 @@ def fit(
     run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)
     warn_of_copies(run["images"])
+    if not keep_embeddings:
+        classifier.support_images = None
     with new_folder(output, overwrite) as folder:
-        write_model(folder, classifier, sample, run)
+        write_model(folder, classifier, sample, run, onnx)
     if report is not None:
         drawn = {*sample.indices.tolist(), *broken}
         rest = [row for row in range(len(images)) if row not in drawn]

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.images import embed_images
+from keras_cmm_cli.model_engine import ModelGiven, model_options
 from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
-from keras_cmm_cli.saved_model import load_classifier, model_argument, model_options
+from keras_cmm_cli.saved_model import model_argument
 from keras_cmm_cli.terminal import Terminal, visible, with_terminal
-from keras_cmm_cli.unknowns import named_classes, unknowns_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +25,6 @@ Prediction = tuple[str, list[tuple[str, float]]]  # image, (class, probability),
 Examples:
   keras-cmm predict my_model new.jpg more_photos/
   keras-cmm predict my_model photos/ --top-k 1 --format csv > labels.csv
-  keras-cmm predict my_model photos/ --reject 0.05
 """
 )
 @model_argument
@@ -53,33 +50,29 @@ Examples:
     show_default=True,
     help=FORMAT_HELP,
 )
-@unknowns_options
 @model_options
 @with_terminal
 def predict(
     terminal: Terminal,
-    model_dir: Path,
+    model: ModelGiven,
     paths: tuple[Path, ...],
     top_k: int,
     style: str,
-    reject: float | None,
-    coverage: float | None,
-    batch_size: int,
-    store: Path | None,
     strict: bool,
 ) -> None:
-    """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`."""
-    with terminal.status("loading Keras"):
-        load_keras()
-    from keras_cmm.data import find_images
+    """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`.
+
+    It runs on ONNX Runtime where the model has a classifier.onnx, as `fit` writes it, and otherwise
+    on Keras. The answers are the same but for rounding.
+    """
+    from keras_cmm_runtime.sources import find_images
 
     images = find_images(paths)
-    with terminal.status("loading the model"):
-        classifier = load_classifier(model_dir, batch_size, store)
-    embeddings, rows = embed_images(terminal, classifier.embedder, images, strict)
+    engine = model.load(terminal)
+    logits, rows = engine.logits(terminal, images, strict)
     if not len(rows):
         raise click.ClickException("none of the images can be read.")
-    named = named_classes(classifier, embeddings, top_k, reject, coverage)
+    named = engine.named(logits, top_k)
     predictions = [
         (click.format_filename(images[row]), best)
         for row, best in zip(rows.tolist(), named, strict=True)

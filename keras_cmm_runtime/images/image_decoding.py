@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.errors import InputError, TooManyPixelsError
 from keras_cmm_runtime.images.file_formats import (
     CheckedFile,
     check_bmp,
@@ -163,10 +163,10 @@ def _reasons(name: str, data: bytes = b"") -> Iterator[None]:
     except UnidentifiedImageError:
         reason = _what_else(data)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        reason = (
-            f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels; make it smaller, or raise "
-            "PIL.Image.MAX_IMAGE_PIXELS"
-        )
+        raise TooManyPixelsError(
+            f"{name}: cannot be read as an image (it has more than {Image.MAX_IMAGE_PIXELS:,} "
+            "pixels; make it smaller, or raise PIL.Image.MAX_IMAGE_PIXELS)."
+        ) from None
     # Pillow's decoders raise nearly anything on a damaged file.
     except Exception as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__

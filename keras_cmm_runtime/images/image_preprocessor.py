@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.errors import InputError, TooManyPixelsError
 from keras_cmm_runtime.images.image_reading import image_name, read_image
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -137,7 +137,7 @@ class ImagePreprocessor:
         most = width * (picture.height if width > height else max(height, picture.height))
         limit = Image.MAX_IMAGE_PIXELS
         if limit is not None and most > limit:
-            raise InputError(
+            raise TooManyPixelsError(
                 f"{image_name(image)}: is too narrow, {picture.width} x {picture.height} pixels; "
                 f"resized, it would have more than {limit:,} pixels; crop it, or raise "
                 "PIL.Image.MAX_IMAGE_PIXELS."
@@ -187,6 +187,27 @@ class ImagePreprocessor:
         images -= np.tile(np.array(self.mean, dtype="float32"), (width, 1))
         images /= np.tile(np.array(self.std, dtype="float32"), (width, 1))
         return images
+
+    def seen_box(self, picture: Image.Image) -> tuple[float, float, float, float]:
+        """Returns the part of a picture that `pixels` does not cut off.
+
+        Args:
+            picture: a picture as `read` returns it.
+
+        Returns:
+            Its left, top, right and bottom edge, in pixels of the picture.
+
+        Example:
+            >>> from PIL import Image
+            >>> ImagePreprocessor(image_size=32).seen_box(Image.new("RGB", (100, 50)))
+            (25.0, 0.0, 75.0, 50.0)
+        """
+        width, height = self._target(picture)
+        # As `_centre` cuts.
+        left, top = (width - self.image_size) // 2, (height - self.image_size) // 2
+        across, down = picture.width / width, picture.height / height
+        right, bottom = left + self.image_size, top + self.image_size
+        return left * across, top * down, right * across, bottom * down
 
     def _target(self, picture: Image.Image) -> tuple[int, int]:
         """Returns width and height of the resized picture, before it is cropped."""

@@ -26,6 +26,7 @@ class ZipMember:
 
     path: Path
     name: str
+    packed_name: bytes
     offset: int
     compressed_size: int
     size: int
@@ -57,14 +58,20 @@ class ZipMember:
         """Returns the first 12 bytes, or fewer if they cannot be read."""
         try:
             return self._unpack(min(self.compressed_size, 512), 12)[:12]
-        except zlib.error:
+        except (InputError, zlib.error):
             return b""
 
     def _unpack(self, packed: int, most: int) -> bytes:
         header = _read_at(self.path, self.offset, 30)
         # The two lengths in the file's own header may differ from those in the archive's list.
-        skip = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
-        data = _read_at(self.path, self.offset + 30 + skip, packed)
+        name, extra = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
+        content = _read_at(self.path, self.offset + 30, name + extra + packed)
+        # No checksum covers the names. They stand twice.
+        if content[:name] != self.packed_name:
+            raise InputError(
+                f"{self.path}/{self.name}: is damaged in the archive (it has another name there)."
+            )
+        data = content[name + extra :]
         if self.compression == zipfile.ZIP_DEFLATED:
             return zlib.decompressobj(-15).decompress(data, most)
         return data
@@ -136,6 +143,7 @@ def _list_zip(path: Path) -> Iterator[tuple[str, ZipMember]]:
                 ZipMember(
                     path,
                     name,
+                    _packed_name(info),
                     info.header_offset,
                     info.compress_size,
                     info.file_size,
@@ -166,9 +174,11 @@ def _zip_names(path: Path, infos: list[zipfile.ZipInfo]) -> list[str]:
 
 def _raw_name(info: zipfile.ZipInfo) -> bytes | str:
     """Returns the bytes of a name, or its text where the archive says that it is UTF-8."""
-    if info.flag_bits & _UTF8_FLAG:
-        return info.orig_filename
-    return info.orig_filename.encode("cp437")
+    return info.orig_filename if info.flag_bits & _UTF8_FLAG else _packed_name(info)
+
+
+def _packed_name(info: zipfile.ZipInfo) -> bytes:
+    return info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_FLAG else "cp437")
 
 
 def _unicode_name(info: zipfile.ZipInfo) -> str | None:

@@ -100,16 +100,9 @@ class HFSource(StoredImages):
         datasets = _import_datasets("`dataset`")
         where = "the data set" if path is None else str(path)
         features = dataset.features
-        image = image or _image_column(where, features)
+        images = _stored_images(dataset, path, image)
         label = label or _label_column(where, features)
-        for name in (image, label):
-            if name not in features:
-                raise InputError(f"{where} has no column {name!r} (it has {listed(features)}).")
-        if not _is_image(features[image]):
-            raise InputError(
-                f"{where}: column {image!r} must be of images, as bytes or as the type Image. "
-                f"Received: {features[image]}"
-            )
+        _check_column(where, features, label)
         kind = features[label]
         values = dataset.with_format(None)[label][:]
         source = f"column {label!r}" if path is None else f"{path}, column {label!r}"
@@ -131,13 +124,6 @@ class HFSource(StoredImages):
                 f"{source} must be of the type ClassLabel, text or integer, without gaps. "
                 f"Received: {kind}"
             )
-        encoded = dataset.with_format(None).select_columns(image)
-        encoded = encoded.cast_column(image, datasets.Image(decode=False))
-        name = str(path or "") or dataset.info.dataset_name or "dataset"
-        images = tuple(
-            StoredImage(f"{name}[{row}]", functools.partial(_read_row, encoded, image, row))
-            for row in range(len(dataset))
-        )
         return cls(images, labels, known, tuple(str(row) for row in range(len(dataset))))
 
     @classmethod
@@ -215,6 +201,27 @@ class HFSource(StoredImages):
         )
 
 
+def pairs_of_dataset(dataset: Any) -> Iterator[tuple[StoredImage, str | None]]:
+    """Yields the images of a `datasets.Dataset` and their class names, `None` if it has no labels.
+
+    Args:
+        dataset: A `datasets.Dataset`, with the columns that `HFSource.from_dataset` finds.
+
+    Raises:
+        InputError: As `HFSource.from_dataset` does.
+    """
+    datasets = _import_datasets("`dataset`")
+    if any(
+        isinstance(kind, datasets.ClassLabel) or name.lower() in _LABEL_COLUMNS
+        for name, kind in dataset.features.items()
+    ):
+        source = HFSource.from_dataset(dataset)
+        names = [source.class_names[label] for label in source.labels.tolist()]
+        yield from zip(source.images, names, strict=True)
+    else:
+        yield from ((image, None) for image in _stored_images(dataset, None, None))
+
+
 def is_hf_folder(folder: Path) -> bool:
     """Returns whether `save_to_disk` of Hugging Face's datasets wrote a folder."""
     return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
@@ -262,6 +269,31 @@ def parquet_shards(folder: Path) -> dict[str, list[Path]]:
         if shards:
             return {} if any(image_files(entry)[0] for entry in beside) else shards
     return {}
+
+
+def _stored_images(dataset: Any, path: Path | None, image: str | None) -> tuple[StoredImage, ...]:
+    """Returns the images of a data set, which are read when they are needed."""
+    datasets = _import_datasets("`dataset`")
+    where = "the data set" if path is None else str(path)
+    image = image or _image_column(where, dataset.features)
+    _check_column(where, dataset.features, image)
+    if not _is_image(dataset.features[image]):
+        raise InputError(
+            f"{where}: column {image!r} must be of images, as bytes or as the type Image. "
+            f"Received: {dataset.features[image]}"
+        )
+    encoded = dataset.with_format(None).select_columns(image)
+    encoded = encoded.cast_column(image, datasets.Image(decode=False))
+    name = str(path or "") or dataset.info.dataset_name or "dataset"
+    return tuple(
+        StoredImage(f"{name}[{row}]", functools.partial(_read_row, encoded, image, row))
+        for row in range(len(dataset))
+    )
+
+
+def _check_column(where: str, features: Any, name: str) -> None:
+    if name not in features:
+        raise InputError(f"{where} has no column {name!r} (it has {listed(features)}).")
 
 
 @contextlib.contextmanager

@@ -2,8 +2,11 @@
 
 from keras_cmm_runtime.utils.file_digests import (
     DIGESTS_FILE,
+    add_digests,
     adding_files,
     check_digests,
+    check_file_of,
+    file_digest,
     foreign_files,
     read_digests,
     write_digests,
@@ -26,8 +29,11 @@ from keras_cmm_runtime.utils.warn import warn
 __all__ = [
     "DIGESTS_FILE",
     "TEMPORARY_FILES",
+    "add_digests",
     "adding_files",
     "check_digests",
+    "check_file_of",
+    "file_digest",
     "foreign_files",
     "items",
     "listed",

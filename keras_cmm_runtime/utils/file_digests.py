@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +22,10 @@ FORMAT = "keras-cmm-files/1"
 
 # No answer depends on these, so that a user may edit them.
 _FREE_FILES = ("README.md", "few_shot_indices.json", "metadata.json", DIGESTS_FILE)
+# Keras's answers do not depend on these.
+_EXPORTED_FILES = ("classifier.onnx", "classifier.onnx.data")
+# Reading this much takes a few milliseconds.
+_SMALL = 2**23
 _DAMAGED = "it is damaged; copy the folder anew"
 
 
@@ -38,9 +42,30 @@ def write_digests(
         known: Digests that need not be computed.
     """
     names = [name for name in _files_in(folder) if name != DIGESTS_FILE]
-    digests = {name: (known or {}).get(name) or _digest(folder / name) for name in names}
+    digests = {name: (known or {}).get(name) or file_digest(folder / name) for name in names}
     content = {"format": FORMAT, **(record or {}), "digests": digests}
     digests[DIGESTS_FILE] = _digest_of_record(content)
+    with replacing(folder / DIGESTS_FILE) as file:
+        file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
+
+
+def add_digests(folder: Path, files: Iterable[Path]) -> None:
+    """Adds files to the record of a folder, if there is one.
+
+    Args:
+        folder: The folder.
+        files: Files in it, which this package wrote.
+
+    Raises:
+        InputError: If the record is damaged or cannot be written.
+    """
+    digests = read_digests(folder)
+    if digests is None:
+        return
+    content = read_json_object(folder / DIGESTS_FILE, _DAMAGED)
+    digests |= {path.name: file_digest(path) for path in files}
+    content["digests"] = {name: digests[name] for name in sorted(digests) if name != DIGESTS_FILE}
+    content["digests"][DIGESTS_FILE] = _digest_of_record(content)
     with replacing(folder / DIGESTS_FILE) as file:
         file.write(json.dumps(content, indent=1, allow_nan=False).encode() + b"\n")
 
@@ -76,15 +101,49 @@ def check_digests(folder: Path) -> None:
         InputError: If a file is missing or has changed.
     """
     for name, digest in (read_digests(folder) or {}).items():
-        if name in _FREE_FILES:
+        if name in (*_FREE_FILES, *_EXPORTED_FILES):
             continue
         path = folder / name
         if not path.is_file():
             raise InputError(f"{path}: is missing; copy the folder {folder} anew.")
-        if _digest(path) != digest:
+        if file_digest(path) != digest:
             raise InputError(
                 f"{path}: has changed since it was written; copy the folder {folder} anew. If the "
                 f"change is meant, remove {DIGESTS_FILE} from it."
+            )
+
+
+def check_file_of(folder: Path, name: str, digest: str) -> None:
+    """Raises an error unless a file was written with the others of its folder.
+
+    Small files are read too, so that a change of the classifier is noticed. Large ones, such as the
+    weights of a backbone, would take longer to read than a prediction takes. They may be missing:
+    a folder without digests passes, and so does one that holds the file and the record alone.
+
+    Args:
+        folder: The folder.
+        name: The name of the file.
+        digest: The digest that was found.
+
+    Raises:
+        InputError: If the file or a small one has changed, or the file is of another classifier.
+    """
+    digests = read_digests(folder)
+    if digests is None:
+        return
+    if digests.get(name) != digest:
+        raise InputError(
+            f"{folder / name}: is of another classifier than the folder {folder}, or has changed "
+            "since it was written; copy the folder anew, or export the classifier again."
+        )
+    for other, expected in digests.items():
+        path = folder / other
+        if other in (name, *_FREE_FILES) or not path.is_file():
+            continue
+        if path.stat().st_size <= _SMALL and file_digest(path) != expected:
+            raise InputError(
+                f"{path}: has changed since it was written, so {name} may be of another "
+                f"classifier; copy the folder {folder} anew, or export the classifier again."
             )
 
 
@@ -100,7 +159,7 @@ def foreign_files(folder: Path) -> list[str]:
         path = folder / name
         if name not in digests or path.is_symlink() or not path.is_file():
             return False
-        found = _digest_of_record(record) if name == DIGESTS_FILE else _digest(path)
+        found = _digest_of_record(record) if name == DIGESTS_FILE else file_digest(path)
         return found == digests[name]
 
     return [name for name in _files_in(folder) if not is_ours(name)]
@@ -132,7 +191,8 @@ def adding_files(folder: Path) -> Iterator[Path]:
 
 def _weights_of_ours(folder: Path) -> list[str]:
     others = set(foreign_files(folder))
-    weights = (*folder.glob("*.weights.h5"), *folder.glob("*.weights.json"))
+    patterns = ("*.weights.h5", "*.weights.json", *_EXPORTED_FILES)
+    weights = (path for pattern in patterns for path in folder.glob(pattern))
     return [path.name for path in weights if path.name not in others]
 
 
@@ -158,7 +218,12 @@ def _is_inside(name: str) -> bool:
     return bool(parts) and not Path(name).is_absolute() and not {"..", "/"} & set(parts)
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,7 @@
 import inspect
 import warnings
 
-_OURS = ("keras_cmm", "keras_cmm_runtime")
+_OURS = ("keras_cmm", "keras_cmm_runtime", "keras_cmm_server")
 
 
 def warn(message: str) -> None:

@@ -7,6 +7,13 @@ from folders import truncate_as_jpeg
 from keras_cmm.evaluation import wilson_interval
 
 
+@pytest.fixture(autouse=True, params=["auto", "keras"])
+def engine(request, monkeypatch):
+    """Each test runs on ONNX Runtime, which `auto` takes, and on Keras."""
+    monkeypatch.setenv("KERAS_CMM_ENGINE", request.param)
+    return request.param
+
+
 @pytest.fixture
 def predicted(model_dir):
     """Predicted class ids of images."""

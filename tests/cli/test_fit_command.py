@@ -10,6 +10,7 @@ from folders import files_in, truncate_as_jpeg
 from keras_cmm.evaluation import wilson_interval
 from keras_cmm_cli.run_file import file_hash
 from keras_cmm_cli.saved_model import load_classifier
+from keras_cmm_runtime import OnnxClassifier
 
 
 def read_run(folder):
@@ -451,3 +452,36 @@ def test_descriptions_in_the_other_unicode_form(photos, fit, tmp_path):
     file.write_text(json.dumps(content))
     result, _ = fit(photos, "--shots", 1, "--descriptions", file, epochs=1)
     assert result.exit_code == 0, result.output
+
+
+def test_an_onnx_file_is_written(shared_photos, fit):
+    result, folder = fit(shared_photos, "--shots", 2)
+    image = shared_photos / "red_fox" / "0.png"
+    exported = OnnxClassifier.load(folder)
+    assert exported.class_names == ["Blue Jay", "green tea", "red_fox"]
+    assert read_run(folder)["digests"]["classifier.onnx"] == exported.digest
+    expected = load_classifier(folder).predict([image])
+    np.testing.assert_allclose(exported.predict([image]), expected, atol=1e-3)
+    result, folder = fit(shared_photos, "--shots", 2, "--no-onnx", output="without")
+    assert result.exit_code == 0
+    assert not (folder / "classifier.onnx").exists()
+
+
+def test_a_classifier_that_cannot_be_exported_is_kept(shared_photos, fit, monkeypatch):
+    from keras_cmm import CMMImageClassifier
+    from keras_cmm_runtime import InputError
+
+    def export(*arguments, **options):
+        raise InputError("no graph.")
+
+    monkeypatch.setattr(CMMImageClassifier, "export", export)
+    result, folder = fit(shared_photos, "--shots", 2)
+    assert "Warning: no classifier.onnx is written: no graph." in result.stderr
+    assert load_classifier(folder).class_names
+
+
+def test_saving_anew_removes_the_onnx_file(shared_photos, fit):
+    _, folder = fit(shared_photos, "--shots", 2)
+    classifier = load_classifier(folder)
+    classifier.save_to_preset(folder)
+    assert not (folder / "classifier.onnx").exists()

@@ -58,7 +58,8 @@ def test_a_saved_model_predicts_the_same_in_a_new_process(installed, model_dir, 
 
     files = [shared_photos / "red_fox" / "0.png", shared_photos / "Blue Jay" / "1.png"]
     expected = load_classifier(model_dir).classify(files)
-    result = installed(installed.script, "predict", model_dir, *files, "--format", "json")
+    options = ("--format", "json", "--engine", "keras")
+    result = installed(installed.script, "predict", model_dir, *files, *options)
     assert result.stderr == ""
     found = [
         [(each["class"], each["probability"]) for each in entry["predictions"]]

@@ -7,7 +7,13 @@ import shutil
 import numpy as np
 import pytest
 from folders import truncate_as_jpeg
-from PIL import Image
+
+
+@pytest.fixture(autouse=True, params=["auto", "keras"])
+def engine(request, monkeypatch):
+    """Each test runs on ONNX Runtime, which `auto` takes, and on Keras."""
+    monkeypatch.setenv("KERAS_CMM_ENGINE", request.param)
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -106,51 +112,3 @@ def test_a_damaged_model(refused, model_dir, shared_photos, tmp_path, name):
     copy = shutil.copytree(model_dir, tmp_path / "copy")
     (copy / name).write_bytes((copy / name).read_bytes()[:100])
     assert str(copy) in refused("predict", copy, shared_photos)
-
-
-def test_reject_says_unknown(run, model_dir, shared_photos, tmp_path):
-    """In all formats, and by a model that was calibrated and saved."""
-    from keras_cmm import CMMImageClassifier
-
-    model = CMMImageClassifier.from_preset(model_dir)
-    files = sorted(shared_photos.rglob("*.png"))
-    labels = [file.parent.name for file in files]
-    ids = {name: number for number, name in enumerate(sorted(set(labels)))}
-    assert len(ids) == len(model.class_names)
-    embeddings = np.repeat(model.embed(files), 20, axis=0)
-    model.head.calibrate_unknowns(
-        embeddings, np.repeat([ids[each] for each in labels], 20), held_out=True
-    )
-    model.save_to_preset(tmp_path / "model")
-    odd = tmp_path / "odd.png"
-    Image.effect_noise((64, 64), 90).save(odd)
-    expected = model.classify([files[0], odd], top_k=1, reject=0.05)
-    arguments = ["predict", tmp_path / "model", files[0], odd, "--top-k", 1, "--reject", 0.05]
-    content = json.loads(run(*arguments, "--format", "json").stdout)
-    assert [each["predictions"][0]["class"] for each in content] == [
-        name for [(name, _)] in expected
-    ]
-    assert expected[1][0][0] == "unknown"
-    rows = list(csv.DictReader(io.StringIO(run(*arguments, "--format", "csv").stdout)))
-    assert rows[1]["class"] == "unknown"
-    assert "unknown" in run(*arguments).stdout
-    sets = run(*arguments[:4], "--coverage", 0.9, "--format", "json")
-    assert all(each["predictions"] for each in json.loads(sets.stdout))
-
-
-@pytest.mark.parametrize("option", ["--reject", "--coverage"])
-def test_rates_out_of_range(refused, model_dir, shared_photos, option):
-    assert "is not in the range 0<x<1" in refused("predict", model_dir, shared_photos, option, 1.5)
-
-
-def test_a_model_of_an_earlier_version_says_how_to_calibrate(
-    refused, model_dir, shared_photos, tmp_path
-):
-    from keras_cmm import CMMImageClassifier
-
-    model = CMMImageClassifier.from_preset(model_dir)
-    model.head.held_out_scores = None
-    model.save_to_preset(tmp_path / "old")
-    line = refused("predict", tmp_path / "old", shared_photos, "--reject", 0.05)
-    assert "call `calibrate_unknowns(x, y)`" in line
-    assert "or fit it again" in line

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from folders import files_in, truncate_as_jpeg
 
-from keras_cmm.clip.inputs import image_reading
 from keras_cmm_cli.store import default_folder
+from keras_cmm_runtime.images import image_reading
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def test_commands_share_one_store(run, fit, shared_photos, tiny_preset, home, tm
         run(predict[0], tmp_path / "again", *predict[1:]).stdout
     )
 
-    result = run("evaluate", model, shared_photos)
+    result = run("evaluate", model, shared_photos, "--engine", "keras")
     assert "6 of 18 embeddings taken from the store." in result.stderr
-    result = run("predict", model, shared_photos)
+    result = run("predict", model, shared_photos, "--engine", "keras")
     assert result.stderr == "18 of 18 embeddings taken from the store.\n"
     assert run("predict", model, shared_photos, "--quiet").stderr == ""
     output = tmp_path / "photos.safetensors"

@@ -134,7 +134,7 @@ def test_classes_of_one_text_are_found_again():
 
 def test_what_is_refused():
     head = make_model()
-    assert "that a recipe has trained" in refusal(head.add_class, NEW_TEXT, IMAGES[:2])
+    assert "a recipe of this version has trained" in refusal(head.add_class, NEW_TEXT, IMAGES[:2])
     assert "shape (6,). Received: shape (1, 6)" in refusal(head.add_class, NEW_TEXT[None])
     assert "direction" in refusal(head.add_class, np.zeros(DIM))
     assert "one embedding or more" in refusal(head.add_class, NEW_TEXT, np.zeros((0, DIM)))

@@ -60,7 +60,7 @@ def datasets(path):
 def test_every_file_is_recorded(saved):
     from keras_cmm_runtime.utils import read_digests
 
-    names = {*FILES, "metadata.json", "keras_cmm.json"}
+    names = {*FILES, "metadata.json", "keras_cmm.json", "support_images.safetensors"}
     assert set(read_digests(saved)) == names
     assert {path.relative_to(saved).as_posix() for path in saved.rglob("*.*")} == names
 

@@ -20,8 +20,11 @@ from safetensors.numpy import save
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils import TEMPORARY_FILES, refuse_special_file, replacing_durably
 
-FORMAT = "keras-cmm-embedding-store/1"
+FORMAT = "keras-cmm-embedding-store/2"
 """The format of the files. If images are read or embedded in another way, its number must grow."""
+
+# Its checksums left out the keys, so exchanged rows were not told. Its folders have other names.
+_OLD_FORMAT = "keras-cmm-embedding-store/1"
 
 KEY_BYTES = 16
 # numpy sorts and searches these as bytes. It ignores NULs at the end, which is harmless for keys of
@@ -122,7 +125,7 @@ class EmbeddingSpace:
                 raise self.emptied()
             if values.shape[1:] != (self.dim,):
                 raise damaged(self._path(shard), f"its rows have not {self.dim} numbers")
-            if not np.array_equal(sums, _checksums(values)):
+            if not np.array_equal(sums, _checksums(keys[places], values)):
                 raise damaged(self._path(shard), "its checksums do not fit its values")
             embeddings[places] = values
         return embeddings
@@ -171,7 +174,7 @@ class EmbeddingSpace:
         first, rows = self._rows, self._rows + len(keys)
         table = {
             "keys": np.frombuffer(keys.tobytes(), "uint8").reshape(-1, KEY_BYTES),
-            "checksums": _checksums(embeddings),
+            "checksums": _checksums(keys, embeddings),
             "embeddings": embeddings,
         }
         for shard, start, stop in self._shards(first, rows):
@@ -250,7 +253,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Reads the manifest of a folder in a store.
 
     Returns:
-        The manifest, or `None` if there is none.
+        The manifest, or `None` if there is none, or one of version 0.1.0, whose embeddings are not
+        used again.
 
     Raises:
         InputError: If it is damaged or cannot be read.
@@ -265,6 +269,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     except (ValueError, RecursionError):
         raise damaged(path, "it is not JSON") from None
+    if isinstance(manifest, dict) and manifest.get("format") == _OLD_FORMAT:
+        return None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise damaged(path, f"its format is not {FORMAT}")
     for name, least in (("dim", 1), ("rows", 0), ("shard_size", 1)):
@@ -285,5 +291,8 @@ def write_error(path: Path, error: OSError) -> InputError:
     return InputError(f"{path}: cannot be written ({error.strerror or error}).")
 
 
-def _checksums(embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    return np.array([zlib.crc32(row.tobytes()) for row in embeddings], dtype="uint32")
+def _checksums(keys: Keys, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+    rows = np.frombuffer(keys.tobytes(), "uint8").reshape(-1, KEY_BYTES)
+    pairs = zip(rows, embeddings, strict=True)
+    sums = [zlib.crc32(row.tobytes(), zlib.crc32(key.tobytes())) for key, row in pairs]
+    return np.array(sums, dtype="uint32")

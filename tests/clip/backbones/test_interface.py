@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from keras_cmm import CMMImageClassifier, clip
-from keras_cmm_runtime.errors import InputError
+from keras_cmm.export import export_classifier
+from keras_cmm_runtime import InputError, OnnxClassifier
 
 pytestmark = [
     # keras-hub does not close the file of the vocabulary.
@@ -198,3 +199,14 @@ def test_constructor_names_from_preset_for_other_kinds(siglip_preset):
     model = clip.load(siglip_preset)
     with pytest.raises(ValueError, match=r"use `CMMImageClassifier\.from_preset`"):
         CMMImageClassifier(model.backbone, ["cat", "dog"])
+
+
+def test_the_classifier_is_exported(preset, tmp_path):
+    images = [picture(40, 40), picture(41, 90)]
+    classifier = CMMImageClassifier.from_preset(preset, class_names=["cat", "dog"])
+    classifier.fit(images, ["cat", "dog"], epochs=2, verbose=0)
+    classifier.export(tmp_path / "model.onnx", verbose=False)
+    exported = OnnxClassifier(tmp_path / "model.onnx").predict(images)
+    np.testing.assert_allclose(exported, classifier.predict(images), atol=1e-3)
+    parity = export_classifier(classifier, tmp_path / "model.pt2", "torch", images=images)
+    assert parity.same_top_1 == len(images)

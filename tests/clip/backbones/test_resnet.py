@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 import keras_cmm
 from keras_cmm import clip
-from keras_cmm_runtime.errors import InputError
+from keras_cmm.export import export_classifier
+from keras_cmm_runtime import InputError, OnnxClassifier
 
 RECORDED = FIXTURES / "open_clip"
 WEIGHTS = "open_clip_model.safetensors"
@@ -137,3 +138,13 @@ def test_config_of_another_model(damaged, settings, message):
     _, write = damaged
     with pytest.raises(InputError, match=message):
         clip.load(write(**settings))
+
+
+def test_the_classifier_is_exported(folder, tmp_path):
+    classifier = keras_cmm.CMMImageClassifier.from_preset(folder, ["cat", "dog"])
+    classifier.export(tmp_path / "model.onnx", verbose=False)
+    images = varied_images()[:3]
+    exported = OnnxClassifier(tmp_path / "model.onnx").predict(images)
+    np.testing.assert_allclose(exported, classifier.predict(images), atol=1e-3)
+    parity = export_classifier(classifier, tmp_path / "model.pt2", "torch", images=images)
+    assert parity.same_top_1 == len(images)

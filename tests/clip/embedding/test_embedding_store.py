@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from store_worker import BATCH_SIZE, DIM, StubEmbedder, files_of, write_pictures
 from tiny_clip import make_tiny_backbone
 
@@ -244,6 +245,26 @@ def test_a_damaged_shard_is_named(pictures, store, damage):
         embedder.embed(pictures)
     shutil.rmtree(shard.parent)
     assert len(StubEmbedder(EmbeddingStore(store.folder)).embed(pictures).rows) == len(pictures)
+
+
+def test_keys_that_are_exchanged(pictures, store):
+    StubEmbedder(store).embed(pictures)
+    shard = next(iter(store.folder.glob("*/000001.safetensors")))
+    tensors = load_file(shard)
+    tensors["keys"][[0, 1]] = tensors["keys"][[1, 0]]
+    save_file(tensors, shard)
+    with pytest.raises(InputError, match="its checksums do not fit"):
+        StubEmbedder(EmbeddingStore(store.folder)).embed(pictures)
+
+
+def test_a_store_of_an_earlier_version_is_not_used(pictures, store):
+    StubEmbedder(store).embed(pictures)
+    manifest = next(iter(store.folder.glob("*/manifest.json")))
+    manifest.write_text(manifest.read_text().replace("embedding-store/2", "embedding-store/1"))
+    again = EmbeddingStore(store.folder)
+    assert again.contents() == []
+    again.clear()
+    assert not manifest.exists()
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": "other"}', "{"])

@@ -133,6 +133,17 @@ def test_a_damaged_file_in_a_zip_is_named(tmp_path, compression):
     assert source.images[1].read_bytes() == list(pictures().values())[1]
 
 
+def test_a_file_in_a_zip_that_has_another_name_there(tmp_path):
+    path = write_zip(tmp_path / "a.zip", pictures())
+    data = path.read_bytes()
+    listed = data.rindex(b"red fox/2.jpg")
+    path.write_bytes(data[:listed] + b"red fox/3.jpg" + data[listed + 13 :])
+    source = ArchiveSource.from_file(path)
+    images = dict(zip(source.keys(), source.images, strict=True))
+    with pytest.raises(InputError, match=r"red fox/3\.jpg: is damaged .*another name there"):
+        images["red fox/3.jpg"].read_bytes()
+
+
 def test_zip_members_that_cannot_be_read(tmp_path):
     path = tmp_path / "photos.zip"
     with zipfile.ZipFile(path, "w") as archive:

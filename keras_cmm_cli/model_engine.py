@@ -1,0 +1,170 @@
+"""What runs a saved classifier: ONNX Runtime alone, or Keras."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.images import embed_images
+from keras_cmm_cli.options import batch_size_option, strict_option, unused_seed_option
+from keras_cmm_cli.saved_model import load_classifier
+from keras_cmm_cli.store import advising_on_store, default_folder, store_option
+from keras_cmm_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from keras_cmm import CMMImageClassifier
+    from keras_cmm_runtime import OnnxClassifier
+
+ENGINE_VARIABLE = "KERAS_CMM_ENGINE"
+
+
+class Engine(Protocol):
+    """A classifier that was loaded."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The classes, in the order of the logits."""
+
+    def logits(
+        self, terminal: Terminal, images: Collection[Any], strict: bool
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Returns the logits of the images that can be read, and the numbers of these."""
+
+    def named(self, logits: npt.NDArray[np.float32], top_k: int) -> list[list[tuple[str, float]]]:
+        """Returns the most probable classes, each with its probability."""
+
+
+@dataclass(frozen=True)
+class ModelGiven:
+    """The model that a command is given, and how it is to be run.
+
+    Args:
+        folder: The folder of the model.
+        engine: `"onnx"` or `"keras"`.
+        batch_size: Images a pass through the backbone.
+        store: The folder of the store of embeddings, or `None`. Only Keras has one.
+    """
+
+    folder: Path
+    engine: str
+    batch_size: int
+    store: Path | None
+
+    def load(self, terminal: Terminal) -> Engine:
+        """Loads the model."""
+        if self.engine == "onnx":
+            from keras_cmm_runtime import OnnxClassifier
+
+            return _Onnx(OnnxClassifier.load(self.folder), self.batch_size)
+        with terminal.status("loading Keras"):
+            load_keras()
+        with terminal.status("loading the model"):
+            return _Keras(load_classifier(self.folder, self.batch_size, self.store))
+
+
+class _Keras:
+    def __init__(self, classifier: CMMImageClassifier) -> None:
+        self._classifier = classifier
+        self.class_names = classifier.class_names
+
+    def logits(
+        self, terminal: Terminal, images: Collection[Any], strict: bool
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        embeddings, rows = embed_images(terminal, self._classifier.embedder, images, strict)
+        return self._classifier.predict_embeddings(embeddings), rows
+
+    def named(self, logits: npt.NDArray[np.float32], top_k: int) -> list[list[tuple[str, float]]]:
+        return self._classifier.named(logits, top_k)
+
+
+class _Onnx:
+    def __init__(self, classifier: OnnxClassifier, batch_size: int) -> None:
+        self._classifier = classifier
+        self._batch_size = batch_size
+        self.class_names = classifier.class_names
+        self.named = classifier.named
+
+    def logits(
+        self, terminal: Terminal, images: Collection[Any], strict: bool
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        with terminal.progress("classifying images") as progress:
+            return self._classifier.predict_readable(
+                images, self._batch_size, "raise" if strict else "skip", progress
+            )
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of a command that runs a model, which gets a `ModelGiven` as `model`.
+
+    They are `--engine`, `--batch-size`, `--store`, `--no-store`, `--seed` and `--strict`.
+    """
+
+    @click.option(
+        "--engine",
+        type=click.Choice(("auto", "onnx", "keras")),
+        default="auto",
+        show_default=True,
+        envvar=ENGINE_VARIABLE,
+        help="What runs the model: ONNX Runtime, which starts at once, or Keras. auto takes ONNX "
+        "Runtime where the model has a classifier.onnx and no --store is given. The variable "
+        f"{ENGINE_VARIABLE} sets another default.",
+    )
+    @batch_size_option
+    @store_option
+    @click.option(
+        "--no-store", is_flag=True, help="Keep no embeddings. Only Keras would keep them."
+    )
+    @unused_seed_option
+    @strict_option
+    @functools.wraps(command)
+    def body(
+        *args: Any,
+        model_dir: Path,
+        engine: str,
+        batch_size: int,
+        store: Path | None,
+        no_store: bool,
+        **kwargs: Any,
+    ) -> Any:
+        if no_store and store is not None:
+            raise click.UsageError("--store and --no-store exclude each other; give one.")
+        chosen = _chosen(model_dir, engine, store)
+        folder = None
+        if chosen == "keras" and not no_store:
+            folder = store or default_folder()
+        with advising_on_store(folder):
+            model = ModelGiven(model_dir, chosen, batch_size, folder)
+            return command(*args, model=model, **kwargs)
+
+    return body
+
+
+def _chosen(model_dir: Path, engine: str, store: Path | None) -> str:
+    if engine == "onnx" and store is not None:
+        raise click.UsageError(
+            "--store needs Keras, since ONNX Runtime keeps no embeddings; leave out --store or "
+            "--engine onnx."
+        )
+    if engine != "auto":
+        return engine
+    # Where Keras is not installed, the error is about the missing file.
+    if importlib.util.find_spec("keras_cmm") is None:
+        if store is not None:
+            warnings.warn(
+                "--store has no effect, since keras-cmm, which keeps embeddings, is not installed.",
+                stacklevel=2,
+            )
+        return "onnx"
+    has_onnx = (model_dir / "classifier.onnx").is_file()
+    return "onnx" if has_onnx and store is None else "keras"
