@@ -23,6 +23,7 @@ from keras_cmm_cli.commands.evaluate import evaluate
 from keras_cmm_cli.commands.explain import explain
 from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.fit import fit
+from keras_cmm_cli.commands.grow import grow
 from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.serve import serve
 from keras_cmm_cli.commands.store import store
@@ -135,6 +136,7 @@ for _command in (
     predict,
     export,
     explain,
+    grow,
     embed,
     benchmark,
     aggregate,

@@ -78,6 +78,7 @@ def model_card(run: dict[str, Any]) -> str:
         or "none",
         "seed": run["seed"],
         "prompts": ", ".join(prompts),
+        **({"grown by": ", ".join(map(code, run["grown"]))} if "grown" in run else {}),
         **{name.replace("_", " "): value for name, value in settings.items() if value is not None},
     }
     return _CARD.format(

@@ -205,7 +205,7 @@ def fit(
         )
     if sample is None:
         if check:
-            broken = find_broken(terminal, classifier.embedder, images, strict)
+            broken = find_broken(terminal, classifier.embedder, images.images, strict)
         sample, embeddings = draw_support_set(
             terminal, classifier.embedder, images, shots, seed, strict, broken
         )
