@@ -41,27 +41,26 @@ def one_draw(data: EmbeddingSet, shots: int, seed: int) -> dict[str, tuple[float
 
     def trained(rows: Array, classes: int) -> CMMClassifier:
         head = CMMClassifier.from_text_embeddings(texts[:classes], logit_scale=data.logit_scale)
-        AutoRecipe().fit(head, embeddings[rows], labels[rows], seed=seed, verbose=0)
+        AutoRecipe().fit(
+            head, embeddings[rows], labels[rows], seed=seed, verbose=0, calibrate=False
+        )
         return head
 
-    def grown(with_images: bool) -> CMMClassifier:
-        head = trained(drawn[labels[drawn] < old], old)
-        for label in range(old, data.num_classes):
-            images = embeddings[drawn[labels[drawn] == label]]
-            head.add_class(texts[label], images if with_images else None)
-        return head
-
-    heads = {
-        "trained on all classes": trained(drawn, data.num_classes),
-        "grown by texts and images": grown(with_images=True),
-        "grown by texts alone": grown(with_images=False),
-    }
-    figures = {}
-    for name, head in heads.items():
+    def figures(head: CMMClassifier) -> tuple[float, float, float]:
         logits = head.predict(embeddings[asked], batch_size=256, verbose=0)
         right = 100.0 * (logits.argmax(axis=1) == labels[asked])
-        figures[name] = (right[~is_new].mean(), right[is_new].mean(), right.mean())
-    return figures
+        return right[~is_new].mean(), right[is_new].mean(), right.mean()
+
+    found = {"trained on all classes": figures(trained(drawn, data.num_classes))}
+    head = trained(drawn[labels[drawn] < old], old)
+    for name in ("grown by texts and images", "grown by texts alone"):
+        for label in range(old, data.num_classes):
+            images = embeddings[drawn[labels[drawn] == label]]
+            head.add_class(texts[label], images if "images" in name else None)
+        found[name] = figures(head)
+        for _ in range(old, data.num_classes):  # Then the head is as it was.
+            head.remove_class(old)
+    return found
 
 
 @click.command()
