@@ -16,18 +16,20 @@ from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models.checked_calls import CheckedCalls
 from keras_cmm.models.checks import refuse_probabilities
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
+from keras_cmm.models.head_calibration import HeadCalibration
 from keras_cmm.models.head_growth import HeadGrowth
 from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.loss_parts import LossParts
 from keras_cmm.models.scalar_weight import ScalarWeight
 from keras_cmm.recipes import TrainingRecipe, checked_embeddings
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.unknowns import HeldOutScores
 from keras_cmm_runtime.utils.check_number import check_int
 from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMClassifier(CheckedCalls, HeadGrowth, SavedAsKerasFile, keras.Model):
+class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile, keras.Model):
     """Classifies CLIP image embeddings by text prototypes and a cross-modal mapping.
 
     The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`. `T0`
@@ -229,7 +231,7 @@ class CMMClassifier(CheckedCalls, HeadGrowth, SavedAsKerasFile, keras.Model):
         if not self.built:
             self.build((None, dim))
         self.is_trained = False
-        self.mapped_centre = None
+        self.held_out_scores = self.mapped_centre = None
         self.text_prototypes.embeddings.assign(unit_rows(text_embeddings))
         self.prototypes.embeddings.assign(text_embeddings)
         self._find_duplicate_groups(text_embeddings)
@@ -467,6 +469,8 @@ class CMMClassifier(CheckedCalls, HeadGrowth, SavedAsKerasFile, keras.Model):
         """Saves, beside the weights, which classes share one text, and what training left."""
         super().save_own_variables(store)
         store["is_trained"] = np.asarray(self.is_trained)
+        if (scores := self.held_out_scores) is not None:
+            store["held_out_scores"] = np.stack([scores.best, scores.own])
         if self.mapped_centre is not None:
             store["mapped_centre"] = self.mapped_centre
         if self._finds_duplicate_groups:
@@ -479,7 +483,9 @@ class CMMClassifier(CheckedCalls, HeadGrowth, SavedAsKerasFile, keras.Model):
         """Restores what `save_own_variables` saved."""
         weights = {name: store[name] for name in store.keys()}  # noqa: SIM118, a store of Keras
         self.is_trained = bool(np.asarray(weights.pop("is_trained")))
-        # Files of earlier versions have none.
+        # Files of earlier versions have neither.
+        scores = weights.pop("held_out_scores", None)
+        self.held_out_scores = None if scores is None else HeldOutScores(*np.asarray(scores))
         centre = weights.pop("mapped_centre", None)
         self.mapped_centre = None if centre is None else np.asarray(centre)
         group_of = weights.pop("duplicate_group_of_class", None)

@@ -13,7 +13,6 @@ import keras
 import keras_hub
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
 from keras_cmm.clip import (
@@ -31,20 +30,20 @@ from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_
 from keras_cmm.models.class_growth import ClassGrowth
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_training import HeadTraining
+from keras_cmm.models.image_answers import ImageAnswers
 from keras_cmm.models.inputs import is_one_picture
 from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.saved_class_names import saved_class_names
 from keras_cmm.recipes import TrainingRecipe
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils import adding_files, check_digests
-from keras_cmm_runtime.utils.check_number import check_int
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class CMMImageClassifier(
-    HeadTraining, ClassGrowth, SavedAsKerasFile, keras_hub.models.ImageClassifier
+    HeadTraining, ImageAnswers, ClassGrowth, SavedAsKerasFile, keras_hub.models.ImageClassifier
 ):
     """Classifies images with a frozen CLIP backbone and a `CMMClassifier` head.
 
@@ -379,41 +378,6 @@ class CMMImageClassifier(
     def predict_on_batch(self, x: Any) -> npt.NDArray[np.float32]:
         """Returns the fused logits of images, as `predict` does."""
         return self.predict(x)
-
-    def classify(self, x: Any, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """Names the most probable classes of images.
-
-        Args:
-            x: images, see the class, or a single one, as in `predict`.
-            top_k: int, at least 1. How many classes.
-
-        Returns:
-            For each image its `(class name, probability)` pairs, the most probable first.
-
-        Raises:
-            ValueError: if `top_k` is no int >= 1.
-        """
-        check_int("top_k", top_k, 1)
-        return self.classify_embeddings(self.embed(x), top_k)
-
-    def classify_embeddings(
-        self, embeddings: npt.NDArray[np.floating], top_k: int = 5
-    ) -> list[list[tuple[str, float]]]:
-        """Names the most probable classes of `(images, dim)` embeddings, as `classify` does."""
-        check_int("top_k", top_k, 1)
-        return self.named(self.predict_embeddings(embeddings), top_k)
-
-    def named(
-        self, logits: npt.NDArray[np.float32], top_k: int = 5
-    ) -> list[list[tuple[str, float]]]:
-        """Names the most probable classes of `(images, classes)` logits, as `classify` does."""
-        check_int("top_k", top_k, 1)
-        probabilities = ops.convert_to_numpy(self.head.probabilities(logits))
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        return [
-            [(self.class_names[column], float(row[column])) for column in columns]
-            for row, columns in zip(probabilities, order, strict=True)
-        ]
 
     def export(
         self,

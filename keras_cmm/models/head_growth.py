@@ -165,6 +165,7 @@ class HeadGrowth:
         """Gives the head its texts and prototypes, `(classes, dim)`, of another number."""
         model: Any = self
         model.num_classes = len(texts)
+        model.held_out_scores = None  # They are of the classes before.
         model.text_prototypes.set_classes(texts, groups)
         model.prototypes.set_classes(prototypes, groups)
         model._untrack_variable(model._train_offsets)

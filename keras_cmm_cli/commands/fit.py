@@ -84,6 +84,12 @@ Example:
 @click.option(
     "--batch-size", type=click.IntRange(min=1), help="Images a training step.  [default: 256]"
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    help="Let predict --reject and --coverage judge by all training images, by as many classifiers "
+    "that are each trained without a part of them.  [default: by up to 4 images of each class]",
+)
 @click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the backbone.")
 @store_options
 @seed_option
@@ -127,6 +133,7 @@ def fit(
     descriptions: Path | None,
     epochs: int | None,
     batch_size: int | None,
+    folds: int | None,
     dtype: str | None,
     store: Path | None,
     seed: int,
@@ -215,6 +222,11 @@ def fit(
         ).embeddings
     support = images.take(sample.indices)
     history = _train(terminal, classifier, embeddings, support.labels, epochs, batch_size, seed)
+    if folds is not None:
+        with terminal.status("cross-validating"):
+            classifier.head.calibrate_unknowns(
+                embeddings, support.labels, folds, seed, classifier.recipe_
+            )
 
     run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)

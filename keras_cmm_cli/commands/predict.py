@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from keras_cmm_cli.model_engine import ModelGiven, model_options
+from keras_cmm_cli.options import RATE, refuse_together
 from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
 from keras_cmm_cli.saved_model import model_argument
 from keras_cmm_cli.terminal import Terminal, visible, with_terminal
@@ -25,6 +26,7 @@ Prediction = tuple[str, list[tuple[str, float]]]  # image, (class, probability),
 Examples:
   keras-cmm predict my_model new.jpg more_photos/
   keras-cmm predict my_model photos/ --top-k 1 --format csv > labels.csv
+  keras-cmm predict my_model photos/ --reject 0.05
 """
 )
 @model_argument
@@ -50,6 +52,20 @@ Examples:
     show_default=True,
     help=FORMAT_HELP,
 )
+@click.option(
+    "--reject",
+    type=RATE,
+    metavar="RATE",
+    help='Say "unknown" of an image that the model is less sure of than of all but this part of '
+    "held-out training images, such as 0.05.",
+)
+@click.option(
+    "--coverage",
+    type=RATE,
+    metavar="RATE",
+    help="Name as many classes for each image as it takes to hold the right one with this "
+    "probability, such as 0.9, instead of --top-k.",
+)
 @model_options
 @with_terminal
 def predict(
@@ -58,6 +74,8 @@ def predict(
     paths: tuple[Path, ...],
     top_k: int,
     style: str,
+    reject: float | None,
+    coverage: float | None,
     strict: bool,
 ) -> None:
     """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`.
@@ -65,14 +83,20 @@ def predict(
     It runs on ONNX Runtime where the model has a classifier.onnx, as `fit` writes it, and otherwise
     on Keras. The answers are the same but for rounding.
     """
+    import numpy as np
+
     from keras_cmm_runtime.sources import find_images
 
+    if coverage is not None:
+        refuse_together("coverage", "top_k")
     images = find_images(paths)
     engine = model.load(terminal)
+    # Of no images: a rate that cannot be used is told before the images are read.
+    engine.named(np.empty((0, len(engine.class_names)), "float32"), top_k, reject, coverage)
     logits, rows = engine.logits(terminal, images, strict)
     if not len(rows):
         raise click.ClickException("none of the images can be read.")
-    named = engine.named(logits, top_k)
+    named = engine.named(logits, top_k, reject, coverage)
     predictions = [
         (click.format_filename(images[row]), best)
         for row, best in zip(rows.tolist(), named, strict=True)
