@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,7 @@ def embed_list(
 
 
 def find_broken(
-    terminal: Terminal, embedder: ImageEmbedder, images: ImageSource, strict: bool
+    terminal: Terminal, embedder: ImageEmbedder, images: Collection[Any], strict: bool
 ) -> list[int]:
     """Opens every image and warns of those that cannot be read.
 
@@ -172,7 +172,7 @@ def find_broken(
     """
     broken = []
     with terminal.progress("checking images") as progress:
-        for row, error in enumerate(embedder.check(images.images)):
+        for row, error in enumerate(embedder.check(images)):
             progress(row + 1, len(images))
             if error is None:
                 continue

@@ -23,6 +23,7 @@ from keras_cmm_cli.commands.evaluate import evaluate
 from keras_cmm_cli.commands.explain import explain
 from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.fit import fit
+from keras_cmm_cli.commands.grow import grow
 from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.push import push
 from keras_cmm_cli.commands.serve import serve
@@ -136,6 +137,7 @@ for _command in (
     predict,
     export,
     explain,
+    grow,
     embed,
     benchmark,
     aggregate,

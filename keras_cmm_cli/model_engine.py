@@ -41,8 +41,14 @@ class Engine(Protocol):
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Returns the logits of the images that can be read, and the numbers of these."""
 
-    def named(self, logits: npt.NDArray[np.float32], top_k: int) -> list[list[tuple[str, float]]]:
-        """Returns the most probable classes, each with its probability."""
+    def named(
+        self,
+        logits: npt.NDArray[np.float32],
+        top_k: int = 5,
+        reject: float | None = None,
+        coverage: float | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """Returns the classes of each image with their probabilities; see `named_classes`."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +83,13 @@ class _Keras:
     def __init__(self, classifier: CMMImageClassifier) -> None:
         self._classifier = classifier
         self.class_names = classifier.class_names
+        self.named = classifier.named
 
     def logits(
         self, terminal: Terminal, images: Collection[Any], strict: bool
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         embeddings, rows = embed_images(terminal, self._classifier.embedder, images, strict)
         return self._classifier.predict_embeddings(embeddings), rows
-
-    def named(self, logits: npt.NDArray[np.float32], top_k: int) -> list[list[tuple[str, float]]]:
-        return self._classifier.named(logits, top_k)
 
 
 class _Onnx:

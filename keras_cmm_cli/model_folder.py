@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -77,20 +78,53 @@ def write_model(
         run: What `describe_run` returned, with `images` added.
         onnx: Whether to write `classifier.onnx` too.
     """
-    from keras_cmm.hub import model_card
-    from keras_cmm_runtime import ONNX_FILE, InputError
-    from keras_cmm_runtime.utils import read_digests, write_digests
-
     if classifier.support_images is not None:
         names = [image["name"] for image in run["images"]]
         classifier.support_images = replace(classifier.support_images, names=names)
+    _write_classifier(folder, classifier, onnx)
+    sample.save(folder / INDICES_FILE)
+    _write_record(folder, run)
+
+
+def write_grown_model(
+    folder: Path,
+    classifier: CMMImageClassifier,
+    model_dir: Path,
+    run: dict[str, Any] | None,
+    onnx: bool = True,
+) -> None:
+    """Writes a classifier whose classes were changed after `fit`.
+
+    Args:
+        folder: An existing, empty folder.
+        classifier: The classifier.
+        model_dir: The folder that it was loaded from.
+        run: The content of the run file, or `None` if there was none.
+        onnx: Whether to write `classifier.onnx` too.
+    """
+    _write_classifier(folder, classifier, onnx)
+    if (model_dir / INDICES_FILE).is_file():
+        shutil.copyfile(model_dir / INDICES_FILE, folder / INDICES_FILE)
+    _write_record(folder, run)
+
+
+def _write_classifier(folder: Path, classifier: CMMImageClassifier, onnx: bool) -> None:
+    from keras_cmm_runtime import ONNX_FILE, InputError
+
     classifier.save_to_preset(str(folder))
     if onnx:
         try:
             classifier.export(folder / ONNX_FILE, format="onnx", verbose=False)
         except InputError as error:  # The model is whole without it.
             warnings.warn(f"no {ONNX_FILE} is written: {error}", stacklevel=2)
-    sample.save(folder / INDICES_FILE)
-    card = model_card(run, has_onnx=(folder / ONNX_FILE).is_file())
-    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_record(folder: Path, run: dict[str, Any] | None) -> None:
+    from keras_cmm.hub import model_card
+    from keras_cmm_runtime import ONNX_FILE
+    from keras_cmm_runtime.utils import read_digests, write_digests
+
+    if run is not None:
+        card = model_card(run, has_onnx=(folder / ONNX_FILE).is_file())
+        (folder / "README.md").write_text(card, encoding="utf-8")
     write_digests(folder, run, known=read_digests(folder))

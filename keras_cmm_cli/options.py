@@ -26,6 +26,7 @@ strict_option = click.option(
 )
 MAX_SEED = 2**32 - 1  # What numpy takes.
 SEED = click.IntRange(0, MAX_SEED)
+RATE = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 seed_option = click.option(
     "--seed", type=SEED, default=1, show_default=True, help="Seed of everything random."
@@ -100,4 +101,6 @@ def refuse_together(given: str, other: str) -> None:
         UsageError: If `other` is on the command line.
     """
     if is_given(other):
-        raise click.UsageError(f"--{given} and --{other} exclude each other; give one.")
+        raise click.UsageError(
+            f"--{given} and --{other.replace('_', '-')} exclude each other; give one."
+        )

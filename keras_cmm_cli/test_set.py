@@ -64,16 +64,19 @@ class TestSet:
 
     def measure(self, classifier: CMMImageClassifier) -> dict[str, Any]:
         """Returns what the record of the run says of the test; see `describe`."""
-        from keras_cmm.evaluation import interval_of_accuracy, top_1
+        from keras_cmm.evaluation import interval_of_accuracy, macro_f1, top_1
 
-        accuracy = top_1(classifier.predict_embeddings(self.embeddings), self.images.labels)
+        logits, labels = classifier.predict_embeddings(self.embeddings), self.images.labels
+        accuracy = top_1(logits, labels)
         return {
             "protocol": self.protocol,
             "images": len(self.images),
-            "classes": len(set(self.images.labels.tolist())),
+            "classes": len(set(labels.tolist())),
+            "trained_on": 0,
             "left_out_copies": self.copies,
             "top1": accuracy,
             "top1_interval": list(interval_of_accuracy(accuracy, len(self.images))),
+            "macro_f1": macro_f1(logits.argmax(axis=1), labels),
         }
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.hub import fetch_model, is_hub_handle
 from keras_cmm_runtime.images import ImagePreprocessor, is_one_image
+from keras_cmm_runtime.unknowns import HeldOutScores, named_classes
 from keras_cmm_runtime.utils import (
     check_file_of,
     file_digest,
@@ -74,6 +75,8 @@ class OnnxClassifier:
         """What the logits are divided by before the softmax."""
         self.preprocessor: ImagePreprocessor = description["preprocessor"]
         """The preprocessor of the images. The file itself normalises the pixels."""
+        self.held_out_scores: HeldOutScores | None = description["held_out"]
+        """How sure the classifier is of images that it was not trained on, if that is known."""
         self.model_digest: str = description["digest"]
         """SHA-256 of the graph and the weights that were exported."""
 
@@ -219,7 +222,11 @@ class OnnxClassifier:
         return np.concatenate(logits), np.array(numbers, dtype="int64")
 
     def classify(
-        self, images: Iterable[Any], top_k: int = 5, batch_size: int = 16
+        self,
+        images: Iterable[Any],
+        top_k: int = 5,
+        batch_size: int = 16,
+        reject: float | None = None,
     ) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of images.
 
@@ -227,25 +234,53 @@ class OnnxClassifier:
             images: as in `predict`.
             top_k: int, at least 1. How many classes.
             batch_size: as in `predict`.
+            reject: float in (0, 1) or `None`. An image is "unknown" if the classifier is less sure
+                of it than of all but this part of held-out training images.
 
         Returns:
-            For each image its `(class name, probability)` pairs, the most probable first.
+            For each image its `(class name, probability)` pairs, the most probable first. An
+            unknown image has one pair: "unknown" and what its most probable class lacks to 1.
 
         Raises:
-            InputError: as `predict`, or if `top_k` is no int >= 1.
+            InputError: as `predict`, if `top_k` is no int >= 1, if `reject` is out of range, or if
+                too few images were held out for it.
         """
         check_int("top_k", top_k, 1)
-        return self.named(self.predict(images, batch_size), top_k)
+        return self.named(self.predict(images, batch_size), top_k, reject)
 
-    def named(self, logits: npt.ArrayLike, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """Names the most probable classes of `(batch, classes)` logits, as `classify` does."""
-        check_int("top_k", top_k, 1)
+    def predict_sets(
+        self, images: Iterable[Any], coverage: float = 0.9, batch_size: int = 16
+    ) -> list[list[tuple[str, float]]]:
+        """Names for each image the classes that hold its own with probability `coverage`.
+
+        The sets are conformal, see `keras_cmm_runtime.unknowns.HeldOutScores`.
+
+        Args:
+            images: as in `predict`.
+            coverage: float in (0, 1).
+            batch_size: as in `predict`.
+
+        Returns:
+            For each image its `(class name, probability)` pairs, one or more, the most probable
+            first.
+
+        Raises:
+            InputError: as `predict`, if `coverage` is out of range, or if too few images were held
+                out for it.
+        """
+        return self.named(self.predict(images, batch_size), coverage=coverage)
+
+    def named(
+        self,
+        logits: npt.ArrayLike,
+        top_k: int = 5,
+        reject: float | None = None,
+        coverage: float | None = None,
+    ) -> list[list[tuple[str, float]]]:
+        """Names the classes of `(batch, classes)` logits, as `classify` and `predict_sets` do."""
         probabilities = self.probabilities(logits)
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        return [
-            [(self.class_names[column], float(row[column])) for column in columns]
-            for row, columns in zip(probabilities, order, strict=True)
-        ]
+        scores = self.held_out_scores
+        return named_classes(self.class_names, probabilities, top_k, scores, reject, coverage)
 
     def _read_ahead(self, images: Iterable[Any], batch_size: int) -> Iterator[_Pixels | InputError]:
         """Yields the pixels of images in their order, or the error of one that cannot be read."""
@@ -315,6 +350,7 @@ def _read_description(path: Path, session: Any) -> dict[str, Any]:
             )
         names = description["class_names"]
         preprocessor = ImagePreprocessor(**description["preprocessing"])
+        scores = _held_out_scores(description.get("held_out"))
         check_number("temperature", description["temperature"], "> 0")
         size = preprocessor.image_size
         shapes = {each.name: each.shape[1:] for each in session.get_inputs()}
@@ -332,4 +368,11 @@ def _read_description(path: Path, session: Any) -> dict[str, Any]:
         is_whole = False
     if not is_whole:
         raise InputError(f"{path}: its metadata are damaged; export the classifier again.")
-    return {**description, "preprocessor": preprocessor}
+    return {**description, "preprocessor": preprocessor, "held_out": scores}
+
+
+def _held_out_scores(lists: Any) -> HeldOutScores | None:
+    try:
+        return None if lists is None else HeldOutScores(**lists)
+    except InputError as error:  # The caller tells of the file.
+        raise ValueError(error) from None

@@ -91,6 +91,8 @@ def export_classifier(
         "temperature": classifier.head.temperature,
         "digest": _digest(model),
     }
+    if (scores := classifier.head.held_out_scores) is not None:
+        description["held_out"] = scores.as_lists()
     inputs, expected = _compared(classifier, part, images)
     with _refused(path), temporary_in(path.resolve().parent, Path.mkdir) as folder:
         (write_int8 if int8 else kind.write)(model, folder / path.name, description)

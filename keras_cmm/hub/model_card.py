@@ -177,6 +177,8 @@ def _interval(evaluation: Mapping[str, Any]) -> str:
 def _protocol(evaluation: Mapping[str, Any]) -> str:
     count, trained_on = evaluation["images"], evaluation.get("trained_on")
     images = f"{count} images" if count != 1 else "1 image"
+    if evaluation.get("protocol"):
+        images += f" {code(evaluation['protocol'])}"
     text = f"{images} of {evaluation['classes']} classes, predicted once"
     if trained_on is None:
         return f"{text}; whether it was trained on some of them is not known"
@@ -199,6 +201,7 @@ def _rows(about: Mapping[str, Any]) -> dict[str, Any]:
         rows["classes without images"] = ", ".join(without) or "none"
         rows["seed"] = about.get("seed")
     rows["prompts"] = ", ".join(prompts)
+    rows["grown by"] = ", ".join(map(code, about.get("grown") or [])) or None
     for name, value in (about.get("hyperparameters") or {}).items():
         rows[name.replace("_", " ")] = value
     return {name: value for name, value in rows.items() if value is not None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,17 +16,20 @@ from keras_cmm.losses import CrossModalTripletLoss, SupervisedContrastiveLoss
 from keras_cmm.models.checked_calls import CheckedCalls
 from keras_cmm.models.checks import refuse_probabilities
 from keras_cmm.models.duplicate_prototypes import find_duplicate_groups
+from keras_cmm.models.head_calibration import HeadCalibration
+from keras_cmm.models.head_growth import HeadGrowth
 from keras_cmm.models.keras_files import SavedAsKerasFile
 from keras_cmm.models.loss_parts import LossParts
 from keras_cmm.models.scalar_weight import ScalarWeight
 from keras_cmm.recipes import TrainingRecipe, checked_embeddings
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.unknowns import HeldOutScores
 from keras_cmm_runtime.utils.check_number import check_int
 from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
+class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile, keras.Model):
     """Classifies CLIP image embeddings by text prototypes and a cross-modal mapping.
 
     The fused logits are `logit_scale * (clip_weight * cos(x, T0) + alpha * cos(map(x), T))`. `T0`
@@ -60,6 +64,7 @@ class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
         temperature: float > 0. `probabilities` divides the logits by it; training does not.
         train_temperature: float > 0. Training divides the logits by it before the compiled loss,
             evaluation does not. Above 1, samples that are fitted already still count.
+        groups: `None`, or what `add_class` and `remove_class` made; see `ClassPrototypes`.
         **kwargs: the arguments of `keras.Model`, such as `name` and `dtype`.
 
     Input shape:
@@ -112,6 +117,7 @@ class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
         train_prototypes: bool = True,
         temperature: float = 1.0,
         train_temperature: float = 1.0,
+        groups: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
     ) -> None:
         # The frozen branch and the norms want the inputs as they are, not rounded to a half
@@ -127,26 +133,24 @@ class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
         self.train_prototypes = train_prototypes
         self.temperature = temperature
         self.train_temperature = train_temperature
-        self._train_offsets = self.add_weight(
-            shape=(self.num_classes,),
-            initializer="zeros",
-            name="train_offsets",
-            trainable=False,
-            dtype="float32",
-            autocast=False,
-        )
+        self._train_offsets = self._make_train_offsets()
 
         # === Layers ===
         self.mapping = mapping or CrossModalMapping(dtype=self.dtype_policy, name="mapping")
         self.text_prototypes = ClassPrototypes(
             self.num_classes,
             normalize=False,
+            groups=groups,
             trainable=False,
             dtype="float32",
             name="text_prototypes",
         )
         self.prototypes = ClassPrototypes(
-            self.num_classes, trainable=train_prototypes, dtype="float32", name="prototypes"
+            self.num_classes,
+            groups=groups,
+            trainable=train_prototypes,
+            dtype="float32",
+            name="prototypes",
         )
         self.triplet_loss = triplet_loss or CrossModalTripletLoss()
         self._finds_duplicate_groups = (
@@ -227,10 +231,10 @@ class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
         if not self.built:
             self.build((None, dim))
         self.is_trained = False
+        self.held_out_scores = self.mapped_centre = None
         self.text_prototypes.embeddings.assign(unit_rows(text_embeddings))
         self.prototypes.embeddings.assign(text_embeddings)
-        if self._finds_duplicate_groups:
-            self._set_duplicate_groups(find_duplicate_groups(text_embeddings))
+        self._find_duplicate_groups(text_embeddings)
 
     @property
     def trainable(self) -> bool:
@@ -268,6 +272,20 @@ class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
                 f"Received: train_offsets={offsets.tolist()}"
             )
         self._train_offsets.assign(offsets)
+
+    def _make_train_offsets(self) -> Any:
+        return self.add_weight(
+            shape=(self.num_classes,),
+            initializer="zeros",
+            name="train_offsets",
+            trainable=False,
+            dtype="float32",
+            autocast=False,
+        )
+
+    def _find_duplicate_groups(self, text_embeddings: npt.NDArray[np.float32]) -> None:
+        if self._finds_duplicate_groups:
+            self._set_duplicate_groups(find_duplicate_groups(text_embeddings))
 
     def _set_duplicate_groups(self, groups: list[list[int]]) -> None:
         if groups == (self.triplet_loss.duplicate_groups or []):
@@ -435,6 +453,7 @@ class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
                 "train_prototypes": (
                     self.prototypes.trainable if self.trainable else self.train_prototypes
                 ),
+                "groups": self.prototypes.get_config()["groups"],
                 **{name: getattr(self, name) for name in names},
             }
         )
@@ -447,9 +466,13 @@ class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
         return copy
 
     def save_own_variables(self, store: Any) -> None:
-        """Saves, beside the weights, which classes share one text and whether it was trained."""
+        """Saves, beside the weights, which classes share one text, and what training left."""
         super().save_own_variables(store)
         store["is_trained"] = np.asarray(self.is_trained)
+        if (scores := self.held_out_scores) is not None:
+            store["held_out_scores"] = np.stack([scores.best, scores.own])
+        if self.mapped_centre is not None:
+            store["mapped_centre"] = self.mapped_centre
         if self._finds_duplicate_groups:
             group_of = np.arange(self.num_classes)
             for group in self.triplet_loss.duplicate_groups or []:
@@ -460,6 +483,11 @@ class CMMClassifier(CheckedCalls, SavedAsKerasFile, keras.Model):
         """Restores what `save_own_variables` saved."""
         weights = {name: store[name] for name in store.keys()}  # noqa: SIM118, a store of Keras
         self.is_trained = bool(np.asarray(weights.pop("is_trained")))
+        # Files of earlier versions have neither.
+        scores = weights.pop("held_out_scores", None)
+        self.held_out_scores = None if scores is None else HeldOutScores(*np.asarray(scores))
+        centre = weights.pop("mapped_centre", None)
+        self.mapped_centre = None if centre is None else np.asarray(centre)
         group_of = weights.pop("duplicate_group_of_class", None)
         if self._finds_duplicate_groups and group_of is not None:
             group_of = np.asarray(group_of)

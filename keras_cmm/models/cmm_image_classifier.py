@@ -13,7 +13,6 @@ import keras
 import keras_hub
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
 import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a saved classifier may hold one
 from keras_cmm.clip import (
@@ -28,21 +27,24 @@ from keras_cmm.clip import (
     preset_path,
 )
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities
+from keras_cmm.models.class_growth import ClassGrowth
 from keras_cmm.models.classifier_files import ClassifierFiles
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_training import HeadTraining
+from keras_cmm.models.image_answers import ImageAnswers
 from keras_cmm.models.inputs import is_one_picture
 from keras_cmm.models.saved_class_names import saved_class_names
 from keras_cmm.recipes import TrainingRecipe
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils import adding_files, check_digests
-from keras_cmm_runtime.utils.check_number import check_int
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
-class CMMImageClassifier(HeadTraining, ClassifierFiles, keras_hub.models.ImageClassifier):
+class CMMImageClassifier(
+    HeadTraining, ImageAnswers, ClassGrowth, ClassifierFiles, keras_hub.models.ImageClassifier
+):
     """Classifies images with a frozen CLIP backbone and a `CMMClassifier` head.
 
     A new classifier is zero-shot CLIP: its class prototypes are made from the class names. `fit`
@@ -148,10 +150,9 @@ class CMMImageClassifier(HeadTraining, ClassifierFiles, keras_hub.models.ImageCl
 
         # === Functional Model ===
         inputs = keras.Input(shape=backbone.vision_encoder.image_shape, name="images")
-        embeddings = self.unit_normalization(backbone.get_vision_embeddings(inputs))
         # The base class's constructor would add a head of its own.
         super(keras_hub.models.ImageClassifier, self).__init__(
-            inputs=inputs, outputs=head(embeddings), compile=False, **kwargs
+            inputs=inputs, outputs=self._logits(inputs), compile=False, **kwargs
         )
 
         # === Config ===
@@ -165,6 +166,9 @@ class CMMImageClassifier(HeadTraining, ClassifierFiles, keras_hub.models.ImageCl
         self._head_was_loaded = False
         if compile_now:
             self.compile()
+
+    def _logits(self, pixels: Any) -> Any:
+        return self.head(self.unit_normalization(self.backbone.get_vision_embeddings(pixels)))
 
     @classmethod
     def from_preset(
@@ -381,41 +385,6 @@ class CMMImageClassifier(HeadTraining, ClassifierFiles, keras_hub.models.ImageCl
     def predict_on_batch(self, x: Any) -> npt.NDArray[np.float32]:
         """Returns the fused logits of images, as `predict` does."""
         return self.predict(x)
-
-    def classify(self, x: Any, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """Names the most probable classes of images.
-
-        Args:
-            x: images, see the class, or a single one, as in `predict`.
-            top_k: int, at least 1. How many classes.
-
-        Returns:
-            For each image its `(class name, probability)` pairs, the most probable first.
-
-        Raises:
-            ValueError: if `top_k` is no int >= 1.
-        """
-        check_int("top_k", top_k, 1)
-        return self.classify_embeddings(self.embed(x), top_k)
-
-    def classify_embeddings(
-        self, embeddings: npt.NDArray[np.floating], top_k: int = 5
-    ) -> list[list[tuple[str, float]]]:
-        """Names the most probable classes of `(images, dim)` embeddings, as `classify` does."""
-        check_int("top_k", top_k, 1)
-        return self.named(self.predict_embeddings(embeddings), top_k)
-
-    def named(
-        self, logits: npt.NDArray[np.float32], top_k: int = 5
-    ) -> list[list[tuple[str, float]]]:
-        """Names the most probable classes of `(images, classes)` logits, as `classify` does."""
-        check_int("top_k", top_k, 1)
-        probabilities = ops.convert_to_numpy(self.head.probabilities(logits))
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        return [
-            [(self.class_names[column], float(row[column])) for column in columns]
-            for row, columns in zip(probabilities, order, strict=True)
-        ]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; the prototypes are saved as weights of the head."""

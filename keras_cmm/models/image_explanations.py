@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,33 @@ class ImageExplanations:
         images = [x[number] for number in numbers]
         if all(isinstance(image, str | os.PathLike) for image in images):
             self.support_images = replace(support, names=[image_name(image) for image in images])
+
+    def _add_support(self, embeddings: npt.NDArray[np.float32], class_name: str, x: Any) -> None:
+        """Keeps the images of a class that is added."""
+        support = self.support_images
+        if support is None or len(support) + len(embeddings) > MOST_SUPPORT_IMAGES:
+            return
+        names = [f"image {number} of {class_name}" for number in range(len(embeddings))]
+        if isinstance(x, Sequence) and all(isinstance(image, str | os.PathLike) for image in x):
+            names = [image_name(image) for image in x]
+        self.support_images = SupportImages(
+            np.concatenate([support.embeddings, embeddings]),
+            [*support.classes, *[class_name] * len(names)],
+            [*support.names, *names],
+        )
+
+    def _relabel_support(self, new_names: Mapping[str, str | None]) -> None:
+        """Gives classes of the kept images other names, and drops the images of those of none."""
+        support = self.support_images
+        if support is None:
+            return
+        classes = [new_names.get(name, name) for name in support.classes]
+        kept = [row for row, name in enumerate(classes) if name is not None]
+        self.support_images = SupportImages(
+            support.embeddings[kept],
+            [name for name in classes if name is not None],
+            [support.names[row] for row in kept],
+        )
 
     def _write_support(self, folder: Path) -> None:
         if self.support_images is not None:

@@ -1,9 +1,11 @@
 """Recipes: where a CMM head starts, and how it is trained on a support set."""
 
 from keras_cmm.recipes.auto_recipe import AutoRecipe
-from keras_cmm.recipes.calibration import calibrated_temperature, fit_temperature, held_out_rows
+from keras_cmm.recipes.calibration import fit_temperature, held_out_rows
 from keras_cmm.recipes.closed_form_start import ClosedFormStart, closed_form_start
+from keras_cmm.recipes.cross_validation import cross_validated_scores
 from keras_cmm.recipes.logit_adjustment import logit_adjustment
+from keras_cmm.recipes.new_prototype import new_prototype
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
 from keras_cmm.recipes.support_set import (
     checked_embeddings,
@@ -20,14 +22,15 @@ __all__ = [
     "ShuffledBatches",
     "TrainingRecipe",
     "TrainingSet",
-    "calibrated_temperature",
     "checked_embeddings",
     "checked_labels",
     "checked_sample_weight",
     "checked_support",
     "closed_form_start",
+    "cross_validated_scores",
     "fit_temperature",
     "held_out_rows",
     "logit_adjustment",
+    "new_prototype",
     "text_trust",
 ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
+
+from keras_cmm.recipes.head import Head
+from keras_cmm_runtime.unknowns import HeldOutScores
 
 # One number needs no more, and 21,000 rows of as many classes would take gigabytes.
 _MAX_ROWS = 2000
@@ -53,26 +55,47 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     return float(np.exp(found.x))
 
 
-def calibrated_temperature(
-    head: keras.Model,
+def held_out_scores(
+    logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], temperature: float
+) -> HeldOutScores:
+    """Returns the scores of rows that the classifier was not trained on.
+
+    Args:
+        logits: `(rows, classes)`; the first 2,000 rows are used.
+        labels: `(rows,)` class ids.
+        temperature: what the logits are divided by.
+
+    Example:
+        >>> held_out_scores(np.array([[9.0, 0.0], [9.0, 0.0]]), np.array([0, 1]), 9.0).own
+        array([0.26894143, 0.7310586 ], dtype=float32)
+    """
+    from scipy.special import softmax
+
+    scaled = np.asarray(logits[:_MAX_ROWS], dtype="float64") / temperature
+    return HeldOutScores.of(softmax(scaled, axis=1), labels[:_MAX_ROWS])
+
+
+def calibrate_head(
+    head: Head,
+    judge: Head,
     embeddings: npt.NDArray[np.floating[Any]],
     labels: npt.NDArray[Any],
     seed: int,
-) -> float:
-    """Returns the temperature for a head from rows that it was not trained on.
+) -> None:
+    """Sets the temperature of a head, and how sure it is of rows that it was not trained on.
 
     Args:
-        head: a classifier from embeddings to logits.
+        head: the head.
+        judge: a head that was not trained on the rows: `head` itself, or a second one.
         embeddings: `(rows, dim)`; at most 2,000 of them, drawn by `seed`, are used.
         labels: `(rows,)` class ids.
         seed: Seed of the draw.
-
-    Returns:
-        The temperature, see `fit_temperature`.
     """
     rows = np.random.default_rng(seed).permutation(len(labels))[:_MAX_ROWS]
-    logits = head.predict(np.asarray(embeddings)[rows], batch_size=256, verbose=0)
-    return fit_temperature(logits, np.asarray(labels)[rows])
+    logits = judge.predict(np.asarray(embeddings)[rows], batch_size=256, verbose=0)
+    labels = np.asarray(labels)[rows]
+    head.temperature = fit_temperature(logits, labels)
+    head.held_out_scores = held_out_scores(logits, labels, head.temperature)
 
 
 def held_out_rows(

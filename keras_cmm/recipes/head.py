@@ -7,6 +7,8 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm_runtime.unknowns import HeldOutScores
+
 
 class Head(Protocol):
     """A built classifier from image embeddings to fused logits, such as `CMMClassifier`.
@@ -25,6 +27,7 @@ class Head(Protocol):
     temperature: float
     train_temperature: float
     train_offsets: Any
+    held_out_scores: HeldOutScores | None
     # As of `keras.Model`.
     compile: Any
     fit: Any
@@ -38,3 +41,6 @@ class Head(Protocol):
 
     def copy_untrained(self) -> Self:
         """Returns a new head of the same settings and texts, which knows no image."""
+
+    def remember_images(self, embeddings: npt.NDArray[np.floating]) -> None:
+        """Keeps what is needed of the training images to add a class later."""

@@ -11,11 +11,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.recipes.calibration import calibrated_temperature, held_out_rows
+from keras_cmm.recipes.calibration import calibrate_head, held_out_rows
+from keras_cmm.recipes.closed_form_start import rows_of_all_classes
 from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
 from keras_cmm.recipes.support_set import checked_sample_weight, checked_support
 from keras_cmm_runtime.utils.check_number import check_int, check_number
+
+# Bounds time: one mean needs no more rows.
+_MAX_REMEMBERED_ROWS = 2000
 
 
 class TrainingSet(NamedTuple):
@@ -161,9 +165,7 @@ class TrainingRecipe:
         has_own_rows = validation_data is None and make_batches is None
         if calibrate and has_own_rows and not head.is_trained:
             # Before training, so that callbacks save the temperature with the head.
-            head.temperature = self._held_out_temperature(
-                head, x, y, sample_weight, class_weight, seed, arguments
-            )
+            self._calibrate_by_second(head, x, y, sample_weight, class_weight, seed, arguments)
         rows = self.prepare(head, x, y, sample_weight, class_weight)
         batches = None
         if make_batches is not None:
@@ -171,8 +173,9 @@ class TrainingRecipe:
             batches = make_batches(rows.labels, rows.sample_weight)
         kwargs.update(validation_data=validation_data, callbacks=callbacks)
         history = self._train(head, rows, seed, arguments, batches, **kwargs)
+        head.remember_images(x[rows_of_all_classes(y, _MAX_REMEMBERED_ROWS)])
         if calibrate and validation_data is not None:
-            head.temperature = calibrated_temperature(head, *validation_data, seed)
+            calibrate_head(head, head, *validation_data, seed)
         return history
 
     def prepare(
@@ -229,7 +232,7 @@ class TrainingRecipe:
         history.params["learning_rate"] = rows.learning_rate
         return history
 
-    def _held_out_temperature(
+    def _calibrate_by_second(
         self,
         head: Head,
         embeddings: npt.NDArray[np.float32],
@@ -238,11 +241,12 @@ class TrainingRecipe:
         class_weight: Mapping[int, float] | None,
         seed: int,
         compile_arguments: dict[str, Any],
-    ) -> float:
-        """Returns the temperature of a second head, fitted on rows that it is trained without."""
+    ) -> None:
+        """Calibrates a head by a second one, on rows that this is trained without."""
         held_out = held_out_rows(labels, seed)
         if not held_out.any():
-            return 1.0
+            head.temperature, head.held_out_scores = 1.0, None
+            return
         used = ~held_out
         weights = None if sample_weight is None else sample_weight[used]
         second = head.copy_untrained()
@@ -255,7 +259,7 @@ class TrainingRecipe:
             optimizer = keras.optimizers.get(optimizer)
             arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
         self._train(second, rows, seed, arguments, verbose=0)
-        return calibrated_temperature(second, embeddings[held_out], labels[held_out], seed)
+        calibrate_head(head, second, embeddings[held_out], labels[held_out], seed)
 
 
 def row_weights(

@@ -96,6 +96,12 @@ Example:
 @click.option(
     "--batch-size", type=click.IntRange(min=1), help="Images a training step.  [default: 256]"
 )
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    help="Let predict --reject and --coverage judge by all training images, by as many classifiers "
+    "that are each trained without a part of them.  [default: by up to 4 images of each class]",
+)
 @click.option("--dtype", type=click.Choice(DTYPES), help="Precision of the backbone.")
 @store_options
 @seed_option
@@ -141,6 +147,7 @@ def fit(
     descriptions: Path | None,
     epochs: int | None,
     batch_size: int | None,
+    folds: int | None,
     dtype: str | None,
     store: Path | None,
     seed: int,
@@ -230,7 +237,7 @@ def fit(
     left_out: list[int] = []
     if sample is None:
         if check:
-            broken = find_broken(terminal, classifier.embedder, images, strict)
+            broken = find_broken(terminal, classifier.embedder, images.images, strict)
         if val_fraction is not None:
             readable = np.setdiff1d(np.arange(len(images)), broken)
             rows = held_out_rows(images.labels[readable].tolist(), val_fraction, seed)
@@ -258,18 +265,23 @@ def fit(
             terminal, classifier.embedder, test_images, (embeddings, support), printable(protocol)
         )
     history = _train(terminal, classifier, embeddings, support.labels, epochs, batch_size, seed)
+    if folds is not None:
+        with terminal.status("cross-validating"):
+            classifier.head.calibrate_unknowns(
+                embeddings, support.labels, folds, seed, classifier.recipe_
+            )
 
     run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)
     warn_of_copies(run["images"])
     if test_set is not None and len(test_set.images):
-        run["test"] = test_set.measure(classifier)
+        run["evaluation"] = test_set.measure(classifier)
     if not keep_embeddings:
         classifier.support_images = None
     with new_folder(output, overwrite) as folder:
         write_model(folder, classifier, sample, run, onnx)
-    if "test" in run:
-        terminal.note(describe(run["test"], len(images.class_names)))
+    if "evaluation" in run:
+        terminal.note(describe(run["evaluation"], len(images.class_names)))
     if report is not None:
         _report(terminal, report, classifier, test_set, run)
     accuracy = top_1(classifier.predict_embeddings(embeddings), support.labels)
@@ -301,7 +313,7 @@ def _report(
     sections: dict[str, Any] = {}
     if test_set is None:
         summary = "All images were drawn for training, so there is none to test on."
-    elif "test" not in run:
+    elif "evaluation" not in run:
         summary = "All other images are copies of training images, so there is none to test on."
     else:
         images = test_set.images

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from keras_cmm_cli.model_engine import ModelGiven, model_options
-from keras_cmm_cli.options import is_given
+from keras_cmm_cli.options import RATE, is_given, refuse_together
 from keras_cmm_cli.outputs import check_apart, check_new_file, check_new_folder
 from keras_cmm_cli.path_lists import given_paths
 from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
@@ -37,6 +37,7 @@ Examples:
   keras-cmm predict my_model photos/ --top-k 1 --output labels.csv
   keras-cmm predict my_model photos/ --sort-into sorted/
   find . -name "*.jpg" | keras-cmm predict my_model -
+  keras-cmm predict my_model photos/ --reject 0.05
 """
 )
 @model_argument
@@ -74,6 +75,20 @@ Examples:
 )
 @click.option("--link", is_flag=True, help="Put symbolic links into --sort-into, not copies.")
 @click.option("--overwrite", is_flag=True, help="Replace a file --output of this command.")
+@click.option(
+    "--reject",
+    type=RATE,
+    metavar="RATE",
+    help='Say "unknown" of an image that the model is less sure of than of all but this part of '
+    "held-out training images, such as 0.05.",
+)
+@click.option(
+    "--coverage",
+    type=RATE,
+    metavar="RATE",
+    help="Name as many classes for each image as it takes to hold the right one with this "
+    "probability, such as 0.9, instead of --top-k.",
+)
 @model_options
 @with_terminal
 def predict(
@@ -86,6 +101,8 @@ def predict(
     sort_into: Path | None,
     link: bool,
     overwrite: bool,
+    reject: float | None,
+    coverage: float | None,
     strict: bool,
 ) -> None:
     """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`.
@@ -96,6 +113,8 @@ def predict(
     It runs on ONNX Runtime where the model has a classifier.onnx, as `fit` writes it, and otherwise
     on Keras. The answers are the same but for rounding.
     """
+    if coverage is not None:
+        refuse_together("coverage", "top_k")
     if link and sort_into is None:
         raise click.UsageError("--link needs --sort-into; give both.")
     check_apart({"--output": output, "--sort-into": sort_into}, (model.folder, *paths))
@@ -109,14 +128,18 @@ def predict(
         check_new_file(output, overwrite, _MARKS[style])
     if sort_into is not None:
         check_new_folder(sort_into, overwrite=False, what="set of sorted images")
+    import numpy as np
+
     from keras_cmm_runtime.sources import find_images
 
     images = find_images(given_paths(paths))
     engine = model.load(terminal)
+    # Of no images: a rate that cannot be used is told before the images are read.
+    engine.named(np.empty((0, len(engine.class_names)), "float32"), top_k, reject, coverage)
     logits, rows = engine.logits(terminal, images, strict)
     if not len(rows):
         raise click.ClickException("none of the images can be read.")
-    named = engine.named(logits, top_k)
+    named = engine.named(logits, top_k, reject, coverage)
     read = dict(zip(rows.tolist(), named, strict=True))
     predictions = [
         Prediction(

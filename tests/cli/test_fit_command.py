@@ -496,12 +496,15 @@ def test_a_test_of_ones_own(shared_photos, fit, refuse, photos, tmp_path):
         shared_photos, "--shots", 2, "--test", photos, "--report", report, output="tested"
     )
     assert result.exit_code == 0, result.stderr
-    tested = read_run(folder)["test"]
+    tested = read_run(folder)["evaluation"]
     assert tested["protocol"] == f"of --test {photos}"
     assert tested["classes"] == 2
     assert tested["images"] + tested["left_out_copies"] == 12
     right = round(tested["top1"] * tested["images"] / 100)
     assert tested["top1_interval"] == list(wilson_interval(right, tested["images"]))
+    card = (folder / "README.md").read_text()
+    assert f"Top-1: {tested['top1']:.1f}%" in card
+    assert f"images `of --test {photos}` of 2 classes" in card
     line = f"Test: top-1 {tested['top1']:.1f}% (95% interval "
     assert line in result.stderr
     assert f"of --test {photos}, of 2 of 3 classes." in result.stderr
@@ -518,7 +521,7 @@ def test_a_share_is_held_out(shared_photos, fit, refuse, tmp_path):
     assert len(run["images"]) == 12
     labels = [image["label"] for image in run["images"]]
     assert {labels.count(name) for name in set(labels)} == {4}
-    assert (run["test"]["images"], run["test"]["classes"]) == (6, 3)
+    assert (run["evaluation"]["images"], run["evaluation"]["classes"]) == (6, 3)
     assert "on 6 images held out by --val-fraction 0.34" in result.stderr
     _, again = fit(shared_photos, "--val-fraction", 0.34, output="again")
     assert read_run(again)["images"] == run["images"]
@@ -540,3 +543,12 @@ def test_test_images_that_cannot_be_read(shared_photos, refuse, tmp_path):
     (tmp_path / "test" / "red_fox").mkdir(parents=True)
     (tmp_path / "test" / "red_fox" / "0.png").write_text("no picture")
     assert "none of the 1 images can be read" in refuse(shared_photos, "--test", tmp_path / "test")
+
+
+def test_folds_judge_every_training_image(run, shared_photos, tiny_preset, tmp_path):
+    from keras_cmm_runtime import OnnxClassifier
+
+    options = ("--preset", tiny_preset, "--shots", 2, "--epochs", 1, "--folds", 2)
+    result = run("fit", shared_photos, *options, "--output", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert OnnxClassifier.load(tmp_path / "model").held_out_scores.own.shape == (6,)

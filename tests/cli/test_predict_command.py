@@ -200,3 +200,34 @@ def test_urls_are_refused(model_dir):
     result = CliRunner().invoke(cli, ["predict", str(model_dir), "-"], input="https://a/b.jpg\n")
     assert result.exit_code == 2
     assert "download it first" in result.stderr
+
+
+@pytest.mark.parametrize("engine", ["onnx", "keras"])
+def test_unknown_images_and_sets(run, model_dir, shared_photos, engine):
+    from keras_cmm_runtime import OnnxClassifier
+
+    photo = min(shared_photos.rglob("*.png"))
+    classifier = OnnxClassifier.load(model_dir)
+    assert classifier.held_out_scores.best.shape == (3,)  # One image a class.
+    arguments = ("predict", model_dir, photo, "--engine", engine, "--format", "json")
+
+    def classes(*options):
+        result = run(*arguments, *options)
+        assert result.exit_code == 0, result.output
+        return [each["class"] for each in json.loads(result.stdout)[0]["predictions"]]
+
+    def expected(named):
+        return [name for name, _ in named[0]]
+
+    for rate in (0.25, 0.99):
+        assert classes("--reject", rate) == expected(classifier.classify([photo], reject=rate))
+    assert classes("--coverage", 0.75) == expected(classifier.predict_sets([photo], 0.75))
+    assert classes("--reject", 0.999999) == ["unknown"]
+
+
+def test_rates_that_are_refused(refused, model_dir, shared_photos):
+    arguments = ("predict", model_dir, shared_photos)
+    for option in ("--reject", "--coverage"):
+        assert "is not in the range 0<x<1" in refused(*arguments, option, 1.5)
+    assert "--coverage and --top-k exclude" in refused(*arguments, "--coverage", 0.9, "--top-k", 2)
+    assert "needs 19 held-out images" in refused(*arguments, "--reject", 0.05)

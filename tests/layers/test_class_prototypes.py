@@ -201,3 +201,31 @@ def test_another_width_is_refused():
 def test_bad_embeddings(shape):
     with pytest.raises(ValueError, match=r"must have shape \(classes, dim\). Received: .* shape"):
         ClassPrototypes.from_embeddings(np.ones(shape))
+
+
+def test_groups_are_one_layer():
+    """Empty places are no classes, and the gradient is that of the rows alone."""
+    rows = random_rows(5, DIM)
+    plain = ClassPrototypes.from_embeddings(EMBEDDINGS)
+    grouped = ClassPrototypes.from_embeddings(EMBEDDINGS, groups=[[1, 0, 1], [0, 1], [1]])
+    output = ops.convert_to_numpy(grouped(rows))
+    np.testing.assert_allclose(output, ops.convert_to_numpy(plain(rows)), atol=1e-6)
+    again = ClassPrototypes.from_config(grouped.get_config())
+    assert again.groups == grouped.groups == ((1, 0, 1), (0, 1), (1,))
+
+
+@pytest.mark.parametrize("groups", [[[1, 1]], [[1] * CLASSES, [0]], [[1] * CLASSES, [1]]])
+def test_groups_must_fit(groups):
+    with pytest.raises(ValueError, match="one 1 for each of the 4 classes"):
+        ClassPrototypes(CLASSES, groups=groups)
+
+
+def test_set_classes_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="must be built"):
+        ClassPrototypes(CLASSES).set_classes(EMBEDDINGS)
+    layer = ClassPrototypes.from_embeddings(EMBEDDINGS)
+    with pytest.raises(ValueError, match=r"shape \(classes, 6\)"):
+        layer.set_classes(EMBEDDINGS[:, :2])
+    layer.set_classes(EMBEDDINGS[:2])
+    assert layer.num_classes == 2
+    assert tuple(layer(EMBEDDINGS).shape) == (CLASSES, 2)

@@ -38,6 +38,28 @@ def test_answers(path):
     assert classifier.classify([]) == []
 
 
+def test_unknown_images_and_sets(tmp_path):
+    scores = {"best": [0.9] * 19, "own": [0.2] * 19}
+    path = make_onnx(tmp_path / "classifier.onnx", change={"held_out": scores})
+    classifier = OnnxClassifier.load(path)
+    grey = np.full((20, 20, 3), 100, "uint8")
+    (red,), (unknown,) = classifier.classify([RED, grey], top_k=1, reject=0.05)
+    assert red[0] == "red"
+    assert unknown == ("unknown", pytest.approx(2 / 3))
+    red, unknown = classifier.predict_sets([RED, grey], coverage=0.9)
+    assert [name for name, _ in red] == ["red"]
+    assert [name for name, _ in unknown] == ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize(
+    "scores", [[], {"best": [0.5]}, {"best": ["x"], "own": [1]}, {"best": [], "own": []}]
+)
+def test_damaged_scores(tmp_path, scores):
+    path = make_onnx(tmp_path / "classifier.onnx", change={"held_out": scores})
+    with pytest.raises(InputError, match="metadata are damaged"):
+        OnnxClassifier.load(path)
+
+
 def test_pixels_are_read_as_in_training(path, monkeypatch):
     """The session gets what `ImagePreprocessor.pixels` returns, which training embeds."""
     classifier = OnnxClassifier.load(path)
