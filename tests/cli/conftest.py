@@ -59,6 +59,18 @@ def refuse_output(refused, tiny_preset, tmp_path):
 
 
 @pytest.fixture
+def fit(run, tiny_preset, tmp_path):
+    """Runs `fit` quickly; returns click's result and the output folder."""
+
+    def fit(*arguments, output="model", epochs=2):
+        folder = tmp_path / output
+        options = ("--preset", tiny_preset, "--epochs", epochs, "--output", folder)
+        return run("fit", *options, *arguments), folder
+
+    return fit
+
+
+@pytest.fixture
 def photos(tmp_path):
     """A folder of three classes of six noisy one-colour PNGs."""
     return write_photos(tmp_path / "photos")
