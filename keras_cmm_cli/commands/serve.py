@@ -139,18 +139,11 @@ def serve(
     from keras_cmm_server import serve as run
 
     settings = _settings(host, allow_host, is_loopback(host), **limits)
-    name = name or (str(model).rpartition("/")[2] if isinstance(model, str) else None)
+    if isinstance(model, str):
+        name = name or model.rpartition("/")[2].partition("@")[0]
+    folder = fetched(model, whole=False)
     try:
-        run(
-            fetched(model, whole=False),
-            host,
-            port,
-            workers,
-            name,
-            settings,
-            log_requests,
-            terminal.note,
-        )
+        run(folder, host, port, workers, name, settings, log_requests, terminal.note)
     except KeyboardInterrupt:  # SIGTERM too, which uvicorn raises again after it has stopped
         terminal.note("Stopped.")
 

@@ -34,7 +34,7 @@ def test_push_predict_and_explain(run, model_dir, shared_photos, hub, tmp_path):
     assert [image["name"] for image in record["images"]] == [f"image {n}" for n in range(6)]
     assert all(len(image["sha256"]) == 64 for image in record["images"])
     card = (folder / "README.md").read_text()
-    assert "model-index: " in card
+    assert "model-index:\n" in card
     assert "none of which it was trained on" in card
 
     expected = run("predict", model_dir, shared_photos, "--format", "csv").stdout
