@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
@@ -81,16 +82,20 @@ class Engine:
         """Begins to load CLIP."""
         if self.project.options.get("trained"):
             # The head is not on the disk: the images are, and seconds bring it back.
-            self._wanted.add("train")
+            with contextlib.suppress(InputError):  # its images were removed
+                self.ask("train")
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after what is being computed."""
+        """Ends after what is being computed, but waits a few seconds at most.
+
+        What is cut off leaves nothing half done: a model is written whole or not at all.
+        """
         with self._news:
             self._stopped = True
             self._news.notify_all()
         if self._thread.is_alive():
-            self._thread.join(timeout=30)
+            self._thread.join(timeout=5)
 
     def wake(self) -> None:
         """Tells that the project has changed."""
@@ -294,10 +299,12 @@ class Engine:
             images = [NamedBytes(name, self.project.read(name)) for name in names]
             with self._keras:
                 rows = model.embedder.embed(images).embeddings
-        except InputError as error:
-            if len(names) == 1:
+        # Whatever an image does to CLIP, the others are embedded.
+        except Exception as error:
+            # One that was removed meanwhile may come back by undo.
+            if len(names) == 1 and names[0] in self.project.state.images:
                 with self._news:
-                    self._unread[names[0]] = str(error)
+                    self._unread[names[0]] = _reason(error)
             return False
         with self._news:
             self._rows.update(zip(names, rows, strict=True))

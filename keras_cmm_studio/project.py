@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,14 +153,12 @@ class Project:
         self,
         class_id: int | None,
         images: Iterable[tuple[str, bytes]],
-        progress: Callable[[int], None] = lambda done: None,
     ) -> tuple[list[str], list[dict[str, str]]]:
         """Adds images to a class, or to the unlabelled ones, all in one step.
 
         Args:
             class_id: The class, or `None`.
             images: The original name and the bytes of each.
-            progress: Called with the number of images that were read.
 
         Returns:
             The names of those that were added, and `{"name", "reason"}` of the others.
@@ -171,12 +169,11 @@ class Project:
         refused: list[dict[str, str]] = []
         read: dict[str, tuple[str, bytes]] = {}
         # Images are decoded without the lock: it takes long.
-        for number, (original, data) in enumerate(images):
+        for original, data in images:
             try:
                 read.setdefault(checked_image(original, data), (original, data))
             except InputError as error:
                 refused.append({"name": original, "reason": str(error)})
-            progress(number + 1)
         with self._lock:
             of = self._state.class_of(class_id)
             left = self.settings.max_images_a_class - len(self._state.images_of(class_id))
@@ -417,7 +414,7 @@ def _counted(number: int) -> str:
 
 
 @contextlib.contextmanager
-def _writing() -> Any:
+def _writing() -> Iterator[None]:
     try:
         yield
     except OSError as error:

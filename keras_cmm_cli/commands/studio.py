@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("python_multipart", "starlette", "uvicorn")
 _PRESET = "clip_vit_base_patch16"
 _FOLDER = "keras-cmm-studio"
+_AT_A_TIME = 32
 
 
 @click.command(
@@ -111,7 +112,7 @@ def studio(
             terminal.note(f"The project {place} is open at {address} (Ctrl-C ends)")
             shown.set()
 
-        engine = Engine(project, load, chosen, _write_model)
+        engine = Engine(project, load, chosen, write_trained)
         try:
             run_studio(engine, host, port, tell)
         except KeyboardInterrupt:  # SIGTERM too, which uvicorn raises again after it has stopped
@@ -209,16 +210,15 @@ def _import_images(terminal: Terminal, source: Path, project: Project) -> None:
     reasons: list[str] = []
     with terminal.progress("copying images") as progress:
         for label, members in sorted(by_class.items()):
-            before = done
-
-            def show(number: int, before: int = before) -> None:
-                progress(before + number, len(images))
-
             class_id = project.state.classes[label].id
-            files = ((name, content(image)) for name, image in members)
-            _, refused = project.add_images(class_id, files, show)
-            reasons += [each["reason"] for each in refused]
-            done += len(members)
+            # Some at a time, since they are held in memory until they are written.
+            for start in range(0, len(members), _AT_A_TIME):
+                some = members[start : start + _AT_A_TIME]
+                files = ((name, content(image)) for name, image in some)
+                _, refused = project.add_images(class_id, files)
+                reasons += [each["reason"] for each in refused]
+                done += len(some)
+                progress(done, len(images))
     if reasons:
         warnings.warn(
             f"{counted(len(reasons), 'image is', 'images are')} left out: "
@@ -227,8 +227,16 @@ def _import_images(terminal: Terminal, source: Path, project: Project) -> None:
         )
 
 
-def _write_model(place: Path, trained: TrainedClassifier) -> None:
-    """Writes what `fit` writes; called by the engine."""
+def write_trained(place: Path, trained: TrainedClassifier) -> None:
+    """Writes what `fit` writes, whole or not at all. The engine of the studio calls it.
+
+    Args:
+        place: The folder. A model that is there is replaced.
+        trained: The classifier.
+
+    Raises:
+        InputError: If the folder cannot be written, or holds what no command wrote.
+    """
     from keras_cmm_runtime import InputError
 
     run = describe_run(
