@@ -219,3 +219,20 @@ def test_a_saved_model_is_opened_as_it_was(studio, pictures, tmp_path):
                 engine.ask("save")
         finally:
             engine.stop()
+
+
+def test_a_trained_project_is_trained_again_when_it_is_opened(studio, model, pictures):
+    assert studio.project.options["trained"]
+    again = Engine(studio.project, lambda: model, "emoji_clip_tiny", write_model)
+    again.start()
+    try:
+        status = until(again, lambda status: status["trained"] is not None)
+        assert status["trained"]["is_current"]
+        picture = files(pictures["test"]["artist"])[0]
+        first, second = (each.classify(*picture, 4)["predictions"] for each in (studio, again))
+        assert [each["class"] for each in first] == [each["class"] for each in second]
+        assert [each["probability"] for each in first] == pytest.approx(
+            [each["probability"] for each in second], abs=1e-5
+        )
+    finally:
+        again.stop()
