@@ -28,6 +28,7 @@ from keras_cmm_cli.commands.predict import predict
 from keras_cmm_cli.commands.push import push
 from keras_cmm_cli.commands.serve import serve
 from keras_cmm_cli.commands.store import store
+from keras_cmm_cli.commands.studio import studio
 from keras_cmm_cli.environment import NEEDS_KERAS
 from keras_cmm_cli.terminal import one_line
 
@@ -146,6 +147,7 @@ for _command in (
     push,
     serve,
     store,
+    studio,
 ):
     cli.add_command(_command)
 

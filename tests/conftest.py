@@ -16,7 +16,7 @@ hypothesis.settings.load_profile("keras_cmm")
 
 # `--doctest-modules` would import all as one module of the name `conftest`.
 collect_ignore = ["conftest.py"] + [
-    f"{folder}/conftest.py" for folder in ("cli", "export", "models", "server")
+    f"{folder}/conftest.py" for folder in ("cli", "export", "models", "server", "studio")
 ]
 
 

@@ -7,7 +7,13 @@ import sys
 import pytest
 from paths import PROJECT
 
-PACKAGES = ("keras_cmm", "keras_cmm_cli", "keras_cmm_runtime", "keras_cmm_server")
+PACKAGES = (
+    "keras_cmm",
+    "keras_cmm_cli",
+    "keras_cmm_runtime",
+    "keras_cmm_server",
+    "keras_cmm_studio",
+)
 MAX_LINES = 550
 # What every package may import.
 EVERYWHERE = {

@@ -1,0 +1,156 @@
+"""How good a classifier is, and which labels look wrong, by cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm_runtime.metrics import confusion_matrix, wilson_interval
+
+Embeddings = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+Predict = Callable[[Embeddings, Labels, Embeddings], npt.NDArray[np.floating]]
+"""Trains on embeddings and labels, and returns the probabilities of other embeddings."""
+
+_MOST_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """The probabilities that images got from classifiers that were trained without them.
+
+    An image that is the only one of its class is not tested: without it, its class has none.
+
+    Args:
+        labels: `(images,)` class ids.
+        probabilities: `(images, classes)`, NaN for an image that was not tested.
+        folds: How many classifiers were trained.
+
+    Example:
+        >>> probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [np.nan, np.nan]])
+        >>> result = CrossValidation(np.array([0, 0, 0, 1]), probabilities, 3)
+        >>> result.right, result.tested, result.suspicious()
+        (2, 3, [1])
+    """
+
+    labels: Labels
+    probabilities: npt.NDArray[np.floating]
+    folds: int
+
+    @property
+    def rows(self) -> Labels:
+        """The numbers of the images that were tested."""
+        return np.flatnonzero(~np.isnan(self.probabilities[:, 0]))
+
+    @property
+    def tested(self) -> int:
+        """How many images were tested."""
+        return len(self.rows)
+
+    @property
+    def right(self) -> int:
+        """How many of them were named right."""
+        return int((self._predicted == self.labels[self.rows]).sum())
+
+    @property
+    def _predicted(self) -> Labels:
+        return self.probabilities[self.rows].argmax(axis=1)
+
+    def confusion(self) -> npt.NDArray[np.int64]:
+        """Returns the counts, `(classes, classes)`: row = label, column = prediction."""
+        classes = self.probabilities.shape[1]
+        return confusion_matrix(self._predicted, self.labels[self.rows], classes)
+
+    def suspicious(self) -> list[int]:
+        """Returns the images whose label is improbable, the most improbable first.
+
+        These are named otherwise, and their label is less probable than by guessing.
+        """
+        rows = self.rows
+        own = self.probabilities[rows, self.labels[rows]]
+        found = np.flatnonzero(
+            (self._predicted != self.labels[rows]) & (own < 1 / self.probabilities.shape[1])
+        )
+        return [int(rows[each]) for each in found[np.argsort(own[found], kind="stable")]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the numbers as JSON can hold them."""
+        matrix = self.confusion()
+        wrong = [
+            (int(matrix[label, other]), label, other)
+            for label, other in zip(*np.nonzero(matrix), strict=True)
+            if label != other
+        ]
+        low, high = wilson_interval(self.right, self.tested) if self.tested else (None, None)
+        return {
+            "right": self.right,
+            "tested": self.tested,
+            "not_tested": len(self.labels) - self.tested,
+            "accuracy": 100 * self.right / self.tested if self.tested else None,
+            "low": low,
+            "high": high,
+            "folds": self.folds,
+            "classes": [
+                {"right": int(matrix[label, label]), "tested": int(matrix[label].sum())}
+                for label in range(len(matrix))
+            ],
+            "confusions": [
+                {"label": int(label), "prediction": int(other), "count": count}
+                for count, label, other in sorted(wrong, key=lambda each: (-each[0], *each[1:]))
+            ],
+        }
+
+
+def stratified_folds(labels: Labels, seed: int) -> Iterator[tuple[Labels, Labels]]:
+    """Yields the images to train on and those to test on, for each fold.
+
+    Each class is spread over the folds evenly, so that none is without images in training. The only
+    image of a class is always trained on.
+
+    Args:
+        labels: `(images,)` class ids.
+        seed: Seed of the order within the classes.
+
+    Example:
+        >>> folds = stratified_folds(np.array([0, 0, 1, 1, 2]), seed=0)
+        >>> [(len(train), len(test)) for train, test in folds]
+        [(3, 2), (3, 2)]
+    """
+    fold_of = np.full(len(labels), -1)
+    random = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        rows = random.permutation(np.flatnonzero(labels == label))
+        if len(rows) > 1:
+            fold_of[rows] = np.arange(len(rows)) % _MOST_FOLDS
+    for fold in range(fold_of.max(initial=-1) + 1):
+        yield np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+
+
+def cross_validate(
+    embeddings: Embeddings,
+    labels: Labels,
+    classes: int,
+    predict: Predict,
+    seed: int,
+    progress: Callable[[float], None] = lambda part: None,
+) -> CrossValidation:
+    """Trains a classifier for each fold, and tests it on the images of the fold.
+
+    Args:
+        embeddings: `(images, dim)`.
+        labels: `(images,)` class ids.
+        classes: How many classes there are. Those without images are answers too.
+        predict: Trains on the first two, and returns the probabilities of the third.
+        seed: Seed of the folds.
+        progress: Called with the part that is done.
+    """
+    probabilities = np.full((len(labels), classes), np.nan)
+    folds = list(stratified_folds(labels, seed))
+    for number, (train, test) in enumerate(folds):
+        probabilities[test] = predict(embeddings[train], labels[train], embeddings[test])
+        progress((number + 1) / len(folds))
+    return CrossValidation(labels, probabilities, len(folds))
