@@ -18,6 +18,7 @@ from keras_cmm_cli.run_file import has_record, read_run
 REPORT = b'<meta name="generator" content="keras-cmm">'
 EMBEDDINGS = b'"format": "keras-cmm-embeddings/'
 EXPLANATION = b"keras-cmm explanation"
+FIGURE = b"keras-cmm figure"
 _BEGINNING = 4096
 
 # A model is a folder. Keras takes these names for those of files.
@@ -30,7 +31,8 @@ def check_new_file(path: Path, overwrite: bool, mark: bytes = b"") -> None:
     Args:
         path: The file.
         overwrite: Whether a file that a command wrote may be replaced.
-        mark: Bytes near the beginning of such a file: `REPORT`, `EMBEDDINGS` or `EXPLANATION`.
+        mark: Bytes near the beginning of such a file: `REPORT`, `EMBEDDINGS`,
+            `EXPLANATION` or `FIGURE`.
 
     Raises:
         ClickException: If the file exists and may not be replaced, or its folder does not exist or

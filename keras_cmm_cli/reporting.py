@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from keras_cmm import CMMImageClassifier
 
 _PICTURES = 24
-_GUESSES = 3
+# Classes shown below a picture.
+GUESSES = 3
 
 
 def classifier_sections(
@@ -30,45 +31,51 @@ def classifier_sections(
         labels: Their classes, shape `(images,)`.
         images: The test images themselves, as paths or arrays.
     """
-    import numpy as np
-    from keras import ops
-
     from keras_cmm.report import ClassifierResult, MappedEmbeddings
 
-    head = classifier.head
+    names = classifier.class_names
     logits = classifier.predict_embeddings(embeddings)
-    probabilities = np.asarray(ops.convert_to_numpy(head.probabilities(logits)))
     return {
-        "classifier": ClassifierResult(classifier.class_names, labels, probabilities),
-        "embeddings": MappedEmbeddings.from_head(head, embeddings, labels),
-        "gallery": _gallery(classifier.class_names, probabilities, labels, images),
+        "classifier": ClassifierResult(names, labels, logits),
+        "embeddings": MappedEmbeddings.from_head(classifier.head, embeddings, labels),
+        "gallery": gallery(names, classifier.named(logits, GUESSES), labels, images),
     }
 
 
-def _gallery(
+def gallery(
     class_names: Sequence[str],
-    probabilities: npt.NDArray[np.floating],
+    best: Sequence[Sequence[tuple[str, float]]],
     labels: npt.NDArray[np.integer],
     images: Any,
 ) -> list[Any]:
-    """Picks some correctly and some wrongly classified test images at random."""
+    """Picks some wrongly and some correctly classified test images at random.
+
+    Args:
+        class_names: Name of each class.
+        best: For each image some classes with their probabilities, best first.
+        labels: The true class of each image, shape `(images,)`.
+        images: The images themselves.
+    """
     import numpy as np
 
     from keras_cmm.report import GalleryPicture
 
-    is_right = probabilities.argmax(axis=1) == labels
+    is_right = np.array(
+        [
+            guesses[0][0] == class_names[label]
+            for guesses, label in zip(best, labels.tolist(), strict=True)
+        ]
+    )
     generator = np.random.default_rng(0)
     rows = []
-    for wanted in (is_right, ~is_right):
+    for wanted in (~is_right, is_right):
         candidates = generator.permutation(np.flatnonzero(wanted))
         rows += candidates[:_PICTURES].tolist()
     pictures = []
     for row in rows:
-        best = np.argsort(-probabilities[row], kind="stable")[:_GUESSES]
-        guesses = [(class_names[column], float(probabilities[row, column])) for column in best]
         picture = images[row]
         # A file in an archive is read now; the report reads a file on disk.
         if not isinstance(picture, Path | np.ndarray):
             picture = picture.read_bytes()
-        pictures.append(GalleryPicture(picture, class_names[int(labels[row])], guesses))
+        pictures.append(GalleryPicture(picture, class_names[int(labels[row])], best[row][:GUESSES]))
     return pictures

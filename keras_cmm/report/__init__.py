@@ -7,7 +7,7 @@ from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.gallery_picture import GalleryPicture
 from keras_cmm.report.image_sheets import contact_sheet, mistakes_sheet
 from keras_cmm.report.report_content import ReportContent
-from keras_cmm.report.write_plots import write_plots
+from keras_cmm.report.write_plots import write_confusions, write_plots
 from keras_cmm.report.write_report import write_report
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "ReportContent",
     "contact_sheet",
     "mistakes_sheet",
+    "write_confusions",
     "write_plots",
     "write_report",
 ]

@@ -17,7 +17,8 @@ from keras_cmm.report.classifier_result import ClassifierResult
 
 # A matrix of more classes cannot be read. The most frequent confusions are listed anyway.
 MAX_CLASSES = 150
-_MAX_LABEL = 24
+# Longer names are whole in the lists of the report, but would leave a matrix no place.
+_MAX_LABEL = 60
 # Width of the card on a wide page, in pixels, and mean width of a letter, in font sizes.
 _MATRIX_WIDTH = 1066
 _LETTER = 0.62
@@ -66,14 +67,14 @@ def count_confusions(result: ClassifierResult) -> np.ndarray:
 
 
 def class_scores(result: ClassifierResult) -> list[ClassScore]:
-    """Returns the classes that have test pictures, best first."""
+    """Returns the classes that have test pictures, weakest first."""
     matrix = count_confusions(result)
     scores = [
         ClassScore(name, int(matrix[i, i]), int(matrix[i].sum()))
         for i, name in enumerate(result.class_names)
         if matrix[i].any()
     ]
-    return sorted(scores, key=lambda score: -score.accuracy)
+    return sorted(scores, key=lambda score: score.accuracy)
 
 
 def matrix_chart(result: ClassifierResult) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from keras_cmm.evaluation import MappedEmbeddings
 from keras_cmm.report import accuracy_figures, classifier_figures, gap_figures, palette
 from keras_cmm.report.classifier_result import ClassifierResult
 from keras_cmm.report.report_content import ReportContent
+from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -58,13 +59,42 @@ def write_plots(directory: str | Path, content: ReportContent) -> list[Path]:
 
     paths = []
     for name, figure in figures.items():
-        path = Path(directory) / f"{name}.png"
-        with replacing(path) as file, warnings.catch_warnings():
-            # The font of matplotlib lacks many scripts. The HTML report shows names in all of them.
-            warnings.filterwarnings("ignore", "Glyph .* missing from font")
-            figure.savefig(file, format="png", dpi=_DPI)
-        paths.append(path)
+        paths.append(Path(directory) / f"{name}.png")
+        _save(figure, paths[-1])
     return paths
+
+
+def write_confusions(path: str | Path, result: ClassifierResult) -> None:
+    """Writes a confusion matrix as PNG.
+
+    Args:
+        path: The file to write; an existing one is replaced.
+        result: The predictions, of at most 150 classes.
+
+    Raises:
+        InputError: If there are more classes, or the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> result = ClassifierResult(["ant", "bee"], np.array([1]), np.array([[0.2, 0.8]]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_confusions(f"{folder}/confusions.png", result)
+    """
+    classes = len(result.class_names)
+    if classes > classifier_figures.MAX_CLASSES:
+        raise InputError(
+            f"a picture of a confusion matrix shows at most {classifier_figures.MAX_CLASSES} "
+            f"classes; write the matrix as CSV. Received: {classes} classes"
+        )
+    _save(_draw_confusions(result), Path(path))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as file, warnings.catch_warnings():
+        # The font of matplotlib lacks many scripts. The HTML report shows names in all of them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        # By the description a command knows what it wrote.
+        figure.savefig(file, format="png", dpi=_DPI, metadata={"Description": "keras-cmm figure"})
 
 
 def _new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from keras_cmm_cli.evaluation_files import EvaluationFiles
 from keras_cmm_cli.images import ImagesGiven, images_options, split_option
 from keras_cmm_cli.model_engine import ModelGiven, model_options
-from keras_cmm_cli.run_file import file_hash, read_run
+from keras_cmm_cli.options import report_option
+from keras_cmm_cli.reporting import GUESSES
+from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
+from keras_cmm_cli.run_file import command_line, file_hash, read_run
 from keras_cmm_cli.saved_model import model_argument
-from keras_cmm_cli.terminal import Terminal, visible, with_terminal
+from keras_cmm_cli.terminal import Terminal, counted, visible, with_terminal
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +29,9 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
   keras-cmm evaluate my_model test_photos/
+  keras-cmm evaluate my_model test_photos/ --report report.html --mistakes wrong.csv
 """
 )
 @model_argument
@@ -38,9 +43,24 @@ Example:
 @click.option(
     "--format",
     "style",
-    type=click.Choice(("table", "json")),
+    type=click.Choice(("table", "json", "csv")),
     default="table",
     show_default=True,
+    help=f"json has all measures, csv one row a class. {FORMAT_HELP}",
+)
+@report_option
+@click.option(
+    "--mistakes",
+    type=click.Path(path_type=Path),
+    help="CSV file to list the images in that are named wrong, the surest first.",
+)
+@click.option(
+    "--confusions",
+    type=click.Path(path_type=Path),
+    help="File to write the confusion matrix to: .csv, or .png for at most 150 classes.",
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace files of --report, --mistakes and --confusions."
 )
 @model_options
 @with_terminal
@@ -51,6 +71,10 @@ def evaluate(
     split: str,
     held_out: bool,
     style: str,
+    report: Path | None,
+    mistakes: Path | None,
+    confusions: Path | None,
+    overwrite: bool,
     strict: bool,
 ) -> None:
     """Measure the accuracy of a model of `fit` on IMAGES_DIR, which has one folder a class.
@@ -59,6 +83,8 @@ def evaluate(
     macro F1, and the accuracy on each class, all in percent. The folders must have the names of the
     model's classes; not every class needs one. If IMAGES_DIR has splits, the split test is used.
     """
+    files = EvaluationFiles(report, mistakes, confusions, overwrite)
+    files.check((model.folder, given.images_dir, given.table))
     engine = model.load(terminal)
     images = given.open(terminal, split, engine.class_names)
     images, trained_on = _without_training_images(model.folder, images, held_out)
@@ -72,11 +98,24 @@ def evaluate(
     }
     if style == "json":
         terminal.result(json.dumps(measures, indent=1, ensure_ascii=False, allow_nan=False))
+    elif style == "csv":
+        terminal.result(_as_csv(measures))
     else:
         overall, classes = _tables(measures)
         terminal.result(overall)
         terminal.result("")
         terminal.result(classes)
+    best = engine.named(logits, GUESSES)
+    files.write(terminal, kept, logits, best, measures["confusion_matrix"], _facts(model, kept))
+
+
+def _facts(model: ModelGiven, images: ImageSource) -> dict[str, Any]:
+    """Returns the texts of the report."""
+    return {
+        "title": f"Few-shot classifier of {len(images.class_names)} classes",
+        "summary": f"The classifier {model.folder} on {counted(len(images), 'image', 'images')}.",
+        "command": command_line(),
+    }
 
 
 def _without_training_images(
@@ -163,6 +202,16 @@ def _of_class(count: int, accuracy: float) -> dict[str, Any]:
         "top1": accuracy,
         "top1_interval": interval_of_accuracy(accuracy, count),
     }
+
+
+def _as_csv(measures: dict[str, Any]) -> str:
+    rows = []
+    for name, values in measures["per_class"].items():
+        numbers = ["", "", ""]
+        if values["top1"] is not None:
+            numbers = [f"{number:.2f}" for number in (values["top1"], *values["top1_interval"])]
+        rows.append((name, values["images"], *numbers))
+    return to_csv(("class", "images", "top1", "top1_low", "top1_high"), rows)
 
 
 def _tables(measures: dict[str, Any]) -> tuple[Table, Table]:

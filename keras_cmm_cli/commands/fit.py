@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,12 +14,10 @@ from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import (
     ImagesGiven,
     embed_images,
-    embed_list,
     find_broken,
     images_options,
     split_option,
 )
-from keras_cmm_cli.leakage import rows_without_copies
 from keras_cmm_cli.model_folder import INDICES_FILE, describe_run, write_model
 from keras_cmm_cli.options import (
     DTYPES,
@@ -32,10 +31,11 @@ from keras_cmm_cli.options import (
 from keras_cmm_cli.outputs import REPORT, check_apart, check_new_file, check_new_folder, new_folder
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.reporting import classifier_sections
-from keras_cmm_cli.run_file import image_records
+from keras_cmm_cli.run_file import image_records, printable
 from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.support_set import draw_support_set, warn_of_copies
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
+from keras_cmm_cli.test_set import TestSet, describe, held_out_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,12 +68,24 @@ Example:
     type=Shots(),
     default="all",
     show_default=True,
-    help="Training images a class, drawn by --seed, or all. --report tests on the others.",
+    help="Training images a class, drawn by --seed, or all. --report tests on the others, unless "
+    "--test or --val-fraction is given.",
 )
 @click.option(
     "--indices",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help=f"The {INDICES_FILE} of an earlier run, to train on the same images; instead of --shots.",
+)
+@click.option(
+    "--test",
+    type=click.Path(exists=True, path_type=Path),
+    help="Images to test the classifier on, in the form of IMAGES_DIR. If they have splits, the "
+    "split test is used.",
+)
+@click.option(
+    "--val-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of each class's images to hold out, by --seed, and to test the classifier on.",
 )
 @prompt_options
 @click.option(
@@ -129,6 +141,8 @@ def fit(
     output: Path,
     shots: int | Literal["all"],
     indices: Path | None,
+    test: Path | None,
+    val_fraction: float | None,
     templates: tuple[str, ...],
     descriptions: Path | None,
     epochs: int | None,
@@ -153,27 +167,34 @@ def fit(
 
     The output folder holds the model, the few-shot draw, the record of the run and a model card.
 
-    --report tests the classifier on the images that were not drawn, but for copies of training
-    images.
+    --test and --val-fraction test the classifier on images that it was not trained on, and record
+    the accuracy in the model. --report tests it on the images that were not drawn, if neither is
+    given. Copies of training images are left out of a test.
     """
     if indices is not None:
         refuse_together("indices", "shots")
         refuse_together("indices", "check")
+        refuse_together("indices", "val_fraction")
+    if test is not None:
+        refuse_together("test", "val_fraction")
     check_apart(
         {"--output": output, "--report": report},
-        (given.images_dir, given.table, class_names_file, descriptions, indices),
+        (given.images_dir, given.table, class_names_file, descriptions, indices, test),
     )
     check_new_folder(output, overwrite)
     if report is not None:
         check_new_file(report, overwrite, REPORT)
     with terminal.status("loading Keras"):
         load_keras()
+    import numpy as np
+
     from keras_cmm.data import FewShotSample, read_class_names
     from keras_cmm.evaluation import top_1
     from keras_cmm_runtime.utils import listed
 
     class_names = None if class_names_file is None else read_class_names(class_names_file)
     images = given.open(terminal, split, class_names)
+    test_images = None if test is None else _open_test(given, test, images.class_names)
     prompts = read_prompts(templates, descriptions, images.class_names)
     broken: list[int] = []
     sample = None
@@ -205,22 +226,44 @@ def fit(
             stacklevel=2,
         )
     classifier.embedder.store = open_store(store)
-    if report is not None and shots == "all" and indices is None:
+    has_test = test is not None or val_fraction is not None
+    if report is not None and shots == "all" and indices is None and not has_test:
         warnings.warn(
-            "all images are trained on, so --report has none to test on; give --shots K.",
+            "all images are trained on, so --report has none to test on; give --test, "
+            "--val-fraction or --shots K.",
             stacklevel=2,
         )
+    held_out: list[int] = []
+    left_out: list[int] = []
     if sample is None:
         if check:
             broken = find_broken(terminal, classifier.embedder, images.images, strict)
+        if val_fraction is not None:
+            readable = np.setdiff1d(np.arange(len(images)), broken)
+            rows = held_out_rows(images.labels[readable].tolist(), val_fraction, seed)
+            held_out = readable[rows].tolist()
+        left_out = [*broken, *held_out]
         sample, embeddings = draw_support_set(
-            terminal, classifier.embedder, images, shots, seed, strict, broken
+            terminal, classifier.embedder, images, shots, seed, strict, left_out
         )
     else:
         embeddings = embed_images(
             terminal, classifier.embedder, images.take(sample.indices).images, strict=True
         ).embeddings
     support = images.take(sample.indices)
+    protocol = f"of --test {test}"
+    if val_fraction is not None:
+        test_images = images.take(held_out)
+        protocol = f"held out by --val-fraction {val_fraction:g}"
+    elif test is None and report is not None:
+        others = np.setdiff1d(np.arange(len(images)), [*sample.indices, *left_out])
+        test_images, protocol = images.take(others), "not trained on"
+    test_set = None
+    if test_images is not None and len(test_images):
+        # Before the training, so that nothing is trained in vain if no image can be read.
+        test_set = TestSet.embed(
+            terminal, classifier.embedder, test_images, (embeddings, support), printable(protocol)
+        )
     history = _train(terminal, classifier, embeddings, support.labels, epochs, batch_size, seed)
     if folds is not None:
         with terminal.status("cross-validating"):
@@ -231,14 +274,16 @@ def fit(
     run = describe_run(classifier, sample, preset, history, seed, dtype)
     run["images"] = image_records(support)
     warn_of_copies(run["images"])
+    if test_set is not None and len(test_set.images):
+        run["test"] = test_set.measure(classifier)
     if not keep_embeddings:
         classifier.support_images = None
     with new_folder(output, overwrite) as folder:
         write_model(folder, classifier, sample, run, onnx)
+    if "test" in run:
+        terminal.note(describe(run["test"], len(images.class_names)))
     if report is not None:
-        drawn = {*sample.indices.tolist(), *broken}
-        rest = [row for row in range(len(images)) if row not in drawn]
-        _report(terminal, report, classifier, images.take(rest), run, (embeddings, support))
+        _report(terminal, report, classifier, test_set, run)
     accuracy = top_1(classifier.predict_embeddings(embeddings), support.labels)
     trained = len(set(support.labels.tolist()))
     terminal.result(
@@ -248,38 +293,37 @@ def fit(
     )
 
 
+def _open_test(given: ImagesGiven, path: Path, class_names: Sequence[str]) -> ImageSource:
+    """Opens the images of `--test`, whose columns have the names of the training images'."""
+    tested = ImagesGiven(path, None, given.image_column, given.label_column)
+    ((_, images),) = tested.open_splits(["test"], class_names).items()
+    return images
+
+
 def _report(
     terminal: Terminal,
     path: Path,
     classifier: CMMImageClassifier,
-    images: ImageSource,
+    test_set: TestSet | None,
     run: dict[str, Any],
-    trained_on: tuple[npt.NDArray[np.float32], ImageSource],
 ) -> None:
-    """Writes the report, with tests on `images`, unless they are copies of training images."""
-    from keras_cmm.evaluation import top_1
+    """Writes the report, with the test if there is one."""
     from keras_cmm.report import ReportContent, write_report
 
     sections: dict[str, Any] = {}
-    summary = "All images were drawn for training, so there is none to test on."
-    if len(images):
-        embeddings, images = embed_list(terminal, classifier.embedder, images, strict=False)
-        rows = rows_without_copies(embeddings, images, *trained_on)
-        copies = len(images) - len(rows)
-        embeddings, images = embeddings[rows], images.take(rows)
+    if test_set is None:
+        summary = "All images were drawn for training, so there is none to test on."
+    elif "test" not in run:
         summary = "All other images are copies of training images, so there is none to test on."
-    if len(images):
-        sections = classifier_sections(classifier, embeddings, images.labels, images.images)
-        tested = counted(len(images), "image that was", "images that were")
-        summary = f"Tested on the {tested} not drawn for training."
-        if copies:
-            summary += f" Left out: {counted(copies, 'copy', 'copies')} of training images."
-        accuracy = top_1(classifier.predict_embeddings(embeddings), images.labels)
-        terminal.note(
-            f"Test: top-1 {with_interval(accuracy, len(images))} on "
-            f"{counted(len(images), 'image', 'images')} not trained on, of "
-            f"{len(set(images.labels.tolist()))} of {len(images.class_names)} classes."
+    else:
+        images = test_set.images
+        sections = classifier_sections(
+            classifier, test_set.embeddings, images.labels, images.images
         )
+        summary = f"Tested on {counted(len(images), 'image', 'images')} {test_set.protocol}."
+        if test_set.copies:
+            copies = counted(test_set.copies, "copy", "copies")
+            summary += f" Left out: {copies} of training images."
     content = ReportContent(
         f"Few-shot classifier of {len(classifier.class_names)} classes",
         summary=summary,

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from keras_cmm_cli.model_engine import ModelGiven, model_options
-from keras_cmm_cli.options import RATE, refuse_together
+from keras_cmm_cli.options import RATE, is_given, refuse_together
+from keras_cmm_cli.outputs import check_apart, check_new_file, check_new_folder
+from keras_cmm_cli.path_lists import given_paths
 from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
 from keras_cmm_cli.saved_model import model_argument
-from keras_cmm_cli.terminal import Terminal, visible, with_terminal
+from keras_cmm_cli.sorted_images import sort_images
+from keras_cmm_cli.terminal import Terminal, counted, visible, with_terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-Prediction = tuple[str, list[tuple[str, float]]]  # image, (class, probability), best first
+
+class Prediction(NamedTuple):
+    """An image, its classes with their probabilities, best first, or why it cannot be read."""
+
+    image: str
+    best: list[tuple[str, float]]
+    error: str
 
 
 @click.command(
     epilog="""\b
 Examples:
   keras-cmm predict my_model new.jpg more_photos/
-  keras-cmm predict my_model photos/ --top-k 1 --format csv > labels.csv
+  keras-cmm predict my_model photos/ --top-k 1 --output labels.csv
+  keras-cmm predict my_model photos/ --sort-into sorted/
   keras-cmm predict my_model photos/ --reject 0.05
+  find . -name "*.jpg" | keras-cmm predict my_model -
 """
 )
 @model_argument
@@ -35,7 +46,7 @@ Examples:
     nargs=-1,
     required=True,
     metavar="IMAGES...",
-    type=click.Path(exists=True, path_type=Path),
+    type=click.Path(exists=True, allow_dash=True, path_type=Path),
 )
 @click.option(
     "--top-k",
@@ -66,6 +77,18 @@ Examples:
     help="Name as many classes for each image as it takes to hold the right one with this "
     "probability, such as 0.9, instead of --top-k.",
 )
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write the predictions to, .csv or .json, in the place of printing them.",
+)
+@click.option(
+    "--sort-into",
+    type=click.Path(path_type=Path),
+    help="Folder to make, with a copy of each image in the folder of its most probable class.",
+)
+@click.option("--link", is_flag=True, help="Put symbolic links into --sort-into, not copies.")
+@click.option("--overwrite", is_flag=True, help="Replace a file --output of this command.")
 @model_options
 @with_terminal
 def predict(
@@ -76,20 +99,40 @@ def predict(
     style: str,
     reject: float | None,
     coverage: float | None,
+    output: Path | None,
+    sort_into: Path | None,
+    link: bool,
+    overwrite: bool,
     strict: bool,
 ) -> None:
     """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`.
 
+    An image that cannot be read has a row with the reason. The IMAGES may be -, for a list of paths
+    on stdin, one a line.
+
     It runs on ONNX Runtime where the model has a classifier.onnx, as `fit` writes it, and otherwise
     on Keras. The answers are the same but for rounding.
     """
+    if coverage is not None:
+        refuse_together("coverage", "top_k")
+    if link and sort_into is None:
+        raise click.UsageError("--link needs --sort-into; give both.")
+    check_apart({"--output": output, "--sort-into": sort_into}, (model.folder, *paths))
+    if output is not None:
+        style = style if is_given("style") else output.suffix.lower().removeprefix(".")
+        if style not in _MARKS:
+            raise click.UsageError(
+                f"{output}: --output takes a name that ends in .csv or .json, or --format csv or "
+                "json."
+            )
+        check_new_file(output, overwrite, _MARKS[style])
+    if sort_into is not None:
+        check_new_folder(sort_into, overwrite=False, what="set of sorted images")
     import numpy as np
 
     from keras_cmm_runtime.sources import find_images
 
-    if coverage is not None:
-        refuse_together("coverage", "top_k")
-    images = find_images(paths)
+    images = find_images(given_paths(paths))
     engine = model.load(terminal)
     # Of no images: a rate that cannot be used is told before the images are read.
     engine.named(np.empty((0, len(engine.class_names)), "float32"), top_k, reject, coverage)
@@ -97,16 +140,41 @@ def predict(
     if not len(rows):
         raise click.ClickException("none of the images can be read.")
     named = engine.named(logits, top_k, reject, coverage)
+    read = dict(zip(rows.tolist(), named, strict=True))
     predictions = [
-        (click.format_filename(images[row]), best)
-        for row, best in zip(rows.tolist(), named, strict=True)
+        Prediction(
+            click.format_filename(image),
+            read.get(row, []),
+            "" if row in read else _reason(image),
+        )
+        for row, image in enumerate(images)
     ]
-    if style == "json":
-        terminal.result(_as_json(predictions))
-    elif style == "csv":
-        terminal.result(_as_csv(predictions))
-    else:
-        terminal.result(_as_table(predictions))
+    if sort_into is not None:
+        best = [classes[0][0] for classes in named]
+        sort_images(sort_into, [images[row] for row in rows.tolist()], best, link)
+        folders = counted(len(set(best)), "folder", "folders")
+        terminal.note(f"{sort_into}: {counted(len(best), 'image', 'images')} in {folders}.")
+    result = _FORMATS[style](predictions)
+    if output is None:
+        terminal.result(result)
+        return
+    from keras_cmm_runtime.utils import replacing
+
+    with replacing(output) as file:
+        file.write(f"{result}\n".encode())
+    terminal.note(f"{output}: {counted(len(predictions), 'image', 'images')}.")
+
+
+def _reason(image: Path) -> str:
+    """Returns why an image was left out. It is read anew, since a warning had the reason."""
+    from keras_cmm_runtime import InputError
+    from keras_cmm_runtime.images import read_image
+
+    try:
+        read_image(image)
+    except InputError as error:
+        return str(error)
+    return "cannot be prepared for the model"
 
 
 def _as_json(predictions: Sequence[Prediction]) -> str:
@@ -116,19 +184,23 @@ def _as_json(predictions: Sequence[Prediction]) -> str:
             "predictions": [
                 {"class": name, "probability": probability} for name, probability in best
             ],
+            **({"error": error} if error else {}),
         }
-        for image, best in predictions
+        for image, best, error in predictions
     ]
     return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def _as_csv(predictions: Sequence[Prediction]) -> str:
-    rows = [
-        (image, rank, name, f"{probability:.6f}")
-        for image, best in predictions
-        for rank, (name, probability) in enumerate(best, start=1)
-    ]
-    return to_csv(("image", "rank", "class", "probability"), rows)
+    rows: list[tuple[object, ...]] = []
+    for image, best, error in predictions:
+        rows += [
+            (image, rank, name, f"{probability:.6f}", "")
+            for rank, (name, probability) in enumerate(best, start=1)
+        ]
+        if error:
+            rows.append((image, "", "", "", error))
+    return to_csv(("image", "rank", "class", "probability", "error"), rows)
 
 
 def _as_table(predictions: Sequence[Prediction]) -> Table:
@@ -140,7 +212,9 @@ def _as_table(predictions: Sequence[Prediction]) -> Table:
     table.add_column("image", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("probability", justify="right")
-    for image, best in predictions:
+    for image, best, error in predictions:
+        if error:
+            table.add_row(Text(visible(image)), Text("cannot be read", style="italic"), "")
         for rank, (name, probability) in enumerate(best):
             table.add_row(
                 Text("" if rank else visible(image)),
@@ -149,3 +223,12 @@ def _as_table(predictions: Sequence[Prediction]) -> Table:
                 end_section=rank == len(best) - 1 > 0,
             )
     return table
+
+
+_FORMATS: dict[str, Callable[[Sequence[Prediction]], Any]] = {
+    "json": _as_json,
+    "csv": _as_csv,
+    "table": _as_table,
+}
+# How the files begin.
+_MARKS = {"json": b'[\n {\n  "image": ', "csv": b"image,rank,class,probability"}

@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -23,7 +24,7 @@ def predicted(model_dir):
     return lambda paths: classifier.predict(paths).argmax(axis=1)
 
 
-def testmeasures(run, model_dir, photos, predicted):
+def test_measures(run, model_dir, photos, predicted):
     # Mislabelled on purpose, so that no measure is 100.
     (photos / "red_fox" / "0.png").rename(photos / "Blue Jay" / "fox.png")
     names = sorted(path.name for path in photos.iterdir())
@@ -131,3 +132,65 @@ def test_only_broken_images(refused, model_dir, photos):
     for path in photos.rglob("*.png"):
         truncate_as_jpeg(path)
     assert "none of the 18 images can be read" in refused("evaluate", model_dir, photos)
+
+
+def mislabelled(photos):
+    """Moves a picture to another class; returns its name, and the class that it shows."""
+    (photos / "red_fox" / "0.png").rename(photos / "Blue Jay" / "fox.png")
+    return "Blue Jay/fox.png"
+
+
+def test_files(run, model_dir, photos, predicted, tmp_path):
+    moved = mislabelled(photos)
+    report, wrong = tmp_path / "report.html", tmp_path / "wrong.csv"
+    table, drawing = tmp_path / "confusions.csv", tmp_path / "confusions.png"
+    options = ["--report", report, "--mistakes", wrong]
+    result = run("evaluate", model_dir, photos, "--format", "json", *options, "--confusions", table)
+    assert result.exit_code == 0, result.stderr
+    matrix = json.loads(result.stdout)["confusion_matrix"]
+    names = sorted(path.name for path in photos.iterdir())
+    paths = sorted(photos.rglob("*.png"), key=str)
+    guesses = [names[column] for column in predicted(paths).tolist()]
+    expected = {
+        (path.relative_to(photos).as_posix(), path.parent.name, guess)
+        for path, guess in zip(paths, guesses, strict=True)
+        if guess != path.parent.name
+    }
+    assert moved in {name for name, _, _ in expected}
+    rows = list(csv.DictReader(wrong.read_text().splitlines()))
+    assert {(row["image"], row["class"], row["predicted"]) for row in rows} == expected
+    probabilities = [float(row["probability"]) for row in rows]
+    assert probabilities == sorted(probabilities, reverse=True)
+    first, *others = csv.reader(table.read_text().splitlines())
+    assert first == ["class \\ predicted", *names]
+    assert others == [[name, *map(str, row)] for name, row in zip(names, matrix, strict=True)]
+    page = report.read_text()
+    assert "on 18 images" in page
+    assert page.index("Named wrong") < page.index("Named right")
+
+    result = run("evaluate", model_dir, photos, "--confusions", drawing, "-q")
+    assert drawing.read_bytes().startswith(b"\x89PNG")
+    again = run("evaluate", model_dir, photos, "--confusions", drawing, *options, "--overwrite")
+    assert again.exit_code == 0, again.stderr
+    first, *classes = csv.reader(
+        run("evaluate", model_dir, photos, "--format", "csv").stdout.splitlines()
+    )
+    assert first == ["class", "images", "top1", "top1_low", "top1_high"]
+    assert [(row[0], row[1]) for row in classes] == [
+        ("Blue Jay", "7"),
+        ("green tea", "6"),
+        ("red_fox", "5"),
+    ]
+
+
+def test_files_are_checked_before_the_work(refused, model_dir, shared_photos, tmp_path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("image,comment\n")
+    for option in ("--mistakes", "--confusions", "--report"):
+        line = refused("evaluate", model_dir, shared_photos, option, mine, "--overwrite")
+        assert "was not written by this command" in line
+    assert mine.read_text() == "image,comment\n"
+    line = refused("evaluate", model_dir, shared_photos, "--confusions", tmp_path / "a.txt")
+    assert "ends in .csv or .png" in line
+    line = refused("evaluate", model_dir, shared_photos, "--mistakes", mine, "--confusions", mine)
+    assert "--mistakes" in line

@@ -1,6 +1,7 @@
 import functools
 import json
 import re
+import shutil
 import unicodedata
 
 import numpy as np
@@ -10,6 +11,7 @@ from folders import files_in, truncate_as_jpeg
 from keras_cmm.evaluation import wilson_interval
 from keras_cmm_cli.run_file import file_hash
 from keras_cmm_cli.saved_model import load_classifier
+from keras_cmm_cli.test_set import held_out_rows
 from keras_cmm_runtime import OnnxClassifier
 
 
@@ -368,7 +370,7 @@ def test_report_on_the_images_that_were_not_drawn(shared_photos, fit, tmp_path):
     result, _ = fit(shared_photos, "--shots", 2, "--report", tmp_path / "report.html")
     assert result.exit_code == 0
     page = (tmp_path / "report.html").read_text()
-    assert "Tested on the 12 images that were not drawn for training." in page
+    assert "Tested on 12 images not trained on." in page
     assert "green tea" in page
 
 
@@ -403,7 +405,7 @@ def test_copies_of_training_images_are_no_test(photos, fit, tmp_path):
     assert copies > 0
     assert f"left out {copies} of the 18 test images, which " in result.stderr
     page = (tmp_path / "report.html").read_text()
-    assert f"Tested on the {len(tested)} images that were not drawn for training." in page
+    assert f"Tested on {len(tested)} images not trained on." in page
     assert f"Left out: {copies} cop" in page
 
 
@@ -487,10 +489,54 @@ def test_saving_anew_removes_the_onnx_file(shared_photos, fit):
     assert not (folder / "classifier.onnx").exists()
 
 
-def test_folds_judge_every_training_image(run, shared_photos, tiny_preset, tmp_path):
-    from keras_cmm_runtime import OnnxClassifier
+def test_a_test_of_ones_own(shared_photos, fit, refuse, photos, tmp_path):
+    shutil.rmtree(photos / "red_fox")
+    report = tmp_path / "report.html"
+    result, folder = fit(
+        shared_photos, "--shots", 2, "--test", photos, "--report", report, output="tested"
+    )
+    assert result.exit_code == 0, result.stderr
+    tested = read_run(folder)["test"]
+    assert tested["protocol"] == f"of --test {photos}"
+    assert tested["classes"] == 2
+    assert tested["images"] + tested["left_out_copies"] == 12
+    right = round(tested["top1"] * tested["images"] / 100)
+    assert tested["top1_interval"] == list(wilson_interval(right, tested["images"]))
+    line = f"Test: top-1 {tested['top1']:.1f}% (95% interval "
+    assert line in result.stderr
+    assert f"of --test {photos}, of 2 of 3 classes." in result.stderr
+    assert f"images of --test {photos}." in report.read_text()
+    (photos / "owl").mkdir()
+    (photos / "owl" / "0.png").write_bytes((photos / "green tea" / "0.png").read_bytes())
+    assert "owl" in refuse(shared_photos, "--test", photos)
 
-    options = ("--preset", tiny_preset, "--shots", 2, "--epochs", 1, "--folds", 2)
-    result = run("fit", shared_photos, *options, "--output", tmp_path / "model")
-    assert result.exit_code == 0, result.output
-    assert OnnxClassifier.load(tmp_path / "model").held_out_scores.own.shape == (6,)
+
+def test_a_share_is_held_out(shared_photos, fit, refuse, tmp_path):
+    result, folder = fit(shared_photos, "--val-fraction", 0.34)
+    assert result.exit_code == 0, result.stderr
+    run = read_run(folder)
+    assert len(run["images"]) == 12
+    labels = [image["label"] for image in run["images"]]
+    assert {labels.count(name) for name in set(labels)} == {4}
+    assert (run["test"]["images"], run["test"]["classes"]) == (6, 3)
+    assert "on 6 images held out by --val-fraction 0.34" in result.stderr
+    _, again = fit(shared_photos, "--val-fraction", 0.34, output="again")
+    assert read_run(again)["images"] == run["images"]
+    assert "exclude each other" in refuse(
+        shared_photos, "--val-fraction", 0.5, "--test", shared_photos
+    )
+    assert "0<x<1" in refuse(shared_photos, "--val-fraction", 1)
+
+
+def test_no_class_is_held_out_whole():
+    labels = [0] * 10 + [1] * 2 + [2]
+    rows = held_out_rows(labels, 0.9, seed=1)
+    assert [labels[row] for row in rows] == [0] * 9 + [1]
+    assert rows == held_out_rows(labels, 0.9, seed=1)
+    assert len(held_out_rows(labels, 0.01, seed=1)) == 2
+
+
+def test_test_images_that_cannot_be_read(shared_photos, refuse, tmp_path):
+    (tmp_path / "test" / "red_fox").mkdir(parents=True)
+    (tmp_path / "test" / "red_fox" / "0.png").write_text("no picture")
+    assert "none of the 1 images can be read" in refuse(shared_photos, "--test", tmp_path / "test")

@@ -1,4 +1,4 @@
-"""That test labels change no prediction stands in test_benchmark.py; these are the test rows."""
+"""Neither test rows nor test labels change a prediction."""
 
 import dataclasses
 

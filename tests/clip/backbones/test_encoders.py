@@ -128,8 +128,7 @@ def test_changed_weights_are_noticed(kind):
 
 
 @both
-@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
-def test_lora_and_quantised_layers_are_left_to_the_backbone(kind):
+def test_lora_is_left_to_the_backbone(kind):
     backbone = make_backbone()
     encoder = encoder_of(kind, backbone)
     before = encoded(encoder)
@@ -140,7 +139,11 @@ def test_lora_and_quantised_layers_are_left_to_the_backbone(kind):
     np.testing.assert_allclose(encoded(encoder), plain(backbone, kind), atol=1e-6)
     assert not is_fast(encoder)
     assert not np.allclose(encoded(encoder), before, atol=1e-3)
-    quantised = make_backbone()
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+def test_a_quantised_backbone_is_left_to_itself():
+    kind, quantised = "vision", make_backbone()
     quantised.quantize("int8")
     encoder = encoder_of(kind, quantised)
     np.testing.assert_allclose(encoded(encoder), plain(quantised, kind), atol=1e-6)
