@@ -36,8 +36,8 @@ Examples:
   keras-cmm predict my_model new.jpg more_photos/
   keras-cmm predict my_model photos/ --top-k 1 --output labels.csv
   keras-cmm predict my_model photos/ --sort-into sorted/
-  find . -name "*.jpg" | keras-cmm predict my_model -
   keras-cmm predict my_model photos/ --reject 0.05
+  find . -name "*.jpg" | keras-cmm predict my_model -
 """
 )
 @model_argument
@@ -64,18 +64,6 @@ Examples:
     help=FORMAT_HELP,
 )
 @click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="File to write the predictions to, .csv or .json, in the place of printing them.",
-)
-@click.option(
-    "--sort-into",
-    type=click.Path(path_type=Path),
-    help="Folder to make, with a copy of each image in the folder of its most probable class.",
-)
-@click.option("--link", is_flag=True, help="Put symbolic links into --sort-into, not copies.")
-@click.option("--overwrite", is_flag=True, help="Replace a file --output of this command.")
-@click.option(
     "--reject",
     type=RATE,
     metavar="RATE",
@@ -89,6 +77,18 @@ Examples:
     help="Name as many classes for each image as it takes to hold the right one with this "
     "probability, such as 0.9, instead of --top-k.",
 )
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File to write the predictions to, .csv or .json, in the place of printing them.",
+)
+@click.option(
+    "--sort-into",
+    type=click.Path(path_type=Path),
+    help="Folder to make, with a copy of each image in the folder of its most probable class.",
+)
+@click.option("--link", is_flag=True, help="Put symbolic links into --sort-into, not copies.")
+@click.option("--overwrite", is_flag=True, help="Replace a file --output of this command.")
 @model_options
 @with_terminal
 def predict(
@@ -97,12 +97,12 @@ def predict(
     paths: tuple[Path, ...],
     top_k: int,
     style: str,
+    reject: float | None,
+    coverage: float | None,
     output: Path | None,
     sort_into: Path | None,
     link: bool,
     overwrite: bool,
-    reject: float | None,
-    coverage: float | None,
     strict: bool,
 ) -> None:
     """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`.

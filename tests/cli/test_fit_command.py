@@ -473,12 +473,3 @@ def test_saving_anew_removes_the_onnx_file(shared_photos, fit):
     classifier = load_classifier(folder)
     classifier.save_to_preset(folder)
     assert not (folder / "classifier.onnx").exists()
-
-
-def test_folds_judge_every_training_image(run, shared_photos, tiny_preset, tmp_path):
-    from keras_cmm_runtime import OnnxClassifier
-
-    options = ("--preset", tiny_preset, "--shots", 2, "--epochs", 1, "--folds", 2)
-    result = run("fit", shared_photos, *options, "--output", tmp_path / "model")
-    assert result.exit_code == 0, result.output
-    assert OnnxClassifier.load(tmp_path / "model").held_out_scores.own.shape == (6,)

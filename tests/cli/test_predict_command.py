@@ -203,7 +203,7 @@ def test_urls_are_refused(model_dir):
 
 
 @pytest.mark.parametrize("engine", ["onnx", "keras"])
-def test_unknown_images_and_sets(run, model_dir, shared_photos, engine):
+def test_unknown_images_and_sets(run, model_dir, shared_photos, tmp_path, engine):
     from keras_cmm_runtime import OnnxClassifier
 
     photo = min(shared_photos.rglob("*.png"))
@@ -222,7 +222,8 @@ def test_unknown_images_and_sets(run, model_dir, shared_photos, engine):
     for rate in (0.25, 0.99):
         assert classes("--reject", rate) == expected(classifier.classify([photo], reject=rate))
     assert classes("--coverage", 0.75) == expected(classifier.predict_sets([photo], 0.75))
-    assert classes("--reject", 0.999999) == ["unknown"]
+    assert classes("--reject", 0.999999, "--sort-into", tmp_path / "sorted") == ["unknown"]
+    assert (tmp_path / "sorted" / "unknown" / photo.name).is_file()
 
 
 def test_rates_that_are_refused(refused, model_dir, shared_photos):
@@ -231,3 +232,12 @@ def test_rates_that_are_refused(refused, model_dir, shared_photos):
         assert "is not in the range 0<x<1" in refused(*arguments, option, 1.5)
     assert "--coverage and --top-k exclude" in refused(*arguments, "--coverage", 0.9, "--top-k", 2)
     assert "needs 19 held-out images" in refused(*arguments, "--reject", 0.05)
+
+
+def test_folds_judge_every_training_image(run, shared_photos, tiny_preset, tmp_path):
+    from keras_cmm_runtime import OnnxClassifier
+
+    options = ("--preset", tiny_preset, "--shots", 2, "--epochs", 1, "--folds", 2)
+    result = run("fit", shared_photos, *options, "--output", tmp_path / "model")
+    assert result.exit_code == 0, result.output
+    assert OnnxClassifier.load(tmp_path / "model").held_out_scores.own.shape == (6,)
