@@ -19,6 +19,7 @@ from keras_cmm.losses import CrossModalTripletLoss
 from keras_cmm.models.checks import checked_class_names
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.unknowns import HeldOutScores
 from keras_cmm_runtime.utils import refuse_special_file, replacing
 
 FORMAT = "keras-cmm-head/1"
@@ -47,6 +48,8 @@ class HeadFile:
         tensors: the weights by name, float32: `text_prototypes` and `prototypes` of shape
             `(classes, dim)`, `mapping.kernel` of shape `(dim, dim)`, or `mapping.down_kernel` and
             `mapping.up_kernel`, perhaps `mapping.bias`, and `train_offsets` of shape `(classes,)`.
+            A trained head may have `held_out_scores` of shape `(2, images)`, `best` and `own` of
+            `HeldOutScores`, and `mapped_centre` of shape `(dim,)`, by which classes are added.
         class_names: the names of the classes.
         settings: the scales and weights of the head, its dtype, and whether it was trained.
         mapping: the arguments of its `CrossModalMapping`.
@@ -95,6 +98,10 @@ class HeadFile:
             "train_offsets": head.train_offsets,
             **{f"mapping.{weight.name}": weight for weight in head.mapping.weights},
         }
+        if (scores := head.held_out_scores) is not None:
+            weights["held_out_scores"] = np.stack([scores.best, scores.own])
+        if head.mapped_centre is not None:
+            weights["mapped_centre"] = head.mapped_centre
         return cls(
             tensors={name: _values(weight) for name, weight in weights.items()},
             class_names=class_names,
@@ -178,6 +185,10 @@ class HeadFile:
             shapes |= {"mapping.down_kernel": (dim, rank), "mapping.up_kernel": (rank, dim)}
         if self.mapping["use_bias"]:
             shapes["mapping.bias"] = (dim,)
+        if "held_out_scores" in self.tensors:
+            shapes["held_out_scores"] = (2, self.tensors["held_out_scores"].shape[-1])
+        if "mapped_centre" in self.tensors:
+            shapes["mapped_centre"] = (dim,)
         if {name: values.shape for name, values in self.tensors.items()} != shapes:
             raise ValueError("its tensors are not those of its settings")
         for name, values in self.tensors.items():
@@ -213,6 +224,9 @@ class HeadFile:
             )
             head.build((None, self.tensors["prototypes"].shape[1]))
             head.train_offsets = self.tensors["train_offsets"]
+            if "held_out_scores" in self.tensors:
+                head.held_out_scores = HeldOutScores(*self.tensors["held_out_scores"])
+            head.mapped_centre = self.tensors.get("mapped_centre")
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: is damaged ({error}); copy it anew.") from error
         head.text_prototypes.embeddings.assign(self.tensors["text_prototypes"])

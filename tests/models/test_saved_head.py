@@ -48,6 +48,11 @@ def test_it_predicts_the_same_and_is_small(trained, head_file, tiny_preset, tmp_
     assert again.classify(images) == trained.classify(images)
     assert again.class_names == tuple(NAMES)
     assert again.template == trained.template
+    np.testing.assert_array_equal(again.head.mapped_centre, trained.head.mapped_centre)
+    np.testing.assert_array_equal(again.head.held_out_scores.own, trained.head.held_out_scores.own)
+    np.testing.assert_array_equal(
+        again.head.held_out_scores.best, trained.head.held_out_scores.best
+    )
     # And goes on training from where it was.
     assert again.head.is_trained
     again.fit(images, labels, epochs=1, verbose=0)
