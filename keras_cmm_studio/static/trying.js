@@ -1,7 +1,7 @@
 // Trying new pictures.
 
 import { ask } from "./api.js";
-import { byId, counted, make, percent } from "./dom.js";
+import { byId, make, percent } from "./dom.js";
 import { formOf, takesPictures } from "./pictures.js";
 import { onState, state } from "./store.js";
 
@@ -73,9 +73,8 @@ function showNote() {
   let note = "Works once a classifier is trained on two images or more of a class.";
   if (testing) note = "Works after the test on left-out images.";
   if (reject) {
-    note = `Of new pictures like your own images, about 1 in ${Math.floor(1 / reject.rate + 1e-9)} or fewer is ` +
-      `turned away too, judging by ${counted(reject.held_out, "image")}` +
-      (reject.rate > 0.05 ? "; from 19 images on it is 1 in 20." : ".");
+    note = `At most about 1 in ${Math.floor(1 / reject.rate + 1e-9)} new pictures like your own images is ` +
+      `turned away too.${reject.rate > 0.05 ? " With 19 images or more it is 1 in 20." : ""}`;
   }
   if (byId("none-note").textContent !== note) byId("none-note").textContent = note;
 }
