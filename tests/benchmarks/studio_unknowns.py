@@ -75,7 +75,7 @@ def one_draw(demo, model, classes, shots, seed):
 @click.command()
 @click.option("--classes", default=3)
 @click.option("--shots", default=4)
-@click.option("--draws", default=20)
+@click.option("--draws", default=8)
 def main(classes, shots, draws):
     demo = DemoSet.load()
     with tempfile.TemporaryDirectory() as place:
