@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm_runtime.metrics import confusion_matrix, wilson_interval
+from keras_cmm_runtime.unknowns import HeldOutScores
 
 Embeddings = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -76,6 +77,11 @@ class CrossValidation:
             (self._predicted != self.labels[rows]) & (own < 1 / self.probabilities.shape[1])
         )
         return [int(rows[each]) for each in found[np.argsort(own[found], kind="stable")]]
+
+    def scores(self) -> HeldOutScores | None:
+        """Returns how sure the classifiers were, or `None` if no image was tested."""
+        rows = self.rows
+        return HeldOutScores.of(self.probabilities[rows], self.labels[rows]) if len(rows) else None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the numbers as JSON can hold them."""

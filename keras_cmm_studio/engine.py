@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.unknowns import HeldOutScores
 from keras_cmm_studio.cross_validation import CrossValidation, cross_validate
 from keras_cmm_studio.heat_picture import heat_picture
 from keras_cmm_studio.named_bytes import NamedBytes
+from keras_cmm_studio.none_of_these import reject_rate
 from keras_cmm_studio.project import Project, fingerprint
 from keras_cmm_studio.project_state import ProjectState
 from keras_cmm_studio.suggestions import by_class, by_margin
@@ -135,6 +137,7 @@ class Engine:
                 "is_current": trained is not None and trained.fingerprint == fingerprint(state),
                 "is_saved": trained is not None
                 and self.project.options.get("saved") == trained.fingerprint,
+                "reject": _reject_report(classifier.head.held_out_scores),
             }
         status["test"] = self._test_report(state)
         return status
@@ -148,7 +151,9 @@ class Engine:
             top_k: How many classes to name.
 
         Returns:
-            `predictions`, and whether they are those of a trained classifier.
+            `predictions`; `is_trained`, whether they are those of a trained classifier; and
+            `is_unknown`, whether it is less sure of the picture than of nearly all held-out images,
+            or `None` if it does not know how sure it is of those.
 
         Raises:
             InputError: If CLIP is not loaded, there are no two classes, or the image cannot be
@@ -157,11 +162,19 @@ class Engine:
         model = self._ready()
         with self._keras:
             row = model.embed_picture(NamedBytes(name, data))[None]
-            names, probabilities, is_trained = self._probabilities(model, row)
+            names, probabilities, classifier = self._probabilities(model, row)
+        scores = None if classifier is None else classifier.head.held_out_scores
+        is_unknown = None
+        if scores is not None:
+            is_unknown = bool(scores.is_unknown(probabilities, reject_rate(scores))[0])
         best = np.argsort(-probabilities[0], kind="stable")[:top_k].tolist()
         answers = [{"class": names[each], "probability": float(probabilities[0, each])}
                    for each in best]  # fmt: skip
-        return {"predictions": answers, "is_trained": is_trained}
+        return {
+            "predictions": answers,
+            "is_trained": classifier is not None,
+            "is_unknown": is_unknown,
+        }
 
     def explain(self, name: str, data: bytes, class_name: str | None) -> dict[str, Any]:
         """Explains what a classifier says about a picture.
@@ -200,8 +213,8 @@ class Engine:
             return {"rule": None, "images": []}
         rows = np.stack([self._rows[name] for name in images])
         with self._keras:
-            names, probabilities, is_trained = self._probabilities(model, rows)
-        if is_trained:
+            names, probabilities, classifier = self._probabilities(model, rows)
+        if classifier is not None:
             order = by_margin(probabilities, most)
         else:
             counts = np.array([len(state.images_of(each.id)) for each in state.classes])
@@ -218,7 +231,7 @@ class Engine:
                     "probability": float(probabilities[row, best]),
                 }
             )
-        return {"rule": "margin" if is_trained else "class", "images": found}
+        return {"rule": "class" if classifier is None else "margin", "images": found}
 
     def _ready(self) -> StudioModel:
         if self._model is None:
@@ -229,15 +242,15 @@ class Engine:
 
     def _probabilities(
         self, model: StudioModel, rows: npt.NDArray[np.float32]
-    ) -> tuple[Sequence[str], npt.NDArray[np.float32], bool]:
-        """Returns class names, the probabilities of embeddings, and whether by a trained head."""
+    ) -> tuple[Sequence[str], npt.NDArray[np.float32], CMMImageClassifier | None]:
+        """Returns class names, the probabilities of embeddings, and the classifier, if any."""
         classifier = self._classifier
         if classifier is None:
             names = self.project.state.class_names
-            return names, model.zero_shot(rows, names), False
+            return names, model.zero_shot(rows, names), None
         from keras_cmm_studio.studio_model import probabilities_of
 
-        return classifier.class_names, probabilities_of(classifier.head, rows), True
+        return classifier.class_names, probabilities_of(classifier.head, rows), classifier
 
     def _zero_shot_classifier(self, model: StudioModel) -> CMMImageClassifier:
         names = tuple(self.project.state.class_names)
@@ -346,6 +359,8 @@ class Engine:
                 verbose=0,
                 callbacks=[epoch_callback(show)],
             ).history
+        # Those of `fit` are a few images; the test below judges all of them.
+        classifier.head.held_out_scores = None
         records = [
             {
                 "name": f"{state.classes[label].folder}/{image.name}",
@@ -369,6 +384,7 @@ class Engine:
         self.project.set_options(trained=trained.fingerprint)
         self._say("training", "testing", "testing on left-out images", 0.4)
         test = self._cross_validated(model, rows, ids, names, classifier.head.temperature)
+        classifier.head.held_out_scores = test.scores()
         with self._news:
             self._test = (test, [image.name for _, image in drawn], state)
         self._say("training", "done", part=1.0)
@@ -449,6 +465,12 @@ def _check_trainable(state: ProjectState) -> None:
         raise InputError("there must be two classes or more; name them first.")
     if not any(image.class_id is not None for image in state.images.values()):
         raise InputError("there are no images to train on; add some to the classes.")
+
+
+def _reject_report(scores: HeldOutScores | None) -> dict[str, Any] | None:
+    if scores is None:
+        return None
+    return {"rate": reject_rate(scores), "held_out": len(scores.best)}
 
 
 def _name_support(classifier: CMMImageClassifier, names: list[str]) -> None:

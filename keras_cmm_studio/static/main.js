@@ -51,7 +51,7 @@ async function watch() {
 
 for (const which of ["undo", "redo"]) byId(which).addEventListener("click", () => history(which));
 document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.closest?.("input, select, dialog");
+  const isTyping = event.target.closest?.("input:not([type=checkbox]), select, dialog");
   if (isTyping || !(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
   event.preventDefault();
   history(event.shiftKey ? "redo" : "undo");

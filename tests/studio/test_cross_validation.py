@@ -49,6 +49,11 @@ def test_a_wrong_label_is_counted_and_suspicious():
     assert (report["low"], report["high"]) == wilson_interval(12, 13)
     assert report["confusions"] == [{"label": 3, "prediction": 0, "count": 1}]
     assert report["classes"][2] == {"right": 0, "tested": 0}
+    scores = result.scores()
+    tested = result.probabilities[LABELS != 2]
+    assert scores.best.tolist() == sorted(tested.max(axis=1).astype("float32").tolist())
+    # The wrong label is the least probable.
+    assert scores.own[0] == np.float32(result.probabilities[0, 3])
 
 
 def test_one_image_a_class_gives_no_figure():
@@ -56,6 +61,7 @@ def test_one_image_a_class_gives_no_figure():
     assert (result.tested, result.folds) == (0, 0)
     report = result.as_dict()
     assert report["accuracy"] is report["low"] is None
+    assert result.scores() is None
     assert result.suspicious() == []
 
 

@@ -1,14 +1,18 @@
 """What the studio computes, on the bundled CLIP."""
 
 import io
+import json
 import time
 import zipfile
 
 import numpy as np
 import pytest
-from demo_pictures import CLASSES, write_demo_pictures
+from click.testing import CliRunner
+from demo_pictures import CLASSES, write_demo_pictures, write_other_picture
 from starlette.testclient import TestClient
+from studio_pictures import png
 
+from keras_cmm_cli.main import cli
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.metrics import wilson_interval
 from keras_cmm_studio import Engine, Project, create_app
@@ -19,6 +23,11 @@ SECONDS = 240
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     return write_demo_pictures(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return write_other_picture(tmp_path_factory.mktemp("other") / "other.png")
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +92,7 @@ def studio(tmp_path_factory, pictures, model):
 def test_names_alone_give_answers_at_once(studio):
     answer = studio.before["answer"]
     assert not answer["is_trained"]
+    assert answer["is_unknown"] is None
     names = [each["class"] for each in answer["predictions"]]
     assert len(names) == 3
     assert set(names) <= {*CLASSES, "florist"}
@@ -115,6 +125,27 @@ def test_it_names_pictures_that_it_was_not_trained_on(studio, pictures):
     for name in CLASSES:
         answer = studio.classify(*files(pictures["test"][name])[0], 1)
         assert answer["predictions"][0]["class"] == name
+
+
+def test_a_picture_that_it_is_not_sure_of_is_none_of_these(studio, pictures, other):
+    # 13 images are fewer than the 19 that 5 % take.
+    assert studio.after["trained"]["reject"] == {"rate": 1 / 14, "held_out": 13}
+    noise = studio.classify("noise.png", png(1, 72), 3)
+    found = studio.classify(*files([other])[0], 3)
+    assert noise["is_unknown"] is found["is_unknown"] is True
+    assert len(found["predictions"]) == 3
+    for name in CLASSES:
+        assert studio.classify(*files(pictures["test"][name])[0], 3)["is_unknown"] is False
+
+
+def test_the_page_is_told_that_it_is_none_of_these(studio, other):
+    # Outside a `with`, the client does not start the engine again.
+    client = TestClient(create_app(studio), base_url="http://localhost")
+    client.headers["x-keras-cmm-studio"] = "1"
+    assert client.get("/api/state").json()["trained"]["reject"]["held_out"] == 13
+    answer = client.post("/api/try", files=[("file", ("other.png", other.read_bytes()))])
+    assert answer.json() == studio.classify(*files([other])[0], 5)
+    assert answer.json()["is_unknown"] is True
 
 
 def test_the_test_tells_accuracy_interval_and_confusions(studio):
@@ -162,7 +193,7 @@ def test_an_image_that_cannot_be_read_is_told(studio):
         studio.classify("note.txt", b"text", 3)
 
 
-def test_the_saved_model_answers_the_same(studio, pictures):
+def test_the_saved_model_answers_the_same(studio, pictures, other):
     from keras_cmm import CMMImageClassifier
     from keras_cmm_runtime import OnnxClassifier
 
@@ -179,6 +210,14 @@ def test_the_saved_model_answers_the_same(studio, pictures):
         assert [each for _, each in saved] == pytest.approx(
             [each["probability"] for each in found], abs=1e-4
         )
+        # It holds how sure it is of new images, as the page does.
+        rejected = classifier.classify([picture, other], top_k=1, reject=1 / 14)
+        assert [each[0][0] for each in rejected] == ["firefighter", "unknown"]
+    arguments = ["predict", folder, picture, other, "--reject", "0.072", "--format", "json"]
+    result = CliRunner().invoke(cli, [str(each) for each in arguments])
+    assert result.exit_code == 0, result.output
+    named = [each["predictions"][0]["class"] for each in json.loads(result.stdout)]
+    assert named == ["firefighter", "unknown"]
     # A second save replaces it.
     studio.ask("save")
     assert until(studio, is_idle)["saving"]["state"] == "done"
@@ -192,7 +231,7 @@ def test_the_saved_model_answers_the_same(studio, pictures):
     assert onnx.content == (folder / "classifier.onnx").read_bytes()
 
 
-def test_a_saved_model_is_opened_as_it_was(studio, pictures, tmp_path):
+def test_a_saved_model_is_opened_as_it_was(studio, pictures, other, tmp_path):
     from keras_cmm_studio import StudioModel
 
     if not (studio.project.folder / "model").is_dir():
@@ -206,6 +245,8 @@ def test_a_saved_model_is_opened_as_it_was(studio, pictures, tmp_path):
         try:
             status = until(engine, is_idle)
             assert status["trained"]["class_names"] == [*CLASSES, "florist"]
+            assert status["trained"]["reject"] == {"rate": 1 / 14, "held_out": 13}
+            assert engine.classify(*files([other])[0], 4)["is_unknown"] is True
             picture = files(pictures["test"]["cook"])[0]
             answer = engine.classify(*picture, 4)
             assert answer["is_trained"]

@@ -4,7 +4,7 @@ import re
 import shutil
 
 import pytest
-from demo_pictures import CLASSES, write_demo_pictures
+from demo_pictures import CLASSES, write_demo_pictures, write_other_picture
 from studio_process import SECONDS, StudioProcess
 
 CHROMIUM = shutil.which("chromium")
@@ -86,6 +86,18 @@ def test_from_class_names_to_a_saved_model(page, studio, pictures, tmp_path):
     page.expect(page.locator("#accuracy")).to_contain_text("%")
     page.expect(result).to_contain_text("By the trained classifier")
     page.expect(page.locator("#answers .answer").first).to_contain_text("cook")
+
+    # A picture of something else is none of these, until the switch is turned off, by keyboard.
+    page.expect(page.locator("#none-note")).to_contain_text("about 1 in 13")
+    add(page, page.locator("#try-card"), [write_other_picture(tmp_path / "other.png")])
+    page.expect(page.locator("#answers")).to_contain_text("None of these")
+    page.expect(page.locator("#answers .answer")).to_have_count(1)
+    none = page.get_by_role("checkbox", name="Say “none of these”")
+    none.press("Space")
+    page.expect(page.locator("#answers")).not_to_contain_text("None of these")
+    page.expect(page.locator("#answers .answer")).to_have_count(3)
+    none.press("Space")
+    page.expect(page.locator("#answers")).to_contain_text("all 12 images")
 
     # Save, and find it all again after a reload.
     page.locator("#save").click()
