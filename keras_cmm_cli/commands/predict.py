@@ -37,7 +37,7 @@ Examples:
   keras-cmm predict my_model photos/ --top-k 1 --output labels.csv
   keras-cmm predict my_model photos/ --sort-into sorted/
   keras-cmm predict my_model photos/ --reject 0.05
-  find . -name "*.jpg" | keras-cmm predict my_model -
+  find photos/ -newer labels.csv | keras-cmm predict my_model -
 """
 )
 @model_argument
