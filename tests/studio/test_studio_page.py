@@ -30,18 +30,30 @@ def page(studio):
     playwright = pytest.importorskip("playwright.sync_api")
     playwright.expect.set_options(timeout=1000 * SECONDS)
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        page = browser.new_page(viewport={"width": 1300, "height": 900})
-        page.set_default_timeout(1000 * SECONDS)
-        page.errors = []
-        page.on("console", lambda each: page.errors.append(each.text))
-        page.on("pageerror", lambda each: page.errors.append(str(each)))
+        page = open_page(driver, studio)
         page.expect = playwright.expect
-        page.goto(studio.address)
+        page.with_camera = lambda: open_page(
+            driver,
+            studio,
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+        )
         yield page
-        browser.close()
+        page.context.browser.close()
+
+
+def open_page(driver, studio, *flags):
+    """Opens the studio in a browser of its own."""
+    browser = driver.chromium.launch(
+        executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", *flags]
+    )
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.set_default_timeout(1000 * SECONDS)
+    page.errors = []
+    page.on("console", lambda each: page.errors.append(each.text))
+    page.on("pageerror", lambda each: page.errors.append(str(each)))
+    page.goto(studio.address)
+    return page
 
 
 def add(page, card, paths):
@@ -126,6 +138,19 @@ def test_from_class_names_to_a_saved_model(page, studio, pictures, tmp_path):
     page.expect(page.locator("#camera-text")).to_contain_text("No camera was found")
     page.keyboard.press("Escape")
     page.expect(page.locator("#camera-dialog")).to_be_hidden()
+
+    # A second browser has a camera, though one of Chromium's own, which shows a moving drawing.
+    other = page.with_camera()
+    card = other.locator("#class-list > li").nth(0)
+    card.get_by_role("button", name="Camera").click()
+    for number in (5, 6):
+        other.locator("#camera-shoot").click()
+        page.expect(card.locator(".thumb")).to_have_count(number)
+        other.wait_for_timeout(300)  # until the drawing has moved
+    other.keyboard.press("Escape")
+    page.expect(other.locator("#camera-dialog")).to_be_hidden()
+    assert other.errors == []
+    other.context.browser.close()
 
     # When the process ends, the page says so.
     assert page.errors == []
