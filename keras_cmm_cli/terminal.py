@@ -52,7 +52,7 @@ class Terminal:
     def result(self, result: Any) -> None:
         """Prints a result to stdout: lines of text, neither wrapped nor styled, or a rich table."""
         if isinstance(result, str):
-            self.stdout.file.write(_visible_lines(result) + "\n")
+            self.stdout.file.write(visible_lines(result) + "\n")
             self.stdout.file.flush()
         else:
             self.stdout.print(_VisibleTexts(result))
@@ -153,7 +153,7 @@ class _VisibleTexts:
             if segment.control:
                 yield segment
             else:
-                yield segment._replace(text=_visible_lines(segment.text))
+                yield segment._replace(text=visible_lines(segment.text))
 
 
 def visible(text: str) -> str:
@@ -170,7 +170,8 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(lambda found: short.get(found[0], f"\\u{ord(found[0]):04x}"), text)
 
 
-def _visible_lines(text: str) -> str:
+def visible_lines(text: str) -> str:
+    """Does what `visible` does to each line of a text."""
     return "\n".join(map(visible, text.split("\n")))
 
 

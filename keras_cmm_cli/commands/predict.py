@@ -16,7 +16,7 @@ from keras_cmm_cli.path_lists import given_paths
 from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
 from keras_cmm_cli.saved_model import model_argument
 from keras_cmm_cli.sorted_images import sort_images
-from keras_cmm_cli.terminal import Terminal, counted, visible, with_terminal
+from keras_cmm_cli.terminal import Terminal, counted, visible, visible_lines, with_terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -161,7 +161,7 @@ def predict(
     from keras_cmm_runtime.utils import replacing
 
     with replacing(output) as file:
-        file.write(f"{result}\n".encode())
+        file.write(f"{visible_lines(result)}\n".encode())
     terminal.note(f"{output}: {counted(len(predictions), 'image', 'images')}.")
 
 

@@ -1,11 +1,14 @@
 """What only looks like an image must not stop a command, unless it is to be strict."""
 
+import csv
+
 import numpy as np
 import pytest
 from folders import write_photos
 from hostile_files import write_hostile_files
 
 from keras_cmm.data import EmbeddingSet
+from keras_cmm_cli.terminal import visible
 from keras_cmm_runtime.images.image_reading import image_name
 
 
@@ -56,4 +59,7 @@ def test_predict(run, model_dir, hostile):
     result = run("predict", model_dir, folder, "--format", "csv", "--top-k", 1)
     assert result.exit_code == 0, result.output
     assert_all_are_named(result.stderr, reasons)
-    assert len(result.stdout.splitlines()) == 1 + 18
+    rows = list(csv.DictReader(result.stdout.splitlines()))
+    assert sum(not row["error"] for row in rows) == 18
+    found = {row["image"] for row in rows if row["error"]}
+    assert found == {visible(str(path)) for path in reasons}

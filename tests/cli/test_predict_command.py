@@ -2,6 +2,7 @@ import csv
 import io
 import itertools
 import json
+import os
 import shutil
 
 import numpy as np
@@ -241,3 +242,15 @@ def test_folds_judge_every_training_image(run, shared_photos, tiny_preset, tmp_p
     result = run("fit", shared_photos, *options, "--output", tmp_path / "model")
     assert result.exit_code == 0, result.output
     assert OnnxClassifier.load(tmp_path / "model").held_out_scores.own.shape == (6,)
+
+
+def test_a_file_name_that_is_not_utf_8(run, model_dir, photos, tmp_path):
+    name = os.fsdecode(b"\xff.png")
+    (photos / "red_fox" / "0.png").rename(photos / name)
+    (photos / "red_fox" / name).write_bytes(b"no picture")
+    for output in ("labels.csv", "labels.json"):
+        result = run("predict", model_dir, photos, "--output", tmp_path / output)
+        assert result.exit_code == 0, result.output
+    entries = json.loads((tmp_path / "labels.json").read_text(encoding="utf-8"))
+    assert ["error" in entry for entry in entries].count(True) == 1
+    assert len(entries) == 19

@@ -61,7 +61,7 @@ def terminal(monkeypatch):
 @pytest.mark.parametrize("name", HOSTILE)
 def test_every_way_to_the_terminal(name, terminal):
     terminal, stdout, stderr = terminal
-    predictions = [(name, [(name, 0.9), (name, 0.1)])]
+    predictions = [(name, [(name, 0.9), (name, 0.1)], ""), (name, [], name)]
     table = ResultTable(name, ["method", name], [[name, "1.0"]], [name])
     accuracy = {"images": 1, "top1": 1.0, "top1_interval": [0.2, 1.0]}
     measures = accuracy | {"classes": 1, "macro_f1": 1.0, "trained_on": 0}
