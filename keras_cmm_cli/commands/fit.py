@@ -11,6 +11,7 @@ import click
 
 from keras_cmm_cli.accuracy import with_interval
 from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.held_out_images import HeldOutImages, describe, held_out_rows
 from keras_cmm_cli.images import (
     ImagesGiven,
     embed_images,
@@ -35,7 +36,6 @@ from keras_cmm_cli.run_file import image_records, printable
 from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.support_set import draw_support_set, warn_of_copies
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
-from keras_cmm_cli.test_set import TestSet, describe, held_out_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -261,7 +261,7 @@ def fit(
     test_set = None
     if test_images is not None and len(test_images):
         # Before the training, so that nothing is trained in vain if no image can be read.
-        test_set = TestSet.embed(
+        test_set = HeldOutImages.embed(
             terminal, classifier.embedder, test_images, (embeddings, support), printable(protocol)
         )
     history = _train(terminal, classifier, embeddings, support.labels, epochs, batch_size, seed)
@@ -304,7 +304,7 @@ def _report(
     terminal: Terminal,
     path: Path,
     classifier: CMMImageClassifier,
-    test_set: TestSet | None,
+    test_set: HeldOutImages | None,
     run: dict[str, Any],
 ) -> None:
     """Writes the report, with the test if there is one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,10 @@ def serve(
     if isinstance(model, str):
         name = name or model.rpartition("/")[2].partition("@")[0]
     folder = fetched(model, whole=False)
-    try:
+    # uvicorn mostly raises a signal again after it has stopped, but not always.
+    with contextlib.suppress(KeyboardInterrupt):
         run(folder, host, port, workers, name, settings, log_requests, terminal.note)
-    except KeyboardInterrupt:  # SIGTERM too, which uvicorn raises again after it has stopped
-        terminal.note("Stopped.")
+    terminal.note("Stopped.")
 
 
 def _settings(

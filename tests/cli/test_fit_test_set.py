@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from keras_cmm.evaluation import wilson_interval
-from keras_cmm_cli.test_set import held_out_rows
+from keras_cmm_cli.held_out_images import held_out_rows
 
 
 def read_run(folder):

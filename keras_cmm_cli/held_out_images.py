@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TestSet:
+class HeldOutImages:
     """Images that the classifier is not trained on.
 
     Args:
@@ -44,7 +44,7 @@ class TestSet:
         images: ImageSource,
         trained_on: tuple[npt.NDArray[np.float32], ImageSource],
         protocol: str,
-    ) -> TestSet:
+    ) -> HeldOutImages:
         """Embeds images and leaves out copies of training images.
 
         Args:
