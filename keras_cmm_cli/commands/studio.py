@@ -114,8 +114,9 @@ def studio(
 
         engine = Engine(project, load, chosen, write_trained)
         try:
-            run_studio(engine, host, port, tell)
-        except KeyboardInterrupt:  # SIGTERM too, which uvicorn raises again after it has stopped
+            # uvicorn mostly raises a signal again after it has stopped, but not always.
+            with contextlib.suppress(KeyboardInterrupt):
+                run_studio(engine, host, port, tell)
             terminal.note("Ended. The project is kept.")
         finally:
             shown.set()
