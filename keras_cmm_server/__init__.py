@@ -5,6 +5,6 @@ It runs on ONNX Runtime and Pillow, without Keras.
 
 from keras_cmm_server.app import create_app
 from keras_cmm_server.server_settings import LOCAL_NAMES, ServerSettings
-from keras_cmm_server.serving import is_loopback, serve
+from keras_cmm_server.serving import serve
 
-__all__ = ["LOCAL_NAMES", "ServerSettings", "create_app", "is_loopback", "serve"]
+__all__ = ["LOCAL_NAMES", "ServerSettings", "create_app", "serve"]

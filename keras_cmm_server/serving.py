@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import ipaddress
 import json
 import os
 import socket
@@ -18,7 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from keras_cmm_runtime import OnnxClassifier
 from keras_cmm_runtime.errors import InputError
-from keras_cmm_runtime.utils import warn
+from keras_cmm_runtime.utils import bound_socket, is_loopback, warn
 from keras_cmm_server.app import create_app
 from keras_cmm_server.server_metrics import METRICS_FOLDER
 from keras_cmm_server.server_settings import ServerSettings
@@ -82,7 +81,8 @@ def serve(
     name = _checked_name(model, name)
     # A damaged model is told of before any worker starts.
     classifier = OnnxClassifier.load(model)
-    with contextlib.closing(_bound(host, port)) as listener:
+    with contextlib.closing(bound_socket(host, port)) as listener:
+        listener.set_inheritable(True)  # by the workers
         port = listener.getsockname()[1]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         what = f"Serving {name} ({len(classifier.class_names):,} classes) at {where}"
@@ -112,21 +112,6 @@ def serve(
         with _told(Path(model), name, settings, workers):
             tell(f"{what} with {workers} workers (Ctrl-C stops)")
             _Workers(config, [listener]).run()
-
-
-def is_loopback(host: str) -> bool:
-    """Returns whether only this machine can reach an address.
-
-    Example:
-        >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-        (True, True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
 
 
 class _Server(uvicorn.Server):
@@ -194,24 +179,3 @@ def _checked_name(model: str | os.PathLike[str], name: str | None) -> str:
             f"Received: {name=}"
         )
     return name
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """Returns a socket that is bound to an address."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"`host` {host!r} is no address of this machine ({error}).") from error
-    family, _, _, _, address = found[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot listen at {host} on port {port} ({reason}); give another `--port` or `--host`."
-        ) from error
-    listener.set_inheritable(True)
-    return listener

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import secrets
 import socket
 from collections.abc import Callable
 
 import uvicorn
 
-from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils import bound_socket, is_loopback
 from keras_cmm_studio.app import LOCAL_NAMES, create_app
 from keras_cmm_studio.engine import Engine
 
@@ -49,10 +48,10 @@ def run_studio(
     Raises:
         InputError: If the address cannot be used.
     """
-    with contextlib.closing(_bound(host, port)) as listener:
+    with contextlib.closing(bound_socket(host, port)) as listener:
         port = listener.getsockname()[1]
         name = f"[{host}]" if ":" in host else host
-        is_local = _is_loopback(host)
+        is_local = is_loopback(host)
         token = None if is_local else secrets.token_urlsafe(32)
         hosts = tuple(dict.fromkeys([*LOCAL_NAMES, name.lower()])) if is_local else None
         address = f"http://{name}:{port}/" + ("" if token is None else f"?token={token}")
@@ -80,32 +79,3 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._tell()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return False
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """Returns a socket that is bound to an address."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"`host` {host!r} is no address of this machine ({error}).") from error
-    family, _, _, _, address = found[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot listen at {host} on port {port} ({reason}); give another --port or --host."
-        ) from error
-    return listener

@@ -136,7 +136,7 @@ def serve(
     SIGTERM and Ctrl-C let requests in work finish, and end with exit code 0.
     """
     _check_packages()
-    from keras_cmm_server import is_loopback
+    from keras_cmm_runtime.utils import is_loopback
     from keras_cmm_server import serve as run
 
     settings = _settings(host, allow_host, is_loopback(host), **limits)

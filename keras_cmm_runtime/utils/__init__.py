@@ -19,6 +19,7 @@ from keras_cmm_runtime.utils.files import (
 )
 from keras_cmm_runtime.utils.items import items
 from keras_cmm_runtime.utils.listed import listed
+from keras_cmm_runtime.utils.listening import bound_socket, is_loopback
 from keras_cmm_runtime.utils.regular_files import refuse_special_file, refuse_special_files
 from keras_cmm_runtime.utils.same_names import same_names
 from keras_cmm_runtime.utils.shortened import shortened
@@ -31,10 +32,12 @@ __all__ = [
     "TEMPORARY_FILES",
     "add_digests",
     "adding_files",
+    "bound_socket",
     "check_digests",
     "check_file_of",
     "file_digest",
     "foreign_files",
+    "is_loopback",
     "items",
     "listed",
     "read_digests",
