@@ -26,6 +26,7 @@ from keras_cmm.clip import (
     prepare_backbone,
     preset_path,
 )
+from keras_cmm.clip.inputs import mend_clip_tokenizer
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities
 from keras_cmm.models.class_growth import ClassGrowth
 from keras_cmm.models.classifier_files import ClassifierFiles
@@ -39,6 +40,9 @@ from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils import adding_files, check_digests
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
+
+# Here too, since Keras itself may load the tokenizer, from a saved classifier.
+mend_clip_tokenizer()
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
