@@ -112,7 +112,7 @@ def test_commands_do_without_tensorflow():
         "from keras_cmm import clip\n"
         "from keras_cmm.models import CMMImageClassifier\n"
         "model = clip.load('emoji_clip_tiny')\n"
-        f"print(clip.TextEmbedder(model).token_ids({texts!r}).tolist())\n"
+        f"print(clip.TextEmbedder(model).encoder.token_ids({texts!r}).tolist())\n"
         "print([name for name in sys.modules if name.startswith('tensorflow')])\n"
         "load_keras(tensorflow=True)\n"
         "import tensorflow\n"
@@ -126,7 +126,7 @@ def test_commands_do_without_tensorflow():
     )
     assert ran.returncode == 0, ran.stderr
     ids, modules, gpus = ran.stdout.splitlines()
-    here = TextEmbedder(load("emoji_clip_tiny")).token_ids(texts)
+    here = TextEmbedder(load("emoji_clip_tiny")).encoder.token_ids(texts)
     assert ids == str(here.tolist())
     assert modules == "['tensorflow']"
     assert gpus == "[]"
