@@ -2,7 +2,13 @@
 
 from keras_cmm.clip.backbones import check_finite_weights, logit_scale, prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.embedding import EmbeddedImages, EmbeddingStore, ImageEmbedder, TextEmbedder
+from keras_cmm.clip.embedding import (
+    EmbeddedImages,
+    EmbeddingStore,
+    ImageEmbedder,
+    JointEmbedder,
+    TextEmbedder,
+)
 from keras_cmm.clip.encoders import Encoder, KerasHubEncoder
 from keras_cmm.clip.inputs import PROMPT_TEMPLATES, build_prompts, read_descriptions
 from keras_cmm.clip.loading import BUNDLED_PRESETS, load, preset_path
@@ -18,6 +24,7 @@ __all__ = [
     "Encoder",
     "ImageEmbedder",
     "ImagePreprocessor",
+    "JointEmbedder",
     "KerasHubEncoder",
     "TextEmbedder",
     "build_prompts",

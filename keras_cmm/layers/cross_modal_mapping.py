@@ -80,11 +80,9 @@ class CrossModalMapping(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("units", units), ("rank", rank)):
-            if value is None:
-                continue
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            if value is not None and not _is_int(value, 1):
                 raise ValueError(f"`{name}` must be an int >= 1 or None. Received: {name}={value}")
-        if not isinstance(also_dim, Integral) or isinstance(also_dim, bool) or also_dim < 0:
+        if not _is_int(also_dim, 0):
             raise ValueError(f"`also_dim` must be an int >= 0. Received: {also_dim=}")
         self.units = None if units is None else int(units)
         self.also_dim = int(also_dim)
@@ -192,3 +190,7 @@ class CrossModalMapping(keras.layers.Layer):
             ),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
         }
+
+
+def _is_int(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least

@@ -79,6 +79,11 @@ class ImageEmbedder(Batched):
         self.store = store
 
     @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.encoder.dim
+
+    @property
     def preprocessor(self) -> ImagePreprocessor:
         """What reads, resizes and crops images."""
         return self.encoder.preprocessor
@@ -120,7 +125,7 @@ class ImageEmbedder(Batched):
                 `"raise"`, or if the store cannot be written or is damaged. Embeddings that were
                 written to the store stay there.
         """
-        embeddings = np.empty((0, self.encoder.dim), dtype="float32")
+        embeddings = np.empty((0, self.dim), dtype="float32")
         rows = [np.empty(0, dtype="int64")]
         for part in self.embed_parts(images, on_error, progress):
             start = len(embeddings)
@@ -154,7 +159,7 @@ class ImageEmbedder(Batched):
         """
         if on_error not in ("raise", "skip"):
             raise ValueError(f'`on_error` must be "raise" or "skip". Received: {on_error=}')
-        _refuse_one_image(images)
+        refuse_one_image(images)
         space = self._space()
         total = len(images) if isinstance(images, Sized) else None
         done = 0
@@ -195,7 +200,7 @@ class ImageEmbedder(Batched):
         Raises:
             InputError: If `images` is a single image, or the store is damaged.
         """
-        _refuse_one_image(images)
+        refuse_one_image(images)
         space = self._space()
 
         def problem(image: Any) -> InputError | None:
@@ -287,7 +292,8 @@ class ImageEmbedder(Batched):
             return error
 
 
-def _refuse_one_image(images: Any) -> None:
+def refuse_one_image(images: Any) -> None:
+    """Raises `InputError` for a single image, where many are expected."""
     if is_one_image(images):
         raise InputError(
             "`images` must be a list or a batch of images, such as `[image]` for one. "
