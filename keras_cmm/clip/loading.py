@@ -15,11 +15,12 @@ from keras_cmm.clip.checkpoints import (
     CONFIG_FILE,
     check_model_type,
     fetch_from_hub,
+    find_towers,
     is_hub_id,
+    is_hugging_face,
     load_hugging_face,
     load_open_clip,
     load_state_dict,
-    model_type,
 )
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.preset_checks import check_preset, check_sizes
@@ -65,10 +66,12 @@ def preset_path(source: str | os.PathLike[str]) -> str:
     if is_hub_id(name):
         return fetch_from_hub(name)
     path = Path(name)
-    if path.is_dir() and not any((path / file).is_file() for file in ("config.json", CONFIG_FILE)):
+    has_config = any((path / file).is_file() for file in ("config.json", CONFIG_FILE))
+    if path.is_dir() and not has_config and find_towers(path) is None:
         raise InputError(
             f"{name}: holds no model; expected config.json (a keras-hub preset or a Hugging Face "
-            f"model) or {CONFIG_FILE} (an OpenCLIP model)."
+            f"model), {CONFIG_FILE} (an OpenCLIP model), or the folders vision and text (two "
+            "towers of transformers)."
         )
     return name
 
@@ -87,8 +90,10 @@ def load(
             - a preset bundled with this package (`"emoji_clip_tiny"`), a keras-hub preset name
               (`"clip_vit_base_patch16"`), a `kaggle://` or `hf://` handle, or a preset folder, of
               a CLIP, SigLIP or MetaCLIP 2 model;
-            - a CLIP model of transformers: its folder, or its name on the Hugging Face hub
-              (`"openai/clip-vit-base-patch32"`);
+            - a CLIP, SigLIP, SigLIP 2 or MetaCLIP 2 model of transformers: its folder, or its name
+              on the Hugging Face hub (`"openai/clip-vit-base-patch32"`);
+            - a folder with two towers of transformers' CLIP, in its folders `vision` and `text`, or
+              as diffusers writes them in `image_encoder` and `text_encoder`;
             - a CLIP model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on
               the hub (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`);
             - a file with the state dict of one of OpenAI's models, or of another model under
@@ -126,7 +131,7 @@ def load(
             f"{os.fspath(source)!r} says what its model is; `open_clip_model` and `activation` are "
             "for files of weights alone. Leave them out."
         )
-    elif path.is_dir() and model_type(path) == "clip":
+    elif path.is_dir() and is_hugging_face(path):
         model = load_hugging_face(path, dtype)
     elif path.is_dir() and (path / CONFIG_FILE).is_file():
         model = load_open_clip(path, dtype)

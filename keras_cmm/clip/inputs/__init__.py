@@ -8,6 +8,10 @@ from keras_cmm.clip.inputs.prompts import (
     read_descriptions,
     resolve_templates,
 )
+from keras_cmm.clip.inputs.sentence_pieces import (
+    read_metaclip_2_tokenizer,
+    read_siglip_tokenizer,
+)
 from keras_cmm.clip.inputs.tokenization import tokenize
 
 __all__ = [
@@ -17,6 +21,8 @@ __all__ = [
     "clean_class_name",
     "openai_tokenizer",
     "read_descriptions",
+    "read_metaclip_2_tokenizer",
+    "read_siglip_tokenizer",
     "read_tokenizer",
     "resolve_templates",
     "tokenize",
