@@ -25,6 +25,7 @@ from keras_cmm.clip.checkpoints import (
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.preset_checks import check_preset, check_sizes
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.presets import near_presets
 from keras_cmm_runtime.utils import check_digests, refuse_special_file, refuse_special_files
 
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -158,9 +159,9 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     # keras-hub, kagglehub and the network each raise errors of their own.
     except Exception as error:
         raise InputError(
-            f"the preset {source!r} cannot be loaded ({_reason(error)}); give a bundled preset "
-            f"({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be downloaded, or the "
-            "folder of a preset or a CLIP checkpoint."
+            f"the preset {source!r} cannot be loaded ({_reason(error)}); {_near(error, source)}"
+            f"give a bundled preset ({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be "
+            "downloaded, or the folder of a preset or a CLIP checkpoint."
         ) from error
     model = CLIPModel(backbone, tokenizer, converter)
     if folder.is_dir():
@@ -199,10 +200,27 @@ def hide_gpus_from_tensorflow() -> None:
         sys.modules["tensorflow"].config.set_visible_devices([], "GPU")
 
 
+def _is_unknown(error: Exception) -> bool:
+    return str(error).strip().startswith("Unknown preset identifier")
+
+
+def _near(error: Exception, source: str) -> str:
+    """Returns a hint at names like one that keras-hub does not know, or no text."""
+    if not _is_unknown(error):
+        return ""
+    import keras_hub
+
+    models = keras_hub.models
+    kinds = (models.CLIPBackbone, models.SigLIPBackbone, models.MetaCLIP2Backbone)
+    # The user's keras-hub may have presets that the table lacks.
+    near = near_presets(source, (name for kind in kinds for name in kind.presets))
+    return f"did you mean {' or '.join(near)}? Or " if near else ""
+
+
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if type(error).__name__ == "ConnectionError":  # of requests or httpx, pages long
         return "there is no connection to its hub"
-    if lines[0].startswith("Unknown preset identifier"):
+    if _is_unknown(error):
         return "there is no preset of that name and no such folder"
     return lines[0]
