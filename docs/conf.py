@@ -16,6 +16,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras_cmm
+from keras_cmm.clip import known_presets
 
 DOCS = Path(__file__).parent
 NOTEBOOKS = DOCS.parent / "examples" / "notebooks"
@@ -184,6 +185,44 @@ def copy_notebooks():
 
 
 copy_notebooks()
+
+
+PRESET_HEADINGS = {
+    "bundled": "In this package",
+    "keras-hub": "Presets of keras-hub",
+    "transformers": "Models of transformers on the Hugging Face hub",
+    "OpenCLIP": "Models of OpenCLIP on the Hugging Face hub",
+}
+PRESET_COLUMNS = (
+    "| name | millions of parameters | pixels | dim | ImageNet | licence | good for |",
+    "| --- | ---: | ---: | ---: | ---: | --- | --- |",
+)
+
+
+def write_presets():
+    """Writes the table of `keras-cmm presets`, which encoders.md includes."""
+    lines = []
+    source = None
+    for preset in known_presets():
+        if preset.source != source:
+            source = preset.source
+            lines += ["", f"### {PRESET_HEADINGS[source]}", "", *PRESET_COLUMNS]
+        parameters = preset.parameters_millions
+        cells = (
+            f"`{preset.name}`",
+            "" if parameters is None else f"{parameters:,.0f}",
+            str(preset.image_size),
+            str(preset.embedding_dim or ""),
+            f"[{preset.imagenet_top1}]({preset.imagenet_source})" if preset.imagenet_top1 else "",
+            preset.licence,
+            preset.good_for,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    (DOCS / "_build").mkdir(exist_ok=True)
+    (DOCS / "_build" / "presets.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+write_presets()
 
 
 def setup(app):

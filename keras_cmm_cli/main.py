@@ -25,6 +25,7 @@ from keras_cmm_cli.commands.export import export
 from keras_cmm_cli.commands.fit import fit
 from keras_cmm_cli.commands.grow import grow
 from keras_cmm_cli.commands.predict import predict
+from keras_cmm_cli.commands.presets import presets
 from keras_cmm_cli.commands.push import push
 from keras_cmm_cli.commands.serve import serve
 from keras_cmm_cli.commands.store import store
@@ -142,6 +143,7 @@ for _command in (
     embed,
     benchmark,
     aggregate,
+    presets,
     convert,
     datasets,
     push,

@@ -12,7 +12,7 @@ preset_option = click.option(
     required=True,
     help="CLIP to build on: a keras-hub name such as clip_vit_base_patch16, kaggle://..., hf://... "
     "or a preset folder; a checkpoint, see convert; or emoji_clip_tiny, which comes with the "
-    "package.",
+    "package. `keras-cmm presets` lists names.",
 )
 batch_size_option = click.option(
     "--batch-size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,3 +117,35 @@ def text_embeddings(model: Any, folder: Path, texts: list[str]) -> np.ndarray:
 def _unit_rows(output: Any) -> np.ndarray:
     rows = output.pooler_output.numpy()
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def pictures(count: int = 4) -> list[Image.Image]:
+    """Returns pictures of noise, wide and high ones."""
+    rng = np.random.default_rng(0)
+    return [
+        Image.fromarray(rng.integers(0, 256, (40 + 13 * n, 90 - 11 * n, 3), dtype="uint8"))
+        for n in range(count)
+    ]
+
+
+def refused(folder: Path, message: str) -> None:
+    """Checks that a folder is not loaded, and that the one line of the error names it."""
+    import pytest
+
+    from keras_cmm import clip
+    from keras_cmm_runtime.errors import InputError
+
+    with pytest.raises(InputError, match=message) as caught:
+        clip.load(folder)
+    assert "\n" not in str(caught.value)
+    assert folder.name in str(caught.value)
+
+
+def lie(path: Path, change: Any) -> None:
+    """Rewrites the header of a safetensors file."""
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    change(header)
+    new = json.dumps(header).encode()
+    path.write_bytes(len(new).to_bytes(8, "little") + new + content[8 + size :])

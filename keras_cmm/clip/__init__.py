@@ -14,6 +14,7 @@ from keras_cmm.clip.inputs import PROMPT_TEMPLATES, build_prompts, read_descript
 from keras_cmm.clip.loading import BUNDLED_PRESETS, load, preset_path
 from keras_cmm.clip.presets import make_preprocessor, save_preset
 from keras_cmm_runtime.images import ImagePreprocessor, read_image
+from keras_cmm_runtime.presets import Preset, known_presets
 
 __all__ = [
     "BUNDLED_PRESETS",
@@ -26,9 +27,11 @@ __all__ = [
     "ImagePreprocessor",
     "JointEmbedder",
     "KerasHubEncoder",
+    "Preset",
     "TextEmbedder",
     "build_prompts",
     "check_finite_weights",
+    "known_presets",
     "load",
     "logit_scale",
     "make_preprocessor",

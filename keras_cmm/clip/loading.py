@@ -15,16 +15,18 @@ from keras_cmm.clip.checkpoints import (
     CONFIG_FILE,
     check_model_type,
     fetch_from_hub,
+    find_towers,
     is_hub_id,
+    is_hugging_face,
     load_hugging_face,
     load_open_clip,
     load_state_dict,
-    model_type,
 )
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs import mend_clip_tokenizer
 from keras_cmm.clip.preset_checks import check_preset, check_sizes
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.presets import near_presets
 from keras_cmm_runtime.utils import check_digests, refuse_special_file, refuse_special_files
 
 _ASSETS = Path(__file__).parent.parent / "assets"
@@ -66,10 +68,12 @@ def preset_path(source: str | os.PathLike[str]) -> str:
     if is_hub_id(name):
         return fetch_from_hub(name)
     path = Path(name)
-    if path.is_dir() and not any((path / file).is_file() for file in ("config.json", CONFIG_FILE)):
+    has_config = any((path / file).is_file() for file in ("config.json", CONFIG_FILE))
+    if path.is_dir() and not has_config and find_towers(path) is None:
         raise InputError(
             f"{name}: holds no model; expected config.json (a keras-hub preset or a Hugging Face "
-            f"model) or {CONFIG_FILE} (an OpenCLIP model)."
+            f"model), {CONFIG_FILE} (an OpenCLIP model), or the folders vision and text (two "
+            "towers of transformers)."
         )
     return name
 
@@ -88,8 +92,10 @@ def load(
             - a preset bundled with this package (`"emoji_clip_tiny"`), a keras-hub preset name
               (`"clip_vit_base_patch16"`), a `kaggle://` or `hf://` handle, or a preset folder, of
               a CLIP, SigLIP or MetaCLIP 2 model;
-            - a CLIP model of transformers: its folder, or its name on the Hugging Face hub
-              (`"openai/clip-vit-base-patch32"`);
+            - a CLIP, SigLIP, SigLIP 2 or MetaCLIP 2 model of transformers: its folder, or its name
+              on the Hugging Face hub (`"openai/clip-vit-base-patch32"`);
+            - a folder with two towers of transformers' CLIP, in its folders `vision` and `text`, or
+              as diffusers writes them in `image_encoder` and `text_encoder`;
             - a CLIP model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on
               the hub (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`);
             - a file with the state dict of one of OpenAI's models, or of another model under
@@ -127,7 +133,7 @@ def load(
             f"{os.fspath(source)!r} says what its model is; `open_clip_model` and `activation` are "
             "for files of weights alone. Leave them out."
         )
-    elif path.is_dir() and model_type(path) == "clip":
+    elif path.is_dir() and is_hugging_face(path):
         model = load_hugging_face(path, dtype)
     elif path.is_dir() and (path / CONFIG_FILE).is_file():
         model = load_open_clip(path, dtype)
@@ -155,9 +161,9 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     # keras-hub, kagglehub and the network each raise errors of their own.
     except Exception as error:
         raise InputError(
-            f"the preset {source!r} cannot be loaded ({_reason(error)}); give a bundled preset "
-            f"({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be downloaded, or the "
-            "folder of a preset or a CLIP checkpoint."
+            f"the preset {source!r} cannot be loaded ({_reason(error)}); {_near(error, source)}"
+            f"give a bundled preset ({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be "
+            "downloaded, or the folder of a preset or a CLIP checkpoint."
         ) from error
     model = CLIPModel(backbone, tokenizer, converter)
     if folder.is_dir():
@@ -197,10 +203,27 @@ def hide_gpus_from_tensorflow() -> None:
         tensorflow.config.set_visible_devices([], "GPU")
 
 
+def _is_unknown(error: Exception) -> bool:
+    return str(error).strip().startswith("Unknown preset identifier")
+
+
+def _near(error: Exception, source: str) -> str:
+    """Returns a hint at names like one that keras-hub does not know, or no text."""
+    if not _is_unknown(error):
+        return ""
+    import keras_hub
+
+    models = keras_hub.models
+    kinds = (models.CLIPBackbone, models.SigLIPBackbone, models.MetaCLIP2Backbone)
+    # The user's keras-hub may have presets that the table lacks.
+    near = near_presets(source, (name for kind in kinds for name in kind.presets))
+    return f"did you mean {' or '.join(near)}? Or " if near else ""
+
+
 def _reason(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     if type(error).__name__ == "ConnectionError":  # of requests or httpx, pages long
         return "there is no connection to its hub"
-    if lines[0].startswith("Unknown preset identifier"):
+    if _is_unknown(error):
         return "there is no preset of that name and no such folder"
     return lines[0]

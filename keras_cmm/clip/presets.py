@@ -11,6 +11,8 @@ from keras_cmm_runtime.utils import adding_files
 
 _PREPROCESSORS = {
     "CLIPTokenizer": "CLIPPreprocessor",
+    # SigLIP 2 has Gemma's.
+    "GemmaTokenizer": "SigLIPPreprocessor",
     "MetaCLIP2Tokenizer": "MetaCLIP2CausalLMPreprocessor",
     "SigLIPTokenizer": "SigLIPPreprocessor",
 }

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.presets import near_presets
 from keras_cmm_runtime.utils import DIGESTS_FILE, listed, read_digests
 
 HUB_SCHEME = "hf://"
@@ -108,8 +109,10 @@ def snapshot(source: str, patterns: Sequence[str], revision: str | None = None) 
     except RevisionNotFoundError:
         reason = f"it has no revision {revision!r}"
     except RepositoryNotFoundError:
+        near = near_presets(name)
+        hint = f"did you mean {' or '.join(near)}? Or, " if near else ""
         reason = (
-            "there is no such model on the Hugging Face hub; if it is private, log in with "
+            f"there is no such model on the Hugging Face hub; {hint}if it is private, log in with "
             "`hf auth login`"
         )
     # Network errors come from several libraries, and some are many lines long.

@@ -9,6 +9,7 @@ from keras_cmm.clip.backbones.encoders import TextEncoder, VisionEncoder
 from keras_cmm.clip.backbones.finite_weights import check_finite_weights
 from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode, runs_on_cpu
 from keras_cmm.clip.backbones.interface import logit_scale, prepare_backbone
+from keras_cmm.clip.backbones.metaclip_2 import build_metaclip_2
 from keras_cmm.clip.backbones.settings import (
     ACTIVATIONS,
     CLIPSettings,
@@ -16,6 +17,7 @@ from keras_cmm.clip.backbones.settings import (
     TowerSettings,
     ViTSettings,
 )
+from keras_cmm.clip.backbones.siglip import build_siglip
 from keras_cmm.clip.backbones.weight_assignment import Weights
 
 __all__ = [
@@ -30,6 +32,8 @@ __all__ = [
     "Weights",
     "as_unit_rows",
     "build_backbone",
+    "build_metaclip_2",
+    "build_siglip",
     "check_finite_weights",
     "inference_mode",
     "logit_scale",

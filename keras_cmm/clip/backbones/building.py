@@ -9,9 +9,9 @@ from keras_cmm.clip.backbones.resnet import assign_resnet, build_resnet
 from keras_cmm.clip.backbones.settings import (
     CLIPSettings,
     ResNetSettings,
-    TowerSettings,
     ViTSettings,
 )
+from keras_cmm.clip.backbones.size_checks import check_text_sizes, check_vit_sizes
 from keras_cmm.clip.backbones.vit import assign_vit, build_vit
 from keras_cmm.clip.backbones.weight_assignment import WeightAssignment, Weights
 
@@ -77,18 +77,10 @@ def build_backbone(
 
 def _check_sizes(settings: CLIPSettings, assignment: WeightAssignment) -> None:
     """Checks the sizes against the tensors, so that no config makes a model without end."""
-    text, vision = settings.text, settings.vision
-    name = "text_model.embeddings"
-    sizes = settings.vocabulary_size, settings.context_length
-    assignment.check_shape(f"{name}.token_embedding.weight", (sizes[0], text.hidden_dim))
-    assignment.check_shape(f"{name}.position_embedding.weight", (sizes[1], text.hidden_dim))
-    assignment.check_shape("text_projection.weight", (settings.projection_dim, text.hidden_dim))
-    _check_tower(text, "text_model", assignment)
+    vision = settings.vision
+    check_text_sizes(settings, assignment)
     if isinstance(vision, ViTSettings):
-        width, patches = vision.tower.hidden_dim, (settings.image_size // vision.patch_size) ** 2
-        name = "vision_model.embeddings.position_embedding.weight"
-        assignment.check_shape(name, (patches + 1, width))
-        _check_tower(vision.tower, "vision_model", assignment)
+        check_vit_sizes(vision, settings.image_size, assignment)
         return
     for stage, blocks in enumerate(vision.stackwise_num_blocks):
         width = vision.width * 2**stage
@@ -97,11 +89,6 @@ def _check_sizes(settings: CLIPSettings, assignment: WeightAssignment) -> None:
     patches = (settings.image_size // 32) ** 2
     features = 32 * vision.width
     assignment.check_shape("visual.attnpool.positional_embedding", (patches + 1, features))
-
-
-def _check_tower(tower: TowerSettings, name: str, assignment: WeightAssignment) -> None:
-    last = f"{name}.encoder.layers.{tower.num_layers - 1}.mlp.fc1.weight"
-    assignment.check_shape(last, (tower.intermediate_dim, tower.hidden_dim))
 
 
 def _assign_text(backbone: Any, assignment: WeightAssignment) -> None:

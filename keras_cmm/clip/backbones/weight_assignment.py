@@ -124,11 +124,12 @@ class WeightAssignment:
                 f"for {expected}; its weights and its config do not belong together."
             )
 
-    def check_all_given(self, unused: Iterable[str] = ()) -> None:
+    def check_all_given(self, unused: Iterable[str] = (), family: str = "CLIP") -> None:
         """Checks that every tensor was assigned.
 
         Args:
             unused: names of tensors that the model does not need.
+            family: the kind of model, for the message.
 
         Raises:
             InputError: If one was not: the checkpoint belongs to another model.
@@ -136,6 +137,6 @@ class WeightAssignment:
         rest = sorted(set(self.weights).difference(self._given, unused))
         if rest:
             raise InputError(
-                f"{self.source}: has {len(rest)} tensors that CLIP does not have, such as "
-                f"{rest[0]!r}; only plain CLIP models can be loaded."
+                f"{self.source}: has {len(rest)} tensors that {family} does not have, such as "
+                f"{rest[0]!r}; only plain {family} models can be loaded."
             )

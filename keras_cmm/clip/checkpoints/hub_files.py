@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from keras_cmm.clip.checkpoints.hugging_face import check_model_type, model_type
+from keras_cmm.clip.checkpoints.hugging_face import check_model_type, is_hugging_face
+from keras_cmm.clip.checkpoints.tower_pairs import find_towers
 from keras_cmm_runtime.hub import HUB_SCHEME, fetch_model, is_hub_handle, snapshot
 from keras_cmm_runtime.utils import read_digests
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+(@[\w./-]+)?")
-_SMALL_FILES = ("*.json", "merges.txt")
+# `*.model` are the SentencePiece models of tokenizers.
+_SMALL_FILES = ("*.json", "*.model", "merges.txt", "*/merges.txt")
 # A repository may have its weights in several formats. The first one found is fetched.
 _TRANSFORMERS_WEIGHTS = (
     ("model.safetensors", "model-*.safetensors"),
@@ -49,16 +51,19 @@ def fetch_from_hub(source: str) -> str:
     if read_digests(folder):
         return str(fetch_model(source))
     formats: tuple[tuple[str, ...], ...]
-    if model_type(folder) == "clip":
+    if is_hugging_face(folder):
         formats = _TRANSFORMERS_WEIGHTS
     elif (folder / "open_clip_config.json").is_file():
         formats = _OPEN_CLIP_WEIGHTS
     else:
         check_model_type(folder)
         return f"{HUB_SCHEME}{source.removeprefix(HUB_SCHEME)}"
-    for patterns in formats:
-        # `folder.name` is the commit: its owner may change the model in the meantime.
-        folder = snapshot(source, patterns, folder.name)
-        if any(any(folder.glob(pattern)) for pattern in patterns):
-            break
+    towers = None if (folder / "config.json").is_file() else find_towers(folder)
+    for name in [tower.name for tower in towers or ()] or [""]:
+        for patterns in formats:
+            inside = tuple(f"{name}/{pattern}".lstrip("/") for pattern in patterns)
+            # `folder.name` is the commit: its owner may change the model in the meantime.
+            folder = snapshot(source, inside, folder.name)
+            if any(any(folder.glob(pattern)) for pattern in inside):
+                break
     return str(folder)

@@ -13,7 +13,19 @@ from keras_cmm_runtime.images import OPENAI_MEAN, OPENAI_STD
 from keras_cmm_runtime.utils.files import read_json_object
 from keras_cmm_runtime.utils.warn import warn
 
+IMAGE_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+"""Files in which transformers saves the settings of images."""
+
 _SETTINGS = ("do_center_crop", "do_normalize", "image_mean", "image_std", "resample", "size")
+# What SigLIP's image processor does unless its file says otherwise. It squeezes images.
+_SIGLIP_MEAN = _SIGLIP_STD = (0.5, 0.5, 0.5)
+_SIGLIP_DEFAULTS = {
+    "do_center_crop": False,
+    "image_mean": _SIGLIP_MEAN,
+    "image_std": _SIGLIP_STD,
+    "resample": 3,
+    "size": {"height": 224, "width": 224},
+}
 # Keras's names of PIL's filters, by PIL's numbers.
 _RESAMPLING = {0: "nearest", 1: "lanczos3", 2: "bilinear", 3: "bicubic"}
 
@@ -24,8 +36,9 @@ def make_image_converter(
     std: Sequence[float] = OPENAI_STD,
     interpolation: str = "bicubic",
     crop: bool = True,
+    family: str = "CLIP",
 ) -> Any:
-    """Makes a `keras_hub.layers.CLIPImageConverter`.
+    """Makes an image converter of keras-hub, such as a `keras_hub.layers.CLIPImageConverter`.
 
     Args:
         image_size: int, pixels.
@@ -34,13 +47,14 @@ def make_image_converter(
         interpolation: Keras's name of the filter.
         crop: bool. If `True`, the shorter side is scaled to `image_size` and the centre is cut out.
             If `False`, the whole image is squeezed into the square.
+        family: `"CLIP"`, `"MetaCLIP2"` or `"SigLIP"`. The class of the converter; all do the same.
 
     Returns:
         The converter.
     """
     import keras_hub
 
-    return keras_hub.layers.CLIPImageConverter(
+    return getattr(keras_hub.layers, f"{family}ImageConverter")(
         image_size=(image_size, image_size),
         scale=[1 / (255 * deviation) for deviation in std],
         offset=[-average / deviation for average, deviation in zip(mean, std, strict=True)],
@@ -50,32 +64,38 @@ def make_image_converter(
     )
 
 
-def read_transformers_image_converter(folder: Path, image_size: int) -> Any:
+def read_transformers_image_converter(folder: Path, image_size: int, family: str = "CLIP") -> Any:
     """Reads the image processor that transformers saved with a model.
 
     Args:
-        folder: the folder of the model. If it has neither `preprocessor_config.json` nor
-            `processor_config.json`, OpenAI's settings are used, with a warning.
+        folder: the folder of the model. If it has none of `IMAGE_PROCESSOR_FILES`, SigLIP's
+            settings are used for a SigLIP and OpenAI's for all others, with a warning.
         image_size: int, pixels, from the config of the model.
+        family: as `make_image_converter` takes it.
 
     Returns:
-        A `keras_hub.layers.CLIPImageConverter`.
+        The image converter of the family.
 
     Raises:
         InputError: If a file is damaged, or has a setting that CLIP's preprocessing lacks.
     """
-    for name in ("preprocessor_config.json", "processor_config.json"):
+    for name in IMAGE_PROCESSOR_FILES:
         path = folder / name
         if path.is_file():
             content = read_json_object(path)
             settings = content.get("image_processor", content)
             if isinstance(settings, dict):
-                return _from_transformers(path, settings, image_size)
+                return _from_transformers(path, settings, image_size, family)
+    is_siglip = family == "SigLIP"
     warn(
-        f"{folder}: has no preprocessor_config.json, so OpenAI's image settings are used; add the "
-        "file if the model has others."
+        f"{folder}: has no preprocessor_config.json, so {'SigLIP' if is_siglip else 'OpenAI'}'s "
+        "image settings are used; add the file if the model has others."
     )
-    return make_image_converter(image_size)
+    if is_siglip:
+        return make_image_converter(
+            image_size, _SIGLIP_MEAN, _SIGLIP_STD, crop=False, family=family
+        )
+    return make_image_converter(image_size, family=family)
 
 
 def read_open_clip_image_converter(path: Path, settings: Any, image_size: int) -> Any:
@@ -106,8 +126,13 @@ def read_open_clip_image_converter(path: Path, settings: Any, image_size: int) -
     return make_image_converter(image_size, mean, std, interpolation, mode == "shortest")
 
 
-def _from_transformers(path: Path, settings: Mapping[str, Any], image_size: int) -> Any:
+def _from_transformers(
+    path: Path, settings: Mapping[str, Any], image_size: int, family: str
+) -> Any:
     kind = settings.get("image_processor_type") or settings.get("feature_extractor_type")
+    if str(kind).startswith("Siglip"):
+        given = {name: value for name, value in settings.items() if value is not None}
+        settings = {"do_normalize": True, **_SIGLIP_DEFAULTS, **given}
     # What such a file leaves out is a default of its processor.
     missing = [key for key in _SETTINGS if key not in settings]
     if kind is not None and not str(kind).startswith("CLIP") and missing:
@@ -137,7 +162,7 @@ def _from_transformers(path: Path, settings: Mapping[str, Any], image_size: int)
     std = _three_floats(path, settings, "image_std", OPENAI_STD)
     if settings.get("do_normalize", True) is not True:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    return make_image_converter(image_size, mean, std, _RESAMPLING[resample], not squash)
+    return make_image_converter(image_size, mean, std, _RESAMPLING[resample], not squash, family)
 
 
 def _check_size(path: Path, size: Any, image_size: int) -> None:

@@ -9,6 +9,10 @@ from keras_cmm.clip.inputs.prompts import (
     read_descriptions,
     resolve_templates,
 )
+from keras_cmm.clip.inputs.sentence_pieces import (
+    read_metaclip_2_tokenizer,
+    read_siglip_tokenizer,
+)
 from keras_cmm.clip.inputs.tokenization import tokenize
 
 __all__ = [
@@ -19,6 +23,8 @@ __all__ = [
     "mend_clip_tokenizer",
     "openai_tokenizer",
     "read_descriptions",
+    "read_metaclip_2_tokenizer",
+    "read_siglip_tokenizer",
     "read_tokenizer",
     "resolve_templates",
     "tokenize",

@@ -24,10 +24,12 @@ def tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[n
 
     For CLIP the token ids are those of transformers' `CLIPTokenizer`. (OpenAI's own code first
     decodes HTML entities and repairs broken encodings.) For SigLIP, texts are lowercased, lose
-    their punctuation, and get no start token. For MetaCLIP 2, texts are lowercased.
+    their punctuation, and get no start token. For SigLIP 2, which has Gemma's tokenizer, texts are
+    lowercased and get no start token. MetaCLIP 2 takes texts as they are.
 
     Args:
-        tokenizer: a `CLIPTokenizer`, `SigLIPTokenizer` or `MetaCLIP2Tokenizer` of keras-hub.
+        tokenizer: a `CLIPTokenizer`, `SigLIPTokenizer`, `GemmaTokenizer` or `MetaCLIP2Tokenizer` of
+            keras-hub.
         texts: list of str. A text that is too long is cut off before its end token, with a warning.
         length: int. Number of tokens of each row.
 
@@ -36,6 +38,10 @@ def tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[n
 
     Raises:
         InputError: If a text has more than `MAX_CHARACTERS` characters.
+
+    References:
+        https://github.com/huggingface/transformers, `SiglipTokenizer`, `Siglip2Tokenizer`;
+        https://github.com/facebookresearch/MetaCLIP, src/mini_clip/factory.py, `get_tokenizer`.
     """
     longest = max(texts, key=len, default="")
     if len(longest) > MAX_CHARACTERS:
@@ -48,17 +54,18 @@ def tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[n
         return ids
     import keras_hub
 
-    start = (
-        []
-        if isinstance(tokenizer, keras_hub.models.SigLIPTokenizer)
-        else [tokenizer.start_token_id]
-    )
+    models = keras_hub.models
+    is_siglip = isinstance(tokenizer, models.SigLIPTokenizer | models.GemmaTokenizer)
+    start = [] if is_siglip else [tokenizer.start_token_id]
+    # The tokenizers of keras-hub's SigLIP presets add the end token themselves.
+    ends = 1 if getattr(tokenizer, "add_eos", False) else 0
     room = length - len(start) - 1
     cut = []
     for row, tokens in enumerate(tokenizer([_cleaned(tokenizer, text) for text in texts])):
-        kept = [*start, *tokens[:room], tokenizer.end_token_id]
+        words = tokens[: len(tokens) - ends]
+        kept = [*start, *words[:room], tokenizer.end_token_id]
         ids[row, : len(kept)] = kept
-        if len(tokens) > room:
+        if len(words) > room:
             cut.append(texts[row])
     if cut:
         warn(
@@ -74,6 +81,7 @@ def _cleaned(tokenizer: Any, text: str) -> str:
 
     if isinstance(tokenizer, keras_hub.models.SigLIPTokenizer):
         return re.sub(r"\s+", " ", text.lower().translate(_PUNCTUATION)).strip()
-    if isinstance(tokenizer, keras_hub.models.MetaCLIP2Tokenizer):
-        return text.lower()
+    if isinstance(tokenizer, keras_hub.models.GemmaTokenizer):
+        # Letter by letter, as transformers does: a final sigma is no other letter.
+        return "".join(letter.lower() for letter in text)
     return text

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from transformers_clip import make_model, save_checkpoint
+from transformers_families import save_metaclip_2, save_siglip, save_siglip_2
 
 from keras_cmm import clip
 from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
@@ -76,7 +77,6 @@ def test_only_one_format_of_the_weights_is_fetched(hub, tmp_path, contents, fetc
     "contents",
     [
         {"config.json": '{"registered_name": "keras_hub>CLIPBackbone"}', "model.weights.h5": "w"},
-        {"config.json": '{"model_type": "metaclip_2"}', "model.safetensors": "w"},
     ],
 )
 def test_what_keras_hub_reads_is_left_to_it(hub, tmp_path, contents):
@@ -124,3 +124,17 @@ def test_folders_come_before_the_hub(tmp_path, monkeypatch):
     assert not is_hub_id("owner/model")
     assert is_hub_id("owner/another")
     assert not any(map(is_hub_id, ["name", "a/b/c", "../a", "/a/b", "kaggle://a/b"]))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.parametrize("save", [save_siglip, save_siglip_2, save_metaclip_2])
+def test_other_families_of_transformers(hub, tmp_path, save):
+    save(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_text("not wanted")
+    hub.models["owner/model"] = tmp_path
+    ours, expected = clip.load("owner/model"), clip.load(tmp_path)
+    texts = ["a cat", "a dog"]
+    np.testing.assert_array_equal(
+        clip.TextEmbedder(ours).embed(texts), clip.TextEmbedder(expected).embed(texts)
+    )
+    assert "pytorch_model.bin" not in hub.fetched

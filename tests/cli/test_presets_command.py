@@ -1,0 +1,58 @@
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from keras_cmm_runtime.presets import Preset, known_presets
+
+
+def test_table(run):
+    result = run("presets")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    for preset in known_presets():
+        assert any(line.startswith(f"{preset.name} ") for line in lines), preset.name
+    (line,) = [line for line in lines if line.startswith("clip_vit_base_patch16 ")]
+    assert line.split()[:6] == ["clip_vit_base_patch16", "150", "224", "512", "68.3", "mit"]
+
+
+def test_json_and_csv_have_all_that_is_known(run):
+    rows = json.loads(run("presets", "--format", "json").stdout)
+    assert [Preset(**row) for row in rows] == list(known_presets())
+    table = list(csv.DictReader(run("presets", "--format", "csv").stdout.splitlines()))
+    assert [row["name"] for row in table] == [preset.name for preset in known_presets()]
+    assert tuple(table[0]) == Preset._fields
+    assert table[0]["imagenet_top1"] == ""
+
+
+def test_it_imports_neither_keras_nor_numpy():
+    code = (
+        "import sys\n"
+        "from keras_cmm_cli.main import cli\n"
+        "cli(['presets'], standalone_mode=False)\n"
+        "heavy = {'keras', 'keras_cmm', 'keras_hub', 'numpy', 'tensorflow', 'torch'}\n"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("clip_vit_base_patch61", "did you mean clip_vit_base_patch16"),
+        ("emoji_clip_tinny", "did you mean emoji_clip_tiny"),
+    ],
+)
+def test_fit_with_a_wrong_name_gets_the_nearest(refused, shared_photos, tmp_path, name, near):
+    line = refused("fit", shared_photos, "--preset", name, "--output", tmp_path / "model")
+    assert f"'{name}'" in line
+    assert near in line
+
+
+def test_a_wrong_name_on_the_hub(refused, hub, tmp_path):
+    line = refused("convert", "openai/clip-vit-base-patch23", tmp_path / "out")
+    assert "did you mean openai/clip-vit-base-patch32" in line
+    assert "Or, if it is private, log in" in line
