@@ -84,7 +84,8 @@ class CrossModalMapping(keras.layers.Layer):
                 continue
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"`{name}` must be an int >= 1 or None. Received: {name}={value}")
-        if not isinstance(also_dim, Integral) or isinstance(also_dim, bool) or also_dim < 0:
+        received: Any = also_dim
+        if not isinstance(received, Integral) or isinstance(received, bool) or received < 0:
             raise ValueError(f"`also_dim` must be an int >= 0. Received: {also_dim=}")
         self.units = None if units is None else int(units)
         self.also_dim = int(also_dim)
