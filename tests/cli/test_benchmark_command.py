@@ -471,4 +471,4 @@ def test_a_second_encoder_of_the_files(run, refused, tmp_path):
     line = refused(
         "benchmark", "--dataset", "dtd", "--data-dir", tmp_path, "--preset", "x", "--also", "eye"
     )
-    assert line.endswith("--also is for embeddings files.")
+    assert "--also is for embeddings files." in line
