@@ -73,11 +73,15 @@ class BenchmarkInput(BenchmarkData):
 class FileInput(BenchmarkInput):
     """An embeddings file."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, also: str | None = None) -> None:
         data = EmbeddingSet.read(path)
-        super().__init__(data, label=path)
+        try:
+            super().__init__(data, label=path, also=also)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        data = self.embedding_set
         self.name = (data.dataset, data.protocol, data.backbone)
-        self.digests = {data.dataset: data.digest()}
+        self.digests = {data.dataset: data.digest(also)}
 
 
 @dataclass(frozen=True)
@@ -208,12 +212,17 @@ class DatasetInput(BenchmarkInput):
         return make_task(self.embedding_set, shots, seed, *samples)
 
 
-def open_files(terminal: Terminal, files: Sequence[str]) -> list[BenchmarkInput]:
-    """Reads embeddings files, and reports those that cannot be used."""
+def open_files(
+    terminal: Terminal, files: Sequence[str], also: str | None = None
+) -> list[BenchmarkInput]:
+    """Reads embeddings files, and reports those that cannot be used.
+
+    `also` names the embeddings of a second encoder that they must have, or is `None`.
+    """
     inputs: dict[tuple[str, ...], BenchmarkInput] = {}
     for file in files:
         try:
-            data = FileInput(file)
+            data = FileInput(file, also)
         except InputError as error:
             terminal.error(str(error))
             continue

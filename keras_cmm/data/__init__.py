@@ -16,6 +16,7 @@ from keras_cmm.data.few_shot import (
     sample_few_shot,
     sample_validation,
 )
+from keras_cmm.data.named_embeddings import NamedEmbeddings
 from keras_cmm.data.tfds_source import TFDSSource
 from keras_cmm_runtime.sources import (
     ArchiveSource,
@@ -42,6 +43,7 @@ __all__ = [
     "HFSource",
     "ImageList",
     "ImageSource",
+    "NamedEmbeddings",
     "StoredImage",
     "TFDSSource",
     "find_images",

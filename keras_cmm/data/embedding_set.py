@@ -5,7 +5,8 @@ import hashlib
 import json
 import math
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from keras_cmm.data.few_shot import row_keys
+from keras_cmm.data.named_embeddings import NamedEmbeddings
 from keras_cmm.utils.embedding_rows import find_bad_row
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils import refuse_special_file, replacing, unit_rows, warn
@@ -70,6 +72,9 @@ class EmbeddingSet:
             the OpenAI models.
         protocol: Name of the split protocol in results.
         notes: Free text.
+        also: Embeddings of the same images by further encoders, by name, such as
+            `{"dinov3": NamedEmbeddings(train, test)}`. A name may be any text without control
+            characters. Nothing uses them unless they are asked for by name.
 
     Raises:
         InputError: If the arrays and names do not match each other.
@@ -105,6 +110,7 @@ class EmbeddingSet:
     logit_scale: float = 100.0
     protocol: str = "embeddings"
     notes: str = ""
+    also: Mapping[str, NamedEmbeddings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.val_keys is not None and self.val_embeddings is None:
@@ -114,12 +120,12 @@ class EmbeddingSet:
                 "only one of `val_embeddings` and `val_labels` is given; give both or neither."
             )
         tensors = self._tensors()
-        embeddings = {name: array for name, array in tensors.items() if "embeddings" in name}
+        embeddings = {name: array for name, array in tensors.items() if _kind(name) == "embeddings"}
         for name, array in embeddings.items():
             _check_array(name, array, rank=2, kind="f", expected="float16, float32 or float64")
         width = self.text_embeddings.shape[1]
         for name, array in embeddings.items():
-            if array.shape[1] != width:
+            if "." not in name and array.shape[1] != width:
                 raise InputError(
                     f"`{name}` has {array.shape[1]} columns and `text_embeddings` {width}; both "
                     "must come from the same model."
@@ -127,16 +133,18 @@ class EmbeddingSet:
         if self.num_classes < 2:
             raise InputError("`text_embeddings` has one row; a classifier needs 2 classes or more.")
         for name, array in tensors.items():
-            if "labels" in name:
+            if _kind(name) == "labels":
                 _check_array(name, array, rank=1, kind="iu", expected="integers")
                 self._check_labels(name, array, len(tensors[name.replace("labels", "embeddings")]))
-            if "keys" in name:
+            if _kind(name) == "keys":
                 rows = len(tensors[name.replace("keys", "embeddings")])
                 if array.shape != (rows, 32) or array.dtype != np.uint8:
                     raise InputError(
                         f"`{name}` has shape {array.shape} and dtype {array.dtype.name}; expected "
                         f"({rows}, 32) and uint8, as `key_digests` gives them."
                     )
+        for also in self.also:
+            self._check_also(also)
         names = self.class_names
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError("`class_names` must be a list of strings, one for each class.")
@@ -154,10 +162,10 @@ class EmbeddingSet:
             raise InputError(
                 f"`logit_scale` must be a number > 0. Received: logit_scale={self.logit_scale!r}"
             )
-        for field in ("dataset", "backbone", "protocol", "notes"):
-            if not isinstance(getattr(self, field), str):
+        for text in ("dataset", "backbone", "protocol", "notes"):
+            if not isinstance(getattr(self, text), str):
                 raise InputError(
-                    f"`{field}` must be a string. Received: {field}={getattr(self, field)!r}"
+                    f"`{text}` must be a string. Received: {text}={getattr(self, text)!r}"
                 )
 
     @property
@@ -182,17 +190,40 @@ class EmbeddingSet:
         """A cache for `keys`, which each draw calls and which takes seconds for a million rows."""
         return {}
 
-    def digest(self) -> str:
+    def further(self, name: str) -> NamedEmbeddings:
+        """Returns the embeddings of a further encoder.
+
+        Args:
+            name: One of `also`.
+
+        Raises:
+            InputError: If there are none of that name.
+        """
+        if name not in self.also:
+            there = ", ".join(self.also) or "none"
+            raise InputError(
+                f"has no embeddings by a further encoder of the name {name!r}; it has: {there}."
+            )
+        return self.also[name]
+
+    def digest(self, also: str | None = None) -> str:
         """Returns a digest of all that a result depends on.
 
         These are the bits of the embeddings and keys, in their precision, the labels, the class
         names and the logit scale. Embeddings that differ in the last bit have another digest.
+
+        Args:
+            also: The name of the further embeddings that the result depends on, or `None`.
         """
         head = json.dumps([self.class_names, float(self.logit_scale)])
         digest = hashlib.sha256(head.encode())
-        for name, array in self._tensors().items():
+        tensors = self._own_tensors()
+        if also is not None:
+            tensors |= self.further(also).tensors(also)
+        for name, array in tensors.items():
             # Labels have the type of a file's, so that a set and its file have the same digest.
-            dtype = np.dtype("<i4") if "labels" in name else array.dtype.newbyteorder("<")
+            is_labels = _kind(name) == "labels"
+            dtype = np.dtype("<i4") if is_labels else array.dtype.newbyteorder("<")
             stored = np.ascontiguousarray(array, dtype)
             digest.update(f"{name} {dtype.str} {stored.shape} ".encode())
             digest.update(stored.view(np.uint8).data)
@@ -279,9 +310,16 @@ class EmbeddingSet:
                         _check_rows(name, start, chunk)
                     file.write(chunk.tobytes())
 
-    def _tensors(self) -> dict[str, npt.NDArray[Any]]:
+    def _own_tensors(self) -> dict[str, npt.NDArray[Any]]:
         tensors = {name: getattr(self, name) for name in _TENSORS}
         return {name: array for name, array in tensors.items() if array is not None}
+
+    def _tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """Returns all arrays by their names in a file."""
+        tensors = self._own_tensors()
+        for name, further in self.also.items():
+            tensors |= further.tensors(name)
+        return tensors
 
     def _metadata(self) -> dict[str, str]:
         return {
@@ -312,6 +350,27 @@ class EmbeddingSet:
                 raise InputError(
                     f"`class_names` has {name!r} twice, for the classes {first} and {row}, whose "
                     "texts differ; tell them apart as in 'crane (bird)'."
+                )
+
+    def _check_also(self, name: str) -> None:
+        further = self.also[name]
+        if not name.strip() or any(unicodedata.category(each) in _NO_TEXT for each in name):
+            raise InputError(
+                "the names of `also` must be texts without control characters, not blank. "
+                f"Received: {name!r}"
+            )
+        if (further.val is None) != (self.val_embeddings is None):
+            raise InputError(
+                f"`also` must have `val` of {name!r} where the set has `val_embeddings`, and there "
+                "alone."
+            )
+        tensors = further.tensors(name)
+        for tensor, array in tensors.items():
+            own = getattr(self, tensor.partition(".")[0])
+            if array.shape != (len(own), further.dim):
+                raise InputError(
+                    f"`{tensor}` has shape {array.shape}; expected ({len(own)}, {further.dim}): "
+                    "one row for each image, all of one width."
                 )
 
     def _check_labels(self, name: str, labels: npt.NDArray[np.integer], rows: int) -> None:
@@ -389,7 +448,24 @@ def _read_fields(path: Path) -> dict[str, Any]:
     for name in _TENSORS:
         if name in header or name not in _OPTIONAL:
             fields[name] = _read_tensor(path, header, 8 + size, name)
+    fields["also"] = _read_further(path, header, 8 + size)
     return fields
+
+
+def _read_further(path: Path, header: dict[str, Any], data: int) -> dict[str, NamedEmbeddings]:
+    """Reads the embeddings of further encoders, such as `train_embeddings.dinov3`."""
+    parts = ("train", "test", "val")
+    starts = tuple(f"{part}_embeddings." for part in parts)
+    names = sorted({name.partition(".")[2] for name in header if name.startswith(starts)})
+    further = {}
+    for name in names:
+        rows = {
+            part: _read_tensor(path, header, data, f"{part}_embeddings.{name}")
+            for part in parts
+            if part != "val" or f"val_embeddings.{name}" in header
+        }
+        further[name] = NamedEmbeddings(**rows)
+    return further
 
 
 def _read_tensor(path: Path, header: dict[str, Any], data: int, name: str) -> npt.NDArray[Any]:
@@ -423,7 +499,7 @@ def _read_tensor(path: Path, header: dict[str, Any], data: int, name: str) -> np
 
 def _kind(name: str) -> str:
     """Returns "embeddings", "labels" or "keys" for the name of a tensor."""
-    return name.rpartition("_")[2]
+    return name.partition(".")[0].rpartition("_")[2]
 
 
 def _class_names(metadata: dict[str, str]) -> list[str]:

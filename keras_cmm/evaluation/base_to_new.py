@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from keras_cmm.data import EmbeddingSet
 from keras_cmm.evaluation.record import Record, make_record
-from keras_cmm.evaluation.single_run import fit_method
+from keras_cmm.evaluation.single_run import fit_method, predict_logits
 from keras_cmm.evaluation.summary import GROUP, summarize_and_average
 from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
 from keras_cmm.models import CMMClassifier
@@ -42,7 +42,9 @@ def can_classify_new(method: str) -> bool:
     )
 
 
-def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str) -> Record:
+def run_base_to_new(
+    embedding_set: EmbeddingSet, task: FewShotTask, method: str, also: str | None = None
+) -> Record:
     """Fits one method on the base classes, and tests it on the base and on the new classes.
 
     The first half of the classes, rounded up, are the base classes. Training sees their images and
@@ -56,6 +58,7 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
         embedding_set: The data set that the task was drawn from.
         task: A task of all classes, see `make_task`.
         method: A key of `keras_cmm.methods.METHODS`.
+        also: Name of the second encoder's embeddings that the task was drawn with, or `None`.
 
     Returns:
         A record as of `run_benchmark`, with `base_to_new`, `base_top1` and `new_top1` (percent) in
@@ -97,15 +100,20 @@ def run_base_to_new(embedding_set: EmbeddingSet, task: FewShotTask, method: str)
     fitted, fit_seconds = fit_method(method, base)
 
     images = unit_rows(embedding_set.test_embeddings)
+    also_rows = None if also is None else unit_rows(embedding_set.further(also).test)
+    base_also = None if also_rows is None else also_rows[is_base]
     labels = embedding_set.test_labels
-    new_logits = _new_logits(fitted, base, task.text_embeddings[num_base:], images[~is_base])
+    new_images = images[~is_base]
+    if also_rows is not None and fitted.uses_also:
+        new_images = np.concatenate([new_images, also_rows[~is_base]], axis=1)
+    new_logits = _new_logits(fitted, base, task.text_embeddings[num_base:], new_images)
     return make_record(
         embedding_set,
         base,
         method,
         fitted,
         base_to_new=True,
-        base_top1=top_1(fitted.predict_logits(images[is_base]), labels[is_base]),
+        base_top1=top_1(predict_logits(fitted, images[is_base], base_also), labels[is_base]),
         new_top1=top_1(new_logits, labels[~is_base] - num_base),
         fit_seconds=fit_seconds,
     )
@@ -115,9 +123,13 @@ def base_task(task: FewShotTask, num_base: int) -> FewShotTask:
     """Returns a task with the rows and texts of its first `num_base` classes alone."""
     support = task.labels < num_base
     kept: dict[str, Any] = {}
+    if task.also_embeddings is not None:
+        kept["also_embeddings"] = task.also_embeddings[support]
     if task.val_embeddings is not None and task.val_labels is not None:
         val = task.val_labels < num_base
-        kept = {"val_embeddings": task.val_embeddings[val], "val_labels": task.val_labels[val]}
+        kept |= {"val_embeddings": task.val_embeddings[val], "val_labels": task.val_labels[val]}
+        if task.val_also_embeddings is not None:
+            kept["val_also_embeddings"] = task.val_also_embeddings[val]
     return replace(
         task,
         embeddings=task.embeddings[support],
@@ -197,15 +209,21 @@ def _new_logits(
         return images @ text_embeddings.T
     # The recipe starts all classes, and the new ones have no image.
     whole = CMMClassifier.from_text_embeddings(
-        np.concatenate([task.text_embeddings, text_embeddings]), logit_scale=task.logit_scale
+        np.concatenate([task.text_embeddings, text_embeddings]),
+        logit_scale=task.logit_scale,
+        also_dim=task.also_dim,
     )
-    fitted.recipe_.prepare(whole, task.embeddings, task.labels.astype("int64"))
+    rows = task.embeddings
+    if task.also_embeddings is not None:
+        rows = np.concatenate([rows, task.also_embeddings], axis=1)
+    fitted.recipe_.prepare(whole, rows, task.labels.astype("int64"))
     new = CMMClassifier.from_text_embeddings(
         text_embeddings,
         mapping=fitted.model_.mapping,
         alpha=whole.alpha if fitted.alpha is None else fitted.alpha,
         logit_scale=whole.logit_scale,
         clip_weight=whole.clip_weight,
+        also_dim=task.also_dim,
     )
     starts = keras.ops.convert_to_numpy(whole.prototypes.embeddings)
     new.prototypes.embeddings.assign(starts[task.num_classes :])

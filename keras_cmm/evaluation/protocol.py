@@ -66,6 +66,7 @@ def make_task(
     seed: int,
     sample: FewShotSample | None = None,
     val_sample: FewShotSample | None = None,
+    also: str | None = None,
 ) -> FewShotTask:
     """Draws one few-shot task from the train and validation rows of a data set.
 
@@ -80,13 +81,15 @@ def make_task(
         sample: A support set to repeat, instead of a new draw.
         val_sample: Validation rows to repeat, numbered in the validation split if there is one,
             else in the train rows.
+        also: Name of the embeddings of a second encoder that the task gets too, or `None`.
 
     Returns:
         The task, in float32 and unit length. For "all" its `shots` is the number of support rows of
         the largest class.
 
     Raises:
-        InputError: If `shots` or `seed` cannot be used, or a sample was drawn from other data.
+        InputError: If `shots` or `seed` cannot be used, a sample was drawn from other data, or
+            there are no embeddings of the name `also`.
 
     Example:
         >>> import numpy as np
@@ -123,8 +126,13 @@ def make_task(
         logit_scale=embedding_set.logit_scale,
         shots=largest if shots == "all" else shots,
         seed=seed,
+        also_embeddings=(
+            None if also is None else unit_rows(embedding_set.further(also).train[rows])
+        ),
     )
-    return _with_validation(task, embedding_set, rows, largest, val_sample) if rows.size else task
+    if not rows.size:
+        return task
+    return _with_validation(task, embedding_set, rows, largest, val_sample, also)
 
 
 def _with_validation(
@@ -133,11 +141,15 @@ def _with_validation(
     support_rows: npt.NDArray[np.int64],
     shots: int,
     sample: FewShotSample | None,
+    also: str | None,
 ) -> FewShotTask:
+    further = None if also is None else embedding_set.further(also)
+    also_rows = None if further is None else further.val
     embeddings, labels = embedding_set.val_embeddings, embedding_set.val_labels
     source = "from the validation pool"
     if embeddings is None or labels is None:
         embeddings, labels = embedding_set.train_embeddings, embedding_set.train_labels
+        also_rows = None if further is None else further.train
         source = "from train rows outside the support set"
     if sample is None:
         train = embedding_set.train_labels, embedding_set.keys("train")
@@ -158,4 +170,5 @@ def _with_validation(
         val_embeddings=unit_rows(embeddings[rows]),
         val_labels=labels[rows].astype(np.int64),
         val_source=source,
+        val_also_embeddings=None if also_rows is None else unit_rows(also_rows[rows]),
     )

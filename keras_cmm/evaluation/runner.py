@@ -63,9 +63,9 @@ def run_plan(
                 if task is None or (task.shots, task.seed) != run[1:]:
                     task = data.task(run.shots, run.seed)
                 if base_to_new:
-                    records = [run_base_to_new(data.embedding_set, task, run.method)]
+                    records = [run_base_to_new(data.embedding_set, task, run.method, data.also)]
                 else:
-                    records = run_task(data.embedding_set, task, run.method, data.shifts)
+                    records = run_task(data.embedding_set, task, run.method, data.shifts, data.also)
             except InputError as error:
                 yield Outcome(data, run, refusal=error)
             else:
@@ -78,6 +78,7 @@ def run_benchmark(
     shots: Sequence[Shots],
     seeds: Sequence[int],
     on_record: Callable[[Record], None] | None = None,
+    also: str | None = None,
 ) -> list[Record]:
     """Fits and tests every method on every data set, at every number of shots and seed.
 
@@ -92,6 +93,8 @@ def run_benchmark(
         shots: Numbers of rows a class, 1 or more, or "all".
         seeds: Seeds of the draws and of the training, from 0 to 2**32 - 1.
         on_record: Called with each record as soon as there is one.
+        also: Name of the embeddings of a second encoder, which CMM uses beside CLIP's; see
+            `EmbeddingSet`. The backbone of the records gets it too, as in "CLIP + dinov3".
 
     Returns:
         Flat JSON-able records {dataset, protocol, backbone, method, shots, seed, num_classes,
@@ -105,7 +108,8 @@ def run_benchmark(
 
     Raises:
         InputError: If a method is unknown, `shots` or a seed cannot be used, two data sets have
-            the same name, protocol and backbone, or every run is refused.
+            the same name, protocol and backbone, one has no embeddings of the name `also`, or every
+            run is refused.
 
     Example:
         >>> import numpy as np
@@ -123,7 +127,8 @@ def run_benchmark(
     seeds = [int(seed) for seed in seeds]
     shots = [number if number == "all" else int(number) for number in shots]
     plan = []
-    for data in map(BenchmarkData, embedding_sets):
+    for each in embedding_sets:
+        data = BenchmarkData(each, also=also)
         plan.append((data, plan_runs(data.label, data.largest_class, methods, shots, seeds)))
     records: list[Record] = []
     refusal = None

@@ -44,11 +44,19 @@ def fit_method(method: str, task: FewShotTask) -> tuple[FewShotMethod, float]:
     return fitted, time.perf_counter() - start
 
 
+def predict_logits(fitted: FewShotMethod, embeddings: Rows, also_rows: Rows | None) -> Rows:
+    """Returns the logits of a method, from a second encoder too where there is one that it uses."""
+    if also_rows is None or not fitted.uses_also:
+        return fitted.predict_logits(embeddings)
+    return fitted.predict_logits(embeddings, also_rows)
+
+
 def run_task(
     embedding_set: EmbeddingSet,
     task: FewShotTask,
     method: str,
     shifts: Sequence[ShiftedTestSet] = (),
+    also: str | None = None,
 ) -> list[Record]:
     """Fits one method once, and tests it on the data set and on shifted test sets.
 
@@ -57,13 +65,16 @@ def run_task(
         task: The task, see `make_task`.
         method: A key of `keras_cmm.methods.METHODS`.
         shifts: Other test sets of the same classes, or of some of them.
+        also: Name of the second encoder's embeddings that the task was drawn with, or `None`. There
+            can be no shifts then.
 
     Returns:
         One record for the data set, see `run_benchmark`, and one for each shift. The record of a
         shift names the data set under `trained_on`.
 
     Raises:
-        InputError: If the method refuses the task, or needs more memory than there is.
+        InputError: If the method refuses the task, or needs more memory than there is, or `also`
+            comes with shifts.
 
     Example:
         >>> import numpy as np
@@ -78,7 +89,12 @@ def run_task(
         >>> [(record["dataset"], record["top1"]) for record in records]
         [('bugs', 100.0), ('sketches', 50.0)]
     """
+    if also is not None and shifts:
+        raise InputError(
+            "shifted test sets have no embeddings of a second encoder: leave out `also` or them."
+        )
     fitted, fit_seconds = fit_method(method, task)
+    also_rows = None if also is None else unit_rows(embedding_set.further(also).test)
     own = ShiftedTestSet(
         embedding_set.dataset,
         embedding_set.test_embeddings,
@@ -89,7 +105,7 @@ def run_task(
     for test in (own, *shifts):
         embeddings = unit_rows(test.embeddings)
         start = time.perf_counter()
-        logits = fitted.predict_logits(embeddings)
+        logits = predict_logits(fitted, embeddings, also_rows)
         predict_seconds = time.perf_counter() - start
         record = make_record(
             embedding_set,
@@ -97,7 +113,7 @@ def run_task(
             method,
             fitted,
             test_rows=len(test.labels),
-            **_measures(fitted, embeddings, logits[:, test.classes], test),
+            **_measures(fitted, embeddings, also_rows, logits[:, test.classes], test),
             fit_seconds=fit_seconds,
             predict_seconds=predict_seconds,
         )
@@ -108,7 +124,11 @@ def run_task(
 
 
 def _measures(
-    fitted: FewShotMethod, embeddings: Rows, logits: Rows, test: ShiftedTestSet
+    fitted: FewShotMethod,
+    embeddings: Rows,
+    also_rows: Rows | None,
+    logits: Rows,
+    test: ShiftedTestSet,
 ) -> dict[str, float]:
     """Returns top-1 and the calibration errors, and for CMM the cosines of the modality gap."""
     measures = {
@@ -120,7 +140,10 @@ def _measures(
             softmax(logits / fitted.temperature_, axis=1), test.labels
         )
     if isinstance(fitted, CMM):
-        mapped = MappedEmbeddings.from_head(fitted.model_, embeddings, test.labels, test.classes)
+        rows = embeddings
+        if also_rows is not None:
+            rows = np.concatenate([embeddings, also_rows], axis=1)
+        mapped = MappedEmbeddings.from_head(fitted.model_, rows, test.labels, test.classes)
         for prefix, gap in zip(("", "mapped_"), mapped.modality_gaps(), strict=True):
             measures[f"{prefix}own_cosine"] = gap.own_cosine
             # It is NaN where all classes share one text, and JSON has no NaN.

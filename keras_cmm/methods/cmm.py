@@ -30,6 +30,9 @@ class CMM(FewShotMethod):
     say, and favours no class for the number of its rows. The paper publishes none of the values
     below; they are this project's own.
 
+    Where the task has embeddings of a second encoder, the map takes both. The recipe `"auto"` finds
+    how much the second ones count.
+
     Args:
         recipe: `"auto"` for `AutoRecipe()`, `"plain"` for `TrainingRecipe()`, or a recipe with
             values of your own.
@@ -58,6 +61,7 @@ class CMM(FewShotMethod):
     """
 
     name: ClassVar[str] = "cmm"
+    uses_also: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -104,9 +108,9 @@ class CMM(FewShotMethod):
         has_validation = tuning is task
         history = recipe.fit(
             self.model_,
-            task.embeddings,
+            joined(task.embeddings, task.also_embeddings),
             task.labels,
-            validation_data=(task.val_embeddings, task.val_labels) if has_validation else None,
+            validation_data=_validation(task) if has_validation else None,
             seed=task.seed,
             calibrate=self.calibrate,
             compile_arguments={"metrics": None},
@@ -127,10 +131,15 @@ class CMM(FewShotMethod):
             "text": self.text,
             "logit_scale": float(self.model_.logit_scale),
             "clip_weight": float(self.model_.clip_weight),
+            **self._of_the_second_encoder(),
             "temperature": self.temperature_,
             "temperature_from": source,
             "selection": "fixed",
         }
+
+    def _of_the_second_encoder(self) -> dict[str, object]:
+        mapping = self.model_.mapping
+        return {"also_weight": float(mapping.also_weight)} if self.model_.also_dim else {}
 
     def _new_head(self, task: FewShotTask) -> CMMClassifier:
         return CMMClassifier.from_text_embeddings(
@@ -141,7 +150,25 @@ class CMM(FewShotMethod):
             triplet_weight=self.triplet_weight,
             contrastive_weight=self.contrastive_weight,
             alpha=1.0 if self.alpha is None else self.alpha,
+            also_dim=task.also_dim,
         )
 
     def _logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         return np.asarray(self.model_.predict(embeddings, batch_size=_PREDICTION_BATCH, verbose=0))
+
+
+def joined(
+    embeddings: npt.NDArray[np.float32], also_embeddings: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.float32]:
+    """Returns the rows that a head takes: CLIP's embeddings, with those of a second encoder."""
+    if also_embeddings is None:
+        return embeddings
+    return np.concatenate([embeddings, also_embeddings], axis=1)
+
+
+def _validation(
+    task: FewShotTask,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.integer]]:
+    assert task.val_embeddings is not None
+    assert task.val_labels is not None
+    return joined(task.val_embeddings, task.val_also_embeddings), task.val_labels

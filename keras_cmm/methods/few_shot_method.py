@@ -23,6 +23,7 @@ class FewShotMethod(ABC):
     Attributes:
         name: Key of the method in `keras_cmm.methods.METHODS`, in records and on the command line.
         min_classes: Number of classes that must have support rows.
+        uses_also: Whether it uses the embeddings of a second encoder. Other methods ignore them.
         temperature_: Set by `fit` of a method that fits a temperature: logits divided by it give
             calibrated probabilities.
         hyperparameters_: Set by `fit`: every value used, JSON-able. `"selection"` says how the
@@ -40,6 +41,7 @@ class FewShotMethod(ABC):
 
     name: ClassVar[str]
     min_classes: ClassVar[int] = 1
+    uses_also: ClassVar[bool] = False
     hyperparameters_: dict[str, object]
     temperature_: float | None = None
 
@@ -64,13 +66,20 @@ class FewShotMethod(ABC):
         self.hyperparameters_ = self._fit(task)
         self._num_classes = task.num_classes
         self._dim = task.text_embeddings.shape[1]
+        self._also_dim = task.also_dim if self.uses_also else 0
         return self
 
-    def predict_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def predict_logits(
+        self,
+        embeddings: npt.NDArray[np.float32],
+        also_embeddings: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
         """Returns the logits of every class, whose softmax gives probabilities.
 
         Args:
             embeddings: Unit-length float32 image embeddings, shape `(batch, dim)`.
+            also_embeddings: Those of a second encoder, shape `(batch, also_dim)`. A method that
+                uses them needs them where its task had them. Others ignore them.
 
         Returns:
             float32 logits, shape `(batch, classes)`.
@@ -84,7 +93,21 @@ class FewShotMethod(ABC):
             )
         if not len(embeddings):  # Keras refuses to predict an empty array.
             return np.empty((0, self._num_classes), dtype="float32")
-        return self._logits(checked_embeddings(embeddings, "embeddings", self._dim))
+        rows = checked_embeddings(embeddings, "embeddings", self._dim)
+        if not self._also_dim:
+            return self._logits(rows)
+        if also_embeddings is None:
+            raise InputError(
+                f"`{self.name}` was fitted with a second encoder: give `also_embeddings` of shape "
+                f"({len(rows)}, {self._also_dim}) too."
+            )
+        also = checked_embeddings(also_embeddings, "also_embeddings", self._also_dim)
+        if len(also) != len(rows):
+            raise InputError(
+                "`also_embeddings` must have one row for each row of `embeddings`. "
+                f"Received: {len(also)} rows for {len(rows)}"
+            )
+        return self._logits(np.concatenate([rows, also], axis=1))
 
     @abstractmethod
     def _fit(self, task: FewShotTask) -> dict[str, object]:
@@ -92,4 +115,8 @@ class FewShotMethod(ABC):
 
     @abstractmethod
     def _logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Returns the logits of at least one image embedding."""
+        """Returns the logits of at least one image embedding.
+
+        Where the task had embeddings of a second encoder and the method uses them, they stand after
+        CLIP's in each row.
+        """

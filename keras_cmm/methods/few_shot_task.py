@@ -32,6 +32,10 @@ class FewShotTask:
             `None`.
         val_labels: Class of each validation row, shape `(val_rows,)`, or `None`.
         val_source: Where the validation rows come from, for the record.
+        also_embeddings: Unit-length float32 embeddings of the support images by a second encoder,
+            shape `(rows, also_dim)`, or `None`. Only methods with `uses_also` use them.
+        val_also_embeddings: Those of the validation images, shape `(val_rows, also_dim)`, or
+            `None`.
 
     Raises:
         InputError: If shapes disagree, a label or number is out of range or a row is not of unit
@@ -63,6 +67,8 @@ class FewShotTask:
     val_embeddings: npt.NDArray[np.float32] | None = None
     val_labels: npt.NDArray[np.integer] | None = None
     val_source: str = "none"
+    also_embeddings: npt.NDArray[np.float32] | None = None
+    val_also_embeddings: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         check_number("logit_scale", self.logit_scale, "> 0")
@@ -79,11 +85,17 @@ class FewShotTask:
             raise InputError("`val_embeddings` and `val_labels` must be given together.")
         if self.val_embeddings is not None and self.val_labels is not None:
             self._check_rows("val_embeddings", self.val_embeddings, self.val_labels)
+        self._check_also()
 
     @property
     def num_classes(self) -> int:
         """Number of classes, with or without support rows."""
         return int(self.text_embeddings.shape[0])
+
+    @property
+    def also_dim(self) -> int:
+        """Width of the second encoder's embeddings, 0 without."""
+        return 0 if self.also_embeddings is None else int(self.also_embeddings.shape[1])
 
     @property
     def rows_per_class(self) -> npt.NDArray[np.intp]:
@@ -99,6 +111,26 @@ class FewShotTask:
     def has_validation(self) -> bool:
         """Whether there is at least one validation row."""
         return self.val_labels is not None and len(self.val_labels) > 0
+
+    def _check_also(self) -> None:
+        is_given = self.also_embeddings is not None and self.val_embeddings is not None
+        if (self.val_also_embeddings is not None) != is_given:
+            raise InputError(
+                "`val_also_embeddings` must be given where there are `also_embeddings` and "
+                "`val_embeddings`, and there alone."
+            )
+        for name, also, embeddings in (
+            ("also_embeddings", self.also_embeddings, self.embeddings),
+            ("val_also_embeddings", self.val_also_embeddings, self.val_embeddings),
+        ):
+            if also is None or embeddings is None:
+                continue
+            if also.ndim != 2 or also.shape != (len(embeddings), self.also_dim):
+                raise InputError(
+                    f"`{name}` must have one row for each row of `embeddings`, all of one width. "
+                    f"Received: {also.shape} for {len(embeddings)} rows"
+                )
+            _check_unit_rows(name, also)
 
     def _check_rows(
         self, name: str, embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.integer]

@@ -55,6 +55,10 @@ def tuning_task(task: FewShotTask) -> tuple[FewShotTask | None, str]:
         task,
         embeddings=task.embeddings[~held_out],
         labels=task.labels[~held_out],
+        also_embeddings=None if task.also_embeddings is None else task.also_embeddings[~held_out],
+        val_also_embeddings=None
+        if task.also_embeddings is None
+        else task.also_embeddings[held_out],
         val_embeddings=task.embeddings[held_out],
         val_labels=task.labels[held_out],
         val_source="held out of the support set",

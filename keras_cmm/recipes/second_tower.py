@@ -15,8 +15,9 @@ Array = npt.NDArray[np.floating[Any]]
 # The grid of ridges, in mean eigenvalues. Neighbours differ by a factor of 2.6.
 _RIDGES = np.geomspace(1e-3, 1e2, 13)
 
-# Bounds time and memory: two numbers need no more rows.
+# Bounds time and memory: two numbers need no more rows, and neither does a kernel to start from.
 _MAX_JUDGED_ROWS = 2000
+_MAX_ROWS = 20_000
 
 # A second encoder counts for at most so many times CLIP's part, however little CLIP can tell.
 _MAX_WEIGHT = 4.0
@@ -76,6 +77,9 @@ def second_tower(
           of predictions that leave each row out.
     """
     nothing = SecondTower(np.zeros((also.shape[1], prototypes.shape[1]), dtype="float32"), 0.0)
+    if len(labels) > _MAX_ROWS:
+        some = rows_of_all_classes(labels, _MAX_ROWS)
+        images, also, labels = images[some], also[some], labels[some]
     targets = np.asarray(prototypes, dtype="float64")[labels]
     targets = targets - targets.mean(axis=0)
     if len(labels) < 3 or not targets.any():

@@ -73,6 +73,12 @@ Examples:
     "cross_modal_adaptation ships them.",
 )
 @click.option(
+    "--also",
+    metavar="NAME",
+    help="Embeddings of a second encoder in the files, which CMM uses beside CLIP's. Other methods "
+    "ignore them.",
+)
+@click.option(
     "--methods",
     type=CommaSeparated(click.STRING, "NAME,..."),
     default=METHODS,
@@ -128,6 +134,7 @@ def benchmark(
     protocol: str,
     preset: str | None,
     indices: Path | None,
+    also: str | None,
     methods: list[str],
     shots: list[int | Literal["all"]],
     seeds: list[int],
@@ -155,6 +162,8 @@ def benchmark(
     in one file; give --resume to do the missing runs. Each record holds a digest of its data, and
     the command refuses to add records to those of other data of the same name.
 
+    With --also the records name both encoders, so they stand beside those of CLIP alone.
+
     Only the test images and the train images that are drawn are embedded. The store keeps the
     embeddings. If no class of a data set has enough images for a number of shots, that number is
     left out with a warning.
@@ -165,6 +174,8 @@ def benchmark(
         refuse_together("seed", "seeds")
         seeds = [seed]
     _check_inputs(files, datasets, data_dir, preset, indices)
+    if also is not None and not files:
+        raise click.UsageError("--also is for embeddings files.")
     if base_to_new and report is not None:
         raise click.UsageError("--report shows no base-to-new runs; leave one of the two out.")
     check_apart({"--output": output, "--report": report}, (*files, indices))
@@ -183,7 +194,7 @@ def benchmark(
         where = {"protocol": protocol, "data_dir": data_dir}
         inputs = open_datasets(embedding, datasets, where, indices, shifted=not base_to_new)
     else:
-        inputs = open_files(terminal, files)
+        inputs = open_files(terminal, files, also)
     opened = {name for data in inputs for name in (data.name[0], *data.shift_names)}
     failed = len(inputs) < len(files) or not set(datasets or ()) <= opened
     if not inputs:

@@ -15,7 +15,7 @@ from benchmark_data import RECORD_FIELDS
 from folders import files_in
 from make_embeddings import make_embeddings
 
-from keras_cmm.data import EmbeddingSet
+from keras_cmm.data import EmbeddingSet, NamedEmbeddings
 from keras_cmm.evaluation import interval_of_accuracy
 from keras_cmm_cli.benchmark_tables import benchmark_tables
 from keras_cmm_cli.commands import benchmark as module
@@ -446,3 +446,29 @@ def test_an_empty_output_file_is_as_good_as_none(run, embeddings_file, tmp_path)
     output.touch()  # as `mktemp` makes it
     assert run("benchmark", embeddings_file, *QUICK, "--output", output).exit_code == 0
     assert len(read(output)) == 5
+
+
+def test_a_second_encoder_of_the_files(run, refused, tmp_path):
+    data = make_embeddings()
+    centres = np.random.default_rng(0).normal(size=(data.num_classes, 4))
+    further = NamedEmbeddings(centres[data.train_labels], centres[data.test_labels])
+    path, output = tmp_path / "two.safetensors", tmp_path / "results.json"
+    dataclasses.replace(data, also={"eye": further}).write(path)
+    options = ("--methods", "cmm,zero_shot", "--shots", "2", "--seeds", "1", "--output", output)
+    alone = run("benchmark", path, *options)
+    assert alone.exit_code == 0
+    both = run("benchmark", path, *options, "--resume", "--also", "eye")
+    assert both.exit_code == 0
+    records = read(output)
+    backbones = [record["backbone"] for record in records if record["method"] == "cmm"]
+    assert backbones == ["random numbers", "random numbers + eye"]
+    top_1 = {each["backbone"]: each["top1"] for each in records if each["method"] == "cmm"}
+    assert top_1["random numbers + eye"] > top_1["random numbers"]
+    assert "generated (random numbers + eye, protocol embeddings)" in both.stdout
+    line = refused("benchmark", path, *QUICK, "--also", "nose")
+    assert line.startswith(f"Error: {path}: has no embeddings by a further encoder of the name")
+    assert line.endswith("it has: eye.")
+    line = refused(
+        "benchmark", "--dataset", "dtd", "--data-dir", tmp_path, "--preset", "x", "--also", "eye"
+    )
+    assert "--also is for embeddings files." in line

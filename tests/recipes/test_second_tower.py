@@ -1,5 +1,7 @@
 """How much a second encoder counts, against its formulas written out in loops."""
 
+import importlib
+
 import numpy as np
 import pytest
 from keras import ops
@@ -104,6 +106,20 @@ def test_a_useless_encoder_counts_for_nothing_or_next_to_it(shots, useless):
     assert np.median(weights) == 0
     useful = [second_tower(*make_support(8, seed)).weight for seed in range(20)]
     assert np.median(useful) > 0.3
+
+
+def test_of_very_many_images_some_are_enough(monkeypatch):
+    module = importlib.import_module("keras_cmm.recipes.second_tower")
+    support = make_support(60, told_by_also=2.0)
+    whole = second_tower(*support)
+    monkeypatch.setattr(module, "_MAX_ROWS", 120)
+    monkeypatch.setattr(module, "_MAX_JUDGED_ROWS", 60)
+    part = second_tower(*support)
+    assert part.weight != whole.weight
+    assert part.weight == pytest.approx(whole.weight, rel=0.3)
+    cosine = (part.kernel * whole.kernel).sum()
+    cosine /= np.linalg.norm(part.kernel) * np.linalg.norm(whole.kernel)
+    assert cosine > 0.9
 
 
 @pytest.mark.parametrize("labels", [[0], [0, 1], [2, 2, 2, 2]])
