@@ -226,3 +226,20 @@ def test_a_folder_that_changed_since_it_was_listed(copy_of):
     clip.load(folder)
     change_json(folder / "tokenizer_config.json", a=1)
     refused(folder, "tokenizer_config.json")
+
+
+def test_the_sentinels_of_mt5_need_no_embeddings(copy_of):
+    from sentencepiece import sentencepiece_model_pb2
+
+    folder = copy_of("siglip")
+    path = folder / "spiece.model"
+    proto = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    for number in range(3):
+        proto.pieces.add(piece=f"\u2581<extra_id_{number}>", score=-100.0)
+    path.write_bytes(proto.SerializeToString())
+    embedder = clip.TextEmbedder(clip.load(folder))
+    ids = embedder.token_ids(["a <extra_id_0> cat"])
+    assert ids.max() < len(proto.pieces) - 3
+    proto.pieces.add(piece="cats", score=-100.0)
+    path.write_bytes(proto.SerializeToString())
+    refused(folder, "its tokenizer has the id")
