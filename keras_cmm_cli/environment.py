@@ -4,8 +4,10 @@ import contextlib
 import importlib.util
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,11 +25,25 @@ _WRITTEN_BY_KERAS = {
 }
 
 
-def load_keras() -> None:
-    """Imports Keras on the user's backend, and TensorFlow without its log messages.
+def hide_tensorflow() -> None:
+    """Makes this process run as if TensorFlow were not installed, unless it is the backend.
 
-    TensorFlow is imported on every backend: keras-hub's tokenizers run on it, and Keras seeds its
-    random numbers. Where it is not the backend, it must not take the memory of the GPUs.
+    keras-hub and Keras import TensorFlow where they find it, which takes ten seconds and 500 MB,
+    and then work without it. Only `load_keras(tensorflow=True)` brings it back. A program that uses
+    this package as a library may use keras-hub with TensorFlow, so only the command does this.
+    """
+    backend = os.environ.get("KERAS_BACKEND") or _chosen_in_keras_json()
+    if "tensorflow" not in sys.modules and backend != "tensorflow":
+        # Python then says that there is no such module.
+        sys.modules["tensorflow"] = None  # type: ignore[assignment]
+
+
+def load_keras(tensorflow: bool = False) -> None:
+    """Imports Keras on the user's backend.
+
+    Args:
+        tensorflow: Whether TensorFlow is needed too, as by tensorflow-datasets. Where it is not the
+            backend, it must not take the memory of the GPUs.
 
     Raises:
         ClickException: If only the runtime is installed, or Keras cannot be loaded.
@@ -36,8 +52,9 @@ def load_keras() -> None:
         raise click.ClickException(f"this {NEEDS_KERAS}")
     choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if tensorflow and sys.modules.get("tensorflow", "absent") is None:
+        del sys.modules["tensorflow"]
 
-    has_tensorflow = importlib.util.find_spec("tensorflow") is not None
     # No variable silences what TensorFlow logs while it is imported.
     with _no_stderr():
         try:
@@ -47,10 +64,11 @@ def load_keras() -> None:
                 f"Keras cannot be loaded ({error}); set KERAS_BACKEND to torch, jax or tensorflow, "
                 "whichever is installed."
             ) from error
-        if has_tensorflow:
-            import tensorflow
-    if has_tensorflow and keras.backend.backend() != "tensorflow":
-        tensorflow.config.set_visible_devices([], "GPU")
+        if tensorflow and importlib.util.find_spec("tensorflow") is not None:
+            import tensorflow as tf
+
+            if keras.backend.backend() != "tensorflow":
+                tf.config.set_visible_devices([], "GPU")
 
 
 def choose_backend() -> None:
@@ -59,17 +77,19 @@ def choose_backend() -> None:
     The variable is such a choice, and so is a `keras.json` that differs from the one Keras writes.
     """
     # Keras ignores an empty variable too.
-    if not os.environ.get("KERAS_BACKEND") and not _chosen_in_keras_json():
+    if not os.environ.get("KERAS_BACKEND") and _chosen_in_keras_json() is None:
         os.environ["KERAS_BACKEND"] = "torch"
 
 
-def _chosen_in_keras_json() -> bool:
+def _chosen_in_keras_json() -> Any:
     folder = os.environ.get("KERAS_HOME") or Path("~", ".keras").expanduser()
     try:
         settings = json.loads(Path(folder, "keras.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(settings, dict) and "backend" in settings and settings != _WRITTEN_BY_KERAS
+        return None
+    if not isinstance(settings, dict) or settings == _WRITTEN_BY_KERAS:
+        return None
+    return settings.get("backend")
 
 
 @contextlib.contextmanager

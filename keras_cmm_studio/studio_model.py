@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.clip import (
+    CLIPModel,
     EmbeddingStore,
     ImageEmbedder,
     TextEmbedder,
@@ -54,7 +55,8 @@ class StudioModel:
         is_classifier = "://" not in preset and saved_class_names(preset) is not None
         if is_classifier:
             self.saved = CMMImageClassifier.from_preset(preset)
-            self._clip = self.saved.embedder.clip_model
+            parts = self.saved.preprocessor
+            self._clip = CLIPModel(self.saved.backbone, parts.tokenizer, parts.image_converter)
             self._template = template or self.saved.template or _DEFAULT_TEMPLATE
         else:
             self._clip = load(preset)

@@ -34,7 +34,8 @@ CLIP_ROOMS = {
     "inputs": set(),
     "backbones": set(),
     "checkpoints": {"backbones", "inputs"},
-    "embedding": {"backbones", "inputs"},
+    "encoders": {"backbones", "inputs"},
+    "embedding": {"encoders"},
 }
 
 

@@ -2,7 +2,14 @@
 
 from keras_cmm.clip.backbones import check_finite_weights, logit_scale, prepare_backbone
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.embedding import EmbeddedImages, EmbeddingStore, ImageEmbedder, TextEmbedder
+from keras_cmm.clip.embedding import (
+    EmbeddedImages,
+    EmbeddingStore,
+    ImageEmbedder,
+    JointEmbedder,
+    TextEmbedder,
+)
+from keras_cmm.clip.encoders import Encoder, KerasHubEncoder
 from keras_cmm.clip.inputs import PROMPT_TEMPLATES, build_prompts, read_descriptions
 from keras_cmm.clip.loading import BUNDLED_PRESETS, load, preset_path
 from keras_cmm.clip.presets import make_preprocessor, save_preset
@@ -15,8 +22,11 @@ __all__ = [
     "CLIPModel",
     "EmbeddedImages",
     "EmbeddingStore",
+    "Encoder",
     "ImageEmbedder",
     "ImagePreprocessor",
+    "JointEmbedder",
+    "KerasHubEncoder",
     "Preset",
     "TextEmbedder",
     "build_prompts",

@@ -23,6 +23,7 @@ from keras_cmm.clip.checkpoints import (
     load_state_dict,
 )
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.inputs import mend_clip_tokenizer
 from keras_cmm.clip.preset_checks import check_preset, check_sizes
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.presets import near_presets
@@ -149,6 +150,7 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
 
     import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a preset may need it
 
+    mend_clip_tokenizer()
     folder = Path(preset)
     if folder.is_dir():
         check_sizes(folder)
@@ -193,11 +195,12 @@ def hide_gpus_from_tensorflow() -> None:
     keras-hub tokenizes with TensorFlow on every backend, and TensorFlow would take all memory of a
     GPU.
     """
-    if keras.backend.backend() == "tensorflow" or "tensorflow" not in sys.modules:
+    tensorflow = sys.modules.get("tensorflow")
+    if keras.backend.backend() == "tensorflow" or tensorflow is None:
         return
     # Raised if TensorFlow has already started, so that nothing can be hidden any more.
     with contextlib.suppress(RuntimeError):
-        sys.modules["tensorflow"].config.set_visible_devices([], "GPU")
+        tensorflow.config.set_visible_devices([], "GPU")
 
 
 def _is_unknown(error: Exception) -> bool:

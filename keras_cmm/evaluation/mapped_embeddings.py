@@ -77,7 +77,7 @@ class MappedEmbeddings:
 
         Args:
             head: The classifier, for example the `head` of a `CMMImageClassifier`.
-            embeddings: Image embeddings, shape `(images, dim)`.
+            embeddings: Image embeddings, shape `(images, dim + also_dim)`.
             labels: Class of each image, shape `(images,)`.
             classes: Ids of the classes that are scored, for test sets with some of the classes.
                 `labels` are then positions in `classes`.
@@ -94,7 +94,7 @@ class MappedEmbeddings:
         """
         chosen = slice(None) if classes is None else np.asarray(classes)
         return cls(
-            np.asarray(embeddings),
+            np.asarray(embeddings)[:, : head.text_embeddings.shape[1]],
             ops.convert_to_numpy(head.mapping(embeddings)),
             head.text_embeddings[chosen],
             np.asarray(labels),

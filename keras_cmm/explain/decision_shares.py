@@ -60,7 +60,7 @@ def logit_parts(
 
     Args:
         head: a `CMMClassifier`.
-        embeddings: `(images, dim)`.
+        embeddings: `(images, dim + also_dim)`.
 
     Returns:
         CLIP's own part and the trained part, `(images, classes)` each. Their sum is the logits.
@@ -70,6 +70,7 @@ def logit_parts(
     def cosines(similarities: Any) -> npt.NDArray[np.float64]:
         return ops.convert_to_numpy(ops.cast(similarities, "float32")).astype("float64")
 
-    text = head.logit_scale * head.clip_weight * cosines(head.text_prototypes(inputs))
+    clip_part = inputs[:, : inputs.shape[1] - head.also_dim]
+    text = head.logit_scale * head.clip_weight * cosines(head.text_prototypes(clip_part))
     images = head.logit_scale * head.alpha * cosines(head.similarities(inputs))
     return text, images

@@ -42,6 +42,11 @@ def explain_image(
             f"`class_name` must be one of the {len(names)} classes: {listed(names)}. "
             f"Received: class_name={shortened(repr(class_name))}"
         )
+    if heat_map and model.also is not None:
+        raise InputError(
+            "a classifier with a second encoder has no heat map, which shows the patches of one; "
+            "use `heat_map=False`."
+        )
     if heat_map:
         refuse_other_towers(model.backbone)
     picture = model.embedder.preprocessor.read(image)

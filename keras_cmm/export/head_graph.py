@@ -30,6 +30,11 @@ def add_head(graph: OnnxGraph, embeddings: str, head: Any) -> tuple[str, str]:
     Raises:
         InputError: if the mapping is another layer than `CrossModalMapping`.
     """
+    if head.also_dim:
+        raise InputError(
+            "a classifier with a second encoder cannot be exported, because an exported file holds "
+            f"one encoder. Received: also_dim={head.also_dim}"
+        )
     if type(head.mapping) is not CrossModalMapping:
         raise InputError(
             "only a classifier whose mapping is a `CrossModalMapping` can be exported. "

@@ -19,11 +19,18 @@ class CrossModalMapping(keras.layers.Layer):
     With the defaults, `z = normalize(x + x W)`. `W` starts at zero, so a new layer returns its
     (normalised) input and training can only move away from CLIP where the support set asks for it.
 
+    With `also_dim`, each input is an image embedding `x` of CLIP followed by one `v` of a second
+    encoder, and `z = normalize(x + [x, also_weight v] W)`. Both are scaled to unit length first.
+    `W` starts at zero here too, so a new layer returns CLIP's part. `also_weight` is a weight that
+    is not trained; it starts at 1, and at 0 the second encoder has no part in anything.
+
     Norms are computed in float32 under every dtype policy. The matrix product follows the policy.
 
     Args:
-        units: int or `None`. Width of the text space. `None` keeps the width of the input.
-        residual: bool. Add the input to the mapped input; needs `units` equal to the input width.
+        units: int or `None`. Width of the text space. `None` keeps the width of the input, less
+            `also_dim`.
+        residual: bool. Add the input, or CLIP's part of it, to the mapped input; needs `units`
+            equal to its width.
         use_bias: bool. Add a trained bias, which starts at zero.
         normalize: bool. Scale every output to unit length.
         rank: int or `None`. Factor the kernel into `(dim, rank)` and `(rank, units)`, to train
@@ -33,6 +40,7 @@ class CrossModalMapping(keras.layers.Layer):
             low-rank layer without `residual` cannot return its input; `None` then means
             `"glorot_uniform"`.
         kernel_regularizer: regularizer of the kernel (with `rank`: of both factors), or `None`.
+        also_dim: int >= 0. Width of the second encoder's part, at the end of each input.
         **kwargs: the arguments of `keras.layers.Layer`.
 
     Input shape:
@@ -67,15 +75,17 @@ class CrossModalMapping(keras.layers.Layer):
         rank: int | None = None,
         kernel_initializer: Any = None,
         kernel_regularizer: Any = None,
+        also_dim: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         for name, value in (("units", units), ("rank", rank)):
-            if value is None:
-                continue
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            if value is not None and not _is_int(value, 1):
                 raise ValueError(f"`{name}` must be an int >= 1 or None. Received: {name}={value}")
+        if not _is_int(also_dim, 0):
+            raise ValueError(f"`also_dim` must be an int >= 0. Received: {also_dim=}")
         self.units = None if units is None else int(units)
+        self.also_dim = int(also_dim)
         self.residual = residual
         self.use_bias = use_bias
         self.normalize = normalize
@@ -89,8 +99,14 @@ class CrossModalMapping(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Creates the kernel and the bias for inputs of `input_shape`."""
         dim = input_width(self, input_shape)
-        units = self.units or dim
-        if self.residual and units != dim:
+        clip_dim = dim - self.also_dim
+        if clip_dim < 1:
+            raise ValueError(
+                "`also_dim` must be less than the width of the input, which holds CLIP's part "
+                f"first. Received: also_dim={self.also_dim}, input_shape={input_shape}"
+            )
+        units = self.units or clip_dim
+        if self.residual and units != clip_dim:
             raise ValueError(
                 "`units` must equal the width of the input with `residual=True`: set "
                 f"`residual=False` to change the width. Received: units={units}, "
@@ -120,6 +136,10 @@ class CrossModalMapping(keras.layers.Layer):
             )
         if self.use_bias:
             self.bias = self.add_weight(name="bias", shape=(units,), initializer="zeros")
+        if self.also_dim:
+            self.also_weight = self.add_weight(
+                name="also_weight", shape=(), initializer="ones", trainable=False
+            )
         self.input_spec = keras.layers.InputSpec(min_ndim=1, axes={-1: dim})
 
     def _identity_start(self) -> str:
@@ -129,10 +149,16 @@ class CrossModalMapping(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """Maps `inputs`, `(..., dim)`, to `(..., units)`."""
+        joined = inputs
+        if self.also_dim:
+            # Each at unit length: otherwise the longer embeddings would count for more.
+            inputs = ops.cast(unit_length(joined[..., : -self.also_dim]), self.compute_dtype)
+            also = ops.cast(unit_length(joined[..., -self.also_dim :]), self.compute_dtype)
+            joined = ops.concatenate([inputs, self.also_weight * also], axis=-1)
         if self.rank is None:
-            outputs = ops.matmul(inputs, self.kernel)
+            outputs = ops.matmul(joined, self.kernel)
         else:
-            outputs = ops.matmul(ops.matmul(inputs, self.down_kernel), self.up_kernel)
+            outputs = ops.matmul(ops.matmul(joined, self.down_kernel), self.up_kernel)
         if self.use_bias:
             outputs = outputs + self.bias
         if self.residual:
@@ -143,7 +169,10 @@ class CrossModalMapping(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Returns `(..., units)` for an input of shape `(..., dim)`."""
-        return (*input_shape[:-1], self.units or input_shape[-1])
+        if self.units:
+            return (*input_shape[:-1], self.units)
+        width = input_shape[-1]
+        return (*input_shape[:-1], None if width is None else width - self.also_dim)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments."""
@@ -153,6 +182,7 @@ class CrossModalMapping(keras.layers.Layer):
             "use_bias": self.use_bias,
             "normalize": self.normalize,
             "rank": self.rank,
+            "also_dim": self.also_dim,
             "kernel_initializer": (
                 None
                 if self.kernel_initializer is None
@@ -160,3 +190,7 @@ class CrossModalMapping(keras.layers.Layer):
             ),
             "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
         }
+
+
+def _is_int(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least

@@ -110,7 +110,9 @@ class CheckedCalls:
         is_narrow = model.mapping.compute_dtype == "float16"
         return HeadInputs(
             self.num_classes,
-            int(model.text_prototypes.embeddings.shape[1]) if model.built else None,
+            int(model.text_prototypes.embeddings.shape[1]) + model.also_dim
+            if model.built
+            else None,
             loss_takes_ids(getattr(model, "loss", None)),
             uses_labels,
             float(np.finfo("float16").max) if is_narrow else LARGEST,

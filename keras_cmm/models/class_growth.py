@@ -141,6 +141,8 @@ class ClassGrowth:
         # The functional graph holds the shape of the logits.
         model: Any = self
         inputs = model.inputs[0]
+        if model.also is not None:
+            inputs = {each.name: each for each in model.inputs}
         function = keras.Function(inputs, model._logits(inputs), name=model.name)
         operation = vars(keras.Operation(name=model.name))
         graph = {key: value for key, value in vars(function).items() if key not in operation}

@@ -17,6 +17,7 @@ from keras_cmm.clip.backbones.digest import ModelDigest
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.head_file import HeadFile
 from keras_cmm.models.keras_files import SavedAsKerasFile
+from keras_cmm.models.second_encoder import refuse_second_encoder
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.onnx_classifier import ONNX_FILE
 from keras_cmm_runtime.utils import add_digests
@@ -107,6 +108,7 @@ class ClassifierFiles(SavedAsKerasFile):
         References:
             - [safetensors](https://huggingface.co/docs/safetensors).
         """
+        refuse_second_encoder(self, "has no file of its head alone; use `save_to_preset`")
         preset = self._backbone_preset if backbone is None else os.fspath(backbone)
         HeadFile.of(
             self.head,

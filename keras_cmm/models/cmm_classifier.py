@@ -46,13 +46,18 @@ class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile,
 
     `AutoRecipe().fit(model, x, y)` trains better than `model.fit(x, y)` and needs no settings.
 
+    With `also_dim`, each row is an embedding of CLIP followed by one of a second image encoder. The
+    mapping takes both into the text space, and CLIP's own logits see CLIP's part alone. So a new
+    classifier still predicts the classes of zero-shot CLIP. `AutoRecipe` finds from the images how
+    much the second encoder counts.
+
     The scales, weights and temperatures below may be set at any time. They are saved with the
     model's weights.
 
     Args:
         num_classes: int, at least 2.
-        mapping: a layer from `(batch, dim)` to `(batch, dim)`, or `None` for
-            `CrossModalMapping()`.
+        mapping: a layer from `(batch, dim + also_dim)` to `(batch, dim)`, or `None` for
+            `CrossModalMapping(also_dim=also_dim)`.
         alpha: float >= 0. Weight of the mapped images' logits in the fused logits.
         logit_scale: float > 0. CLIP's inverse temperature; 100 for OpenAI's models.
         clip_weight: float >= 0. Weight of CLIP's own logits in the fused logits.
@@ -65,10 +70,11 @@ class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile,
         train_temperature: float > 0. Training divides the logits by it before the compiled loss,
             evaluation does not. Above 1, samples that are fitted already still count.
         groups: `None`, or what `add_class` and `remove_class` made; see `ClassPrototypes`.
+        also_dim: int >= 0. Width of the embeddings of a second encoder; 0 for none.
         **kwargs: the arguments of `keras.Model`, such as `name` and `dtype`.
 
     Input shape:
-        `(batch, dim)`, image embeddings, of any length.
+        `(batch, dim + also_dim)`, image embeddings, of any length.
 
     Output shape:
         `(batch, num_classes)`, float32 logits.
@@ -118,13 +124,16 @@ class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile,
         temperature: float = 1.0,
         train_temperature: float = 1.0,
         groups: Sequence[Sequence[int]] | None = None,
+        also_dim: int = 0,
         **kwargs: Any,
     ) -> None:
         # The frozen branch and the norms want the inputs as they are, not rounded to a half
         # precision compute dtype; the mapping casts for itself.
         super().__init__(autocast=False, **kwargs)
         check_int("num_classes", num_classes, 2)
+        check_int("also_dim", also_dim, 0)
         self.num_classes = int(num_classes)
+        self.also_dim = int(also_dim)
         self.alpha = alpha
         self.logit_scale = logit_scale
         self.clip_weight = clip_weight
@@ -136,7 +145,9 @@ class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile,
         self._train_offsets = self._make_train_offsets()
 
         # === Layers ===
-        self.mapping = mapping or CrossModalMapping(dtype=self.dtype_policy, name="mapping")
+        self.mapping = mapping or CrossModalMapping(
+            also_dim=self.also_dim, dtype=self.dtype_policy, name="mapping"
+        )
         self.text_prototypes = ClassPrototypes(
             self.num_classes,
             normalize=False,
@@ -229,7 +240,7 @@ class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile,
                 f"Received: an array of shape {text_embeddings.shape}"
             )
         if not self.built:
-            self.build((None, dim))
+            self.build((None, dim + self.also_dim))
         self.is_trained = False
         self.held_out_scores = self.mapped_centre = None
         self.text_prototypes.embeddings.assign(unit_rows(text_embeddings))
@@ -299,17 +310,19 @@ class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile,
             self.make_test_function(force=True)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Creates the weights for inputs of `input_shape`, `(batch, dim)`."""
+        """Creates the weights for inputs of `input_shape`, `(batch, dim + also_dim)`."""
         mapped_shape = self.mapping.compute_output_shape(input_shape)
-        if mapped_shape[-1] != input_shape[-1]:
+        width = input_shape[-1]
+        clip_shape = (*input_shape[:-1], None if width is None else width - self.also_dim)
+        if mapped_shape[-1] != clip_shape[-1]:
             raise ValueError(
-                "`mapping` must keep the width of its input, because the mapped images are "
-                "compared with prototypes that start at the text embeddings. "
+                "`mapping` must keep the width of its input, less `also_dim`, because the mapped "
+                "images are compared with prototypes that start at the text embeddings. "
                 f"Received: a mapping from {tuple(input_shape)} to {tuple(mapped_shape)}"
             )
         for layer, shape in (
             (self.mapping, input_shape),
-            (self.text_prototypes, input_shape),
+            (self.text_prototypes, clip_shape),
             (self.prototypes, mapped_shape),
         ):
             if not layer.built:
@@ -375,7 +388,8 @@ class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile,
         """Returns the fused logits, `(batch, num_classes)`, of image embeddings."""
         mapped = self.mapping(inputs, training=training)
         similarities = self.prototypes(mapped)
-        clip_logits = self._clip_weight * self.text_prototypes(inputs)
+        clip_part = inputs[..., : -self.also_dim] if self.also_dim else inputs
+        clip_logits = self._clip_weight * self.text_prototypes(clip_part)
         logits = self._logit_scale * (clip_logits + self._alpha * similarities)
         if training:
             # For `compute_loss`: a second call would draw a random mapping (dropout) anew, and
@@ -454,6 +468,7 @@ class CMMClassifier(CheckedCalls, HeadCalibration, HeadGrowth, SavedAsKerasFile,
                     self.prototypes.trainable if self.trainable else self.train_prototypes
                 ),
                 "groups": self.prototypes.get_config()["groups"],
+                "also_dim": self.also_dim,
                 **{name: getattr(self, name) for name in names},
             }
         )

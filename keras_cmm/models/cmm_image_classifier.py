@@ -26,6 +26,7 @@ from keras_cmm.clip import (
     prepare_backbone,
     preset_path,
 )
+from keras_cmm.clip.inputs import mend_clip_tokenizer
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities
 from keras_cmm.models.class_growth import ClassGrowth
 from keras_cmm.models.classifier_files import ClassifierFiles
@@ -34,11 +35,15 @@ from keras_cmm.models.head_training import HeadTraining
 from keras_cmm.models.image_answers import ImageAnswers
 from keras_cmm.models.inputs import is_one_picture
 from keras_cmm.models.saved_class_names import saved_class_names
+from keras_cmm.models.second_encoder import second_encoder
 from keras_cmm.recipes import TrainingRecipe
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils import adding_files, check_digests
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
+
+# Here too, since Keras itself may load the tokenizer, from a saved classifier.
+mend_clip_tokenizer()
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
@@ -75,6 +80,11 @@ class CMMImageClassifier(
             logit scale, which `fit` trains by `AutoRecipe`. A head of your own keeps its settings
             and is trained by `TrainingRecipe`. An unbuilt one gets the class texts as prototypes, a
             built one keeps its prototypes.
+        also: a second image encoder, as `keras_cmm.clip.load` returns it, or `None`. It is frozen
+            too. `fit` finds from the images how much it counts beside CLIP, see
+            `keras_cmm.recipes.second_tower`. `embed` then returns both embeddings in one row, and a
+            direct call takes a dict of `images` and `also_images`, each preprocessed for its
+            encoder.
         **kwargs: `name` and `compile`, as of `keras_hub.models.ImageClassifier`.
 
     Raises:
@@ -106,12 +116,13 @@ class CMMImageClassifier(
         template: str | Sequence[str] | None = _DEFAULT_TEMPLATE,
         descriptions: Mapping[str, Sequence[str]] | None = None,
         head: CMMClassifier | None = None,
+        also: CLIPModel | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> None:
         if args:
-            raise TypeError(f"{type(self).__name__} takes 6 positional arguments or less.")
-        if isinstance(backbone, keras.KerasTensor):
+            raise TypeError(f"{type(self).__name__} takes 7 positional arguments or less.")
+        if isinstance(backbone, keras.KerasTensor | dict):
             self._copy_config(class_names, **kwargs)
             return
         if not isinstance(backbone, self.backbone_cls):
@@ -127,16 +138,27 @@ class CMMImageClassifier(
 
         # === Layers ===
         self.backbone = backbone
+        self.also = second_encoder(also)
+        also_dim = 0 if self.also is None else self.also.dim
         self.preprocessor = preprocessor
         self._head_was_given = head is not None
         if head is None:
             head = CMMClassifier(
-                len(class_names), logit_scale=logit_scale(backbone), dtype="float32", name="head"
+                len(class_names),
+                logit_scale=logit_scale(backbone),
+                also_dim=also_dim,
+                dtype="float32",
+                name="head",
             )
         if head.num_classes != len(class_names):
             raise ValueError(
                 f"`head` must have one class for each of the {len(class_names)} `class_names`. "
                 f"Received: a head of {head.num_classes} classes"
+            )
+        if head.also_dim != also_dim:
+            raise ValueError(
+                f"`head` must have `also_dim={also_dim}`, the width of the second encoder. "
+                f"Received: a head of also_dim={head.also_dim}"
             )
         self.head = head
         if not head.built:
@@ -150,6 +172,9 @@ class CMMImageClassifier(
 
         # === Functional Model ===
         inputs = keras.Input(shape=backbone.vision_encoder.image_shape, name="images")
+        if self.also is not None:
+            also_inputs = keras.Input(shape=self.also.image_shape, name="also_images")
+            inputs = {"images": inputs, "also_images": also_inputs}
         # The base class's constructor would add a head of its own.
         super(keras_hub.models.ImageClassifier, self).__init__(
             inputs=inputs, outputs=self._logits(inputs), compile=False, **kwargs
@@ -168,7 +193,11 @@ class CMMImageClassifier(
             self.compile()
 
     def _logits(self, pixels: Any) -> Any:
-        return self.head(self.unit_normalization(self.backbone.get_vision_embeddings(pixels)))
+        images = pixels if self.also is None else pixels["images"]
+        rows = self.unit_normalization(self.backbone.get_vision_embeddings(images))
+        if self.also is not None:
+            rows = keras.ops.concatenate([rows, self.also(pixels["also_images"])], axis=-1)
+        return self.head(rows)
 
     @classmethod
     def from_preset(
@@ -185,7 +214,8 @@ class CMMImageClassifier(
             class_names: the classes of a new classifier on the preset's backbone. `None` loads the
                 saved classifier of the preset.
             dtype: dtype or dtype policy of the backbone; the head computes in float32.
-            **kwargs: the other arguments of the constructor, for a new classifier.
+            **kwargs: the other arguments of the constructor, for a new classifier. `also` may be
+                what `keras_cmm.clip.load` takes.
 
         Returns:
             The classifier.
@@ -212,6 +242,8 @@ class CMMImageClassifier(
                     stacklevel=2,
                 )
             model = load(preset, dtype=dtype)
+            if isinstance(kwargs.get("also"), str | os.PathLike):
+                kwargs["also"] = load(kwargs["also"], dtype=dtype)
             kind = cls._class_for(model.backbone)
             made = kind(model.backbone, class_names, make_preprocessor(model), **kwargs)
             made._backbone_preset = os.fspath(preset)
@@ -275,8 +307,9 @@ class CMMImageClassifier(
 
     def _check_weights(self, source: str) -> None:
         # The text tower is no part of the functional model, so its weights are not among its own.
-        for part in (self.backbone, self.head):
-            check_finite_weights(part, source)
+        for part in (self.backbone, self.head, self.also and self.also.backbone):
+            if part is not None:
+                check_finite_weights(part, source)
 
     @property
     def trainable(self) -> bool:
@@ -286,8 +319,9 @@ class CMMImageClassifier(
     @trainable.setter
     def trainable(self, value: bool) -> None:
         keras.Model.trainable.fset(self, value)
-        if hasattr(self, "backbone"):
-            self.backbone.trainable = False
+        for name in ("backbone", "also"):
+            if (frozen := getattr(self, name, None)) is not None:
+                frozen.trainable = False
 
     @property
     def text_embeddings(self) -> npt.NDArray[np.float32]:
@@ -398,6 +432,7 @@ class CMMImageClassifier(
                 "template": self.template,
                 "descriptions": self.descriptions,
                 "head": head,
+                "also": self.also and keras.saving.serialize_keras_object(self.also),
                 "head_was_given": self._head_was_given,
                 "backbone_preset": self._backbone_preset,
             }
@@ -420,13 +455,14 @@ class CMMImageClassifier(
         config = dict(config)
         # Version 0.1.0 saved no name of the backbone.
         state = config.pop("head_was_given"), config.pop("backbone_preset", None)
-        for name in ("backbone", "preprocessor", "head"):
+        for name in ("backbone", "preprocessor", "head", "also"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name])
         # Presets leave out how a model was built. A built head waits for its saved prototypes; an
         # unbuilt one would ask for class texts, before the tokenizer has its vocabulary.
         if config.get("head") is not None and not config["head"].built:
-            config["head"].build((None, prepare_backbone(config["backbone"]).projection_dim))
+            width = prepare_backbone(config["backbone"]).projection_dim + config["head"].also_dim
+            config["head"].build((None, width))
         return state, config
 
     # `keras.models.clone_model` gives any functional model the class `Functional`, unless its

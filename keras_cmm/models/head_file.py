@@ -46,8 +46,9 @@ class HeadFile:
 
     Args:
         tensors: the weights by name, float32: `text_prototypes` and `prototypes` of shape
-            `(classes, dim)`, `mapping.kernel` of shape `(dim, dim)`, or `mapping.down_kernel` and
-            `mapping.up_kernel`, perhaps `mapping.bias`, and `train_offsets` of shape `(classes,)`.
+            `(classes, dim)`, `mapping.kernel` of shape `(dim + also_dim, dim)`, or
+            `mapping.down_kernel` and `mapping.up_kernel`, perhaps `mapping.bias`, with a second
+            encoder `mapping.also_weight`, and `train_offsets` of shape `(classes,)`.
             A trained head may have `held_out_scores` of shape `(2, images)`, `best` and `own` of
             `HeldOutScores`, and `mapped_centre` of shape `(dim,)`, by which classes are added.
         class_names: the names of the classes.
@@ -111,7 +112,11 @@ class HeadFile:
                 "is_trained": head.is_trained,
                 "was_given": head_was_given,
             },
-            mapping={name: mapping[name] for name in _MAPPING},
+            mapping={
+                **{name: mapping[name] for name in _MAPPING},
+                # Only with a second encoder, so that earlier versions read all other heads.
+                **({"also_dim": head.also_dim} if head.also_dim else {}),
+            },
             triplet_loss={name: triplet[name] for name in _TRIPLET_LOSS},
             **about,
         )
@@ -173,16 +178,19 @@ class HeadFile:
         if set(self.prompts) != _PROMPTS or type(self.settings["was_given"]) is not bool:
             raise ValueError("its settings are not those of a head")
         classes, dim = len(self.class_names), self.tensors["text_prototypes"].shape[-1]
-        rank = self.mapping["rank"]
+        rank, also_dim = self.mapping["rank"], self.mapping.get("also_dim", 0)
+        width = dim + also_dim
         shapes = {
             "text_prototypes": (classes, dim),
             "prototypes": (classes, dim),
             "train_offsets": (classes,),
         }
         if rank is None:
-            shapes["mapping.kernel"] = (dim, dim)
+            shapes["mapping.kernel"] = (width, dim)
         else:
-            shapes |= {"mapping.down_kernel": (dim, rank), "mapping.up_kernel": (rank, dim)}
+            shapes |= {"mapping.down_kernel": (width, rank), "mapping.up_kernel": (rank, dim)}
+        if also_dim:
+            shapes["mapping.also_weight"] = ()
         if self.mapping["use_bias"]:
             shapes["mapping.bias"] = (dim,)
         if "held_out_scores" in self.tensors:
@@ -218,11 +226,12 @@ class HeadFile:
                 classes,
                 mapping=mapping,
                 triplet_loss=triplet_loss,
+                also_dim=mapping.also_dim,
                 dtype=dtype,
                 name="head",
                 **settings,
             )
-            head.build((None, self.tensors["prototypes"].shape[1]))
+            head.build((None, self.tensors["prototypes"].shape[1] + mapping.also_dim))
             head.train_offsets = self.tensors["train_offsets"]
             if "held_out_scores" in self.tensors:
                 head.held_out_scores = HeldOutScores(*self.tensors["held_out_scores"])
@@ -240,4 +249,4 @@ class HeadFile:
 
 def _values(weight: Any) -> npt.NDArray[np.float32]:
     values = ops.convert_to_numpy(ops.cast(ops.convert_to_tensor(weight), "float32"))
-    return np.ascontiguousarray(values)
+    return np.array(values, order="C")  # A number of no axes keeps its shape.

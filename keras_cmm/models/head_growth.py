@@ -25,6 +25,7 @@ class HeadGrowth:
 
     built: bool
     num_classes: int
+    also_dim: int
     is_trained: bool
     mapping: Any
     prototypes: ClassPrototypes
@@ -44,8 +45,8 @@ class HeadGrowth:
 
         Args:
             text_embedding: array-like of shape `(dim,)`.
-            images: array-like of shape `(images, dim)`, embeddings of images of the class, or
-                `None`.
+            images: array-like of shape `(images, dim + also_dim)`, embeddings of images of the
+                class, or `None`.
 
         Raises:
             InputError: if the head has no texts yet, an embedding cannot be used, or there are
@@ -70,7 +71,7 @@ class HeadGrowth:
         text = unit_rows(checked_embeddings(text[None], "text_embedding", dim))
         mapped = None
         if images is not None:
-            embeddings = unit_rows(checked_embeddings(images, "images", dim))
+            embeddings = unit_rows(checked_embeddings(images, "images", dim + self.also_dim))
             if not len(embeddings):
                 raise InputError("`images` must hold one embedding or more, or be None.")
             if self.mapped_centre is None:
@@ -133,7 +134,7 @@ class HeadGrowth:
         )
 
     def remember_images(self, embeddings: npt.NDArray[np.floating]) -> None:
-        """Keeps the mean of mapped training images, `(images, dim)`, for `add_class`."""
+        """Keeps the mean of mapped training images, `(images, dim + also_dim)`, for `add_class`."""
         rows = unit_rows(np.asarray(embeddings, dtype="float32"))
         mapped = unit_rows(ops.convert_to_numpy(self.mapping(rows)))
         self.mapped_centre = mapped.mean(axis=0)

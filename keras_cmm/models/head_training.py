@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.clip import CLIPModel, ImageEmbedder, check_finite_weights
+from keras_cmm.clip import CLIPModel, ImageEmbedder, JointEmbedder, check_finite_weights
 from keras_cmm.models.augmented_batches import AugmentedBatches
 from keras_cmm.models.checks import (
     check_fit_arguments,
@@ -23,6 +23,7 @@ from keras_cmm.models.class_order import check_class_order, warn_of_numbers
 from keras_cmm.models.cmm_classifier import CMMClassifier
 from keras_cmm.models.image_explanations import ImageExplanations
 from keras_cmm.models.inputs import is_dataset, is_hugging_face, iterate_images
+from keras_cmm.models.second_encoder import SecondEncoder, refuse_second_encoder
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight, checked_support
 from keras_cmm.utils.labels import ids_of_labels
 from keras_cmm_runtime.errors import InputError
@@ -36,6 +37,7 @@ class HeadTraining(ImageExplanations):
 
     class_names: tuple[str, ...]
     head: CMMClassifier
+    also: SecondEncoder | None
     _clip_model: Callable[[], CLIPModel]
     recipe_: TrainingRecipe
     _head_was_given: bool
@@ -45,8 +47,11 @@ class HeadTraining(ImageExplanations):
 
     @functools.cached_property
     def embedder(self) -> ImageEmbedder:
-        """The `ImageEmbedder` of the backbone, whose `store` and `batch_size` may be set."""
-        return ImageEmbedder(self._clip_model())
+        """The embedder of the encoders, whose `store` and `batch_size` may be set."""
+        first = ImageEmbedder(self._clip_model())
+        if self.also is None:
+            return first
+        return JointEmbedder(first, ImageEmbedder(self.also.clip_model))
 
     def fit(
         self,
@@ -102,6 +107,8 @@ class HeadTraining(ImageExplanations):
         samples = None if is_dataset(x) else len(y)
         is_auto = self._has_default_optimizer()
         check_fit_arguments(kwargs, self.class_names, seed, samples, is_auto)
+        if augmentation is not None:
+            refuse_second_encoder(self, "cannot be trained with `augmentation`; leave one out")
         if augmentation is not None and kwargs.pop("validation_split", 0.0):
             raise ValueError(
                 "`validation_split` cannot be used with `augmentation`; give `validation_data`."

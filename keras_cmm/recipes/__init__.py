@@ -6,6 +6,7 @@ from keras_cmm.recipes.closed_form_start import ClosedFormStart, closed_form_sta
 from keras_cmm.recipes.cross_validation import cross_validated_scores
 from keras_cmm.recipes.logit_adjustment import logit_adjustment
 from keras_cmm.recipes.new_prototype import new_prototype
+from keras_cmm.recipes.second_tower import SecondTower, second_tower
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
 from keras_cmm.recipes.support_set import (
     checked_embeddings,
@@ -19,6 +20,7 @@ from keras_cmm.recipes.training_recipe import TrainingRecipe, TrainingSet
 __all__ = [
     "AutoRecipe",
     "ClosedFormStart",
+    "SecondTower",
     "ShuffledBatches",
     "TrainingRecipe",
     "TrainingSet",
@@ -32,5 +34,6 @@ __all__ = [
     "held_out_rows",
     "logit_adjustment",
     "new_prototype",
+    "second_tower",
     "text_trust",
 ]

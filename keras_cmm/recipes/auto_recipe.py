@@ -20,6 +20,7 @@ from keras_cmm.recipes.closed_form_start import (
 )
 from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.logit_adjustment import logit_adjustment
+from keras_cmm.recipes.second_tower import second_tower
 from keras_cmm.recipes.text_prior import share_text_logits, text_trust
 from keras_cmm.recipes.training_recipe import TrainingRecipe, TrainingSet, row_weights
 from keras_cmm_runtime.utils.check_number import check_number
@@ -44,7 +45,8 @@ class AutoRecipe(TrainingRecipe):
     1. Text trust. The support set tells how far CLIP's own logits can be trusted, see `text_trust`.
        Class names that tell nothing, such as numbers, count for less or nothing.
     2. Closed form. Map and prototypes start at `closed_form_start`, a linear discriminant with the
-       texts as prior. Training can only move away from it where the support set asks for it.
+       texts as prior. Training can only move away from it where the support set asks for it. The
+       embeddings of a second encoder start at `second_tower`, which finds how much they count.
     3. Scales. The mapped images' logits are scaled by `shot_scale * shots**shot_exponent`. The
        prototypes take over `text_share / shots` of CLIP's own logits, and `clip_weight` falls by as
        much. So mapped images find their class's prototype without CLIP's help, and the fused logits
@@ -157,7 +159,9 @@ class AutoRecipe(TrainingRecipe):
         _check_mapping(head.mapping)
         if head.is_trained:
             return self._resume(head, embeddings, labels, sample_weight, class_weight)
-        images, texts = unit_rows(embeddings), head.text_embeddings
+        texts = head.text_embeddings
+        images = unit_rows(embeddings[:, : texts.shape[1]])
+        also = unit_rows(embeddings[:, texts.shape[1] :])
         shots = max(1.0, len(labels) / head.num_classes)
 
         # 1. Text trust.
@@ -177,19 +181,20 @@ class AutoRecipe(TrainingRecipe):
             scale=self.shot_scale * shots**self.shot_exponent,
             text_scale=share * head.logit_scale,
         )
-        head.mapping.kernel.assign(start.transform - np.eye(len(start.transform), dtype="float32"))
+        _start_mapping(head, start.transform, images, also, labels, prototypes)
         head.prototypes.embeddings.assign(prototypes)
         head.clip_weight = trust - share
         head.alpha = scale / head.logit_scale
 
         # 4. Rows.
-        rows: npt.NDArray[np.float32] = images
+        rows: npt.NDArray[np.float32] = np.concatenate([images, also], axis=1)
         row_labels = labels
         if self.text_rows:
             mean = unit_rows(images.mean(axis=0))
             # Texts that are not trusted tell no more of their class than the mean image does.
             text_rows = unit_rows(trust * start.text_rows + (1 - trust) * mean)
-            rows = np.concatenate([images, text_rows])
+            mean_also = np.tile(unit_rows(also.mean(axis=0)), (len(text_rows), 1))
+            rows = np.concatenate([rows, np.concatenate([text_rows, mean_also], axis=1)])
             row_labels = np.concatenate([labels, np.arange(head.num_classes, dtype="int64")])
         weights = row_weights(row_labels, sample_weight, class_weight)
         head.train_temperature = self.train_temperature
@@ -218,7 +223,7 @@ class AutoRecipe(TrainingRecipe):
         order = np.append(images, np.arange(num_images, len(labels)))
         some = order[:: math.ceil(len(labels) / _MAX_RATED_ROWS)]
         growth = (num_images / _RATED_IMAGES) ** self.rate_exponent
-        narrowness = (_RATED_DIM / rows.shape[1]) ** 0.5
+        narrowness = (_RATED_DIM / head.text_embeddings.shape[1]) ** 0.5
         error = self.training_error(head, rows[some], labels[some])
         return self.learning_rate * growth * narrowness * error
 
@@ -250,6 +255,27 @@ class AutoRecipe(TrainingRecipe):
         )
         left = min(1.0, error / start_error)
         return rows._replace(learning_rate=left * rows.learning_rate)
+
+
+def _start_mapping(
+    head: Head,
+    transform: npt.NDArray[np.float32],
+    images: npt.NDArray[np.float32],
+    also: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.int64],
+    prototypes: npt.NDArray[np.float32],
+) -> None:
+    """Starts the map of CLIP's embeddings, `images`, and of a second encoder's, `also`."""
+    kernel = transform - np.eye(len(transform), dtype="float32")
+    if head.also_dim:
+        second = second_tower(images, also, labels, prototypes)
+        length = float(np.linalg.norm(images @ transform, axis=1).mean())
+        # The inputs are scaled by it, so training learns less from what counts for less, and
+        # nothing from what counts for nothing.
+        scale = min(1.0, second.weight)
+        head.mapping.also_weight.assign(scale)
+        kernel = np.concatenate([kernel, second.kernel * (length / max(scale, 1e-12))])
+    head.mapping.kernel.assign(kernel)
 
 
 def _check_mapping(mapping: Any) -> None:

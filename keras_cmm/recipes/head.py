@@ -17,6 +17,7 @@ class Head(Protocol):
     """
 
     num_classes: int
+    also_dim: int
     built: bool
     is_trained: bool
     mapping: Any

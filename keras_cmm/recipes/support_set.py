@@ -20,7 +20,7 @@ def checked_support(
 
     Args:
         head: a built classifier.
-        x: array-like or tensor of shape `(images, dim)`.
+        x: array-like or tensor of shape `(images, dim + also_dim)`.
         y: array-like or tensor: class ids of shape `(images,)`, or one-hot labels.
 
     Raises:
@@ -31,12 +31,15 @@ def checked_support(
             "`head` must have class texts: use `CMMClassifier.from_text_embeddings` or "
             "`assign_text_embeddings`. Received: an unbuilt head"
         )
-    embeddings = checked_embeddings(x, "x", head.text_embeddings.shape[1])
+    embeddings = checked_embeddings(x, "x", head.text_embeddings.shape[1] + head.also_dim)
     if not len(embeddings):
         raise InputError(
             "`x` must hold embeddings of one image or more. "
             f"Received: an array of shape {embeddings.shape}"
         )
+    if head.also_dim:
+        also = embeddings[:, -head.also_dim :]
+        checked_embeddings(also, "the second encoder's part of `x`", head.also_dim)
     ids = checked_labels(y, head.num_classes, len(embeddings))
     return embeddings.astype("float32", copy=False), ids
 

@@ -173,7 +173,7 @@ def benchmark(
         check_new_file(report, overwrite or resume, REPORT)
 
     with terminal.status("loading Keras"):
-        load_keras()
+        load_keras(tensorflow=bool(datasets) and protocol == "tfds")
     methods = _known_methods(methods, base_to_new)
     from keras_cmm.evaluation import plan_runs, versions
     from keras_cmm_cli.benchmark_inputs import Embedding, open_datasets, open_files

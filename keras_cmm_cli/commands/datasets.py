@@ -131,7 +131,7 @@ def check(
     Each problem is printed with its mend. The exit code is 0 without problems, 1 with problems, and
     2 if the command could not run.
     """
-    load_keras()
+    load_keras(tensorflow=protocol == "tfds")
     from keras_cmm.data import get_benchmark
 
     benchmark = get_benchmark(name)

@@ -62,6 +62,12 @@ Example:
     "that have images]",
 )
 @preset_option
+@click.option(
+    "--also",
+    metavar="PRESET",
+    help="A second image encoder beside CLIP, as --preset takes it. The images say how much it "
+    "counts. Such a model has no classifier.onnx, so it is run by Keras.",
+)
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
 @click.option(
     "--shots",
@@ -138,6 +144,7 @@ def fit(
     split: str,
     class_names_file: Path | None,
     preset: str,
+    also: str | None,
     output: Path,
     shots: int | Literal["all"],
     indices: Path | None,
@@ -217,7 +224,7 @@ def fit(
         # The warning recommends an argument that only Python has.
         warnings.filterwarnings("ignore", ".*makes a new classifier of the saved one's classes")
         classifier = CMMImageClassifier.from_preset(
-            preset, class_names=images.class_names, dtype=dtype, **prompts
+            preset, class_names=images.class_names, dtype=dtype, also=also, **prompts
         )
     if saved_class_names(preset_path(preset)) is not None:
         warnings.warn(
@@ -272,6 +279,10 @@ def fit(
             )
 
     run = describe_run(classifier, sample, preset, history, seed, dtype)
+    if also is not None:
+        weight = float(classifier.head.mapping.also_weight)
+        run["also"] = {"preset": printable(also), "weight": weight}
+        terminal.note(f"{also} counts {weight:.2f} times as much as CLIP's image encoder.")
     run["images"] = image_records(support)
     warn_of_copies(run["images"])
     if test_set is not None and len(test_set.images):
@@ -279,7 +290,7 @@ def fit(
     if not keep_embeddings:
         classifier.support_images = None
     with new_folder(output, overwrite) as folder:
-        write_model(folder, classifier, sample, run, onnx)
+        write_model(folder, classifier, sample, run, onnx and also is None)
     if "evaluation" in run:
         terminal.note(describe(run["evaluation"], len(images.class_names)))
     if report is not None:

@@ -30,6 +30,7 @@ def test_what_is_written(demo):
         "modality_gap.png",
     ]
     records = json.loads((folder / "results.json").read_text())
+    assert (folder / "model" / "classifier.onnx").is_file()
     assert len(records) == 1 + 3 * 2 * 3
     assert {record["method"] for record in records} == {
         "zero_shot",

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from keras_cmm_cli.environment import choose_backend
+from keras_cmm.clip import TextEmbedder, load
+from keras_cmm_cli.environment import choose_backend, hide_tensorflow
 
 KERAS_JSON = {
     "floatx": "float32",
@@ -53,7 +54,7 @@ def test_the_variable_comes_first(home, monkeypatch):
 def test_a_new_user_has_torch_every_time_and_sees_no_noise(home):
     code = (
         "from keras_cmm_cli.environment import load_keras\n"
-        "load_keras()\n"
+        "load_keras(tensorflow=True)\n"
         "import sys, keras, tensorflow\n"
         "print(keras.backend.backend(), tensorflow.config.get_visible_devices('GPU'))\n"
         "print('heard', file=sys.stderr)\n"
@@ -98,3 +99,46 @@ def test_a_backend_that_does_not_exist(tmp_path, arguments):
     (line,) = ran.stderr.splitlines()
     assert line.startswith("Error: Keras cannot be loaded")
     assert "torhc" in line
+
+
+def test_commands_do_without_tensorflow():
+    """Their tokenizers give the same tokens, and what needs TensorFlow still gets it."""
+    texts = ["a photo of a cat.", "naïve  Café, it's 2 o'clock"]
+    code = (
+        "import sys\n"
+        "from keras_cmm_cli.environment import hide_tensorflow, load_keras\n"
+        "hide_tensorflow()\n"
+        "load_keras()\n"
+        "from keras_cmm import clip\n"
+        "from keras_cmm.models import CMMImageClassifier\n"
+        "model = clip.load('emoji_clip_tiny')\n"
+        f"print(clip.TextEmbedder(model).encoder.token_ids({texts!r}).tolist())\n"
+        "print([name for name in sys.modules if name.startswith('tensorflow')])\n"
+        "load_keras(tensorflow=True)\n"
+        "import tensorflow\n"
+        "print(tensorflow.config.get_visible_devices('GPU'))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": "torch"},
+    )
+    assert ran.returncode == 0, ran.stderr
+    ids, modules, gpus = ran.stdout.splitlines()
+    here = TextEmbedder(load("emoji_clip_tiny")).encoder.token_ids(texts)
+    assert ids == str(here.tolist())
+    assert modules == "['tensorflow']"
+    assert gpus == "[]"
+
+
+@pytest.mark.parametrize("choice", ["variable", "keras.json"])
+def test_tensorflow_is_not_hidden_where_it_is_the_backend(home, monkeypatch, choice):
+    if choice == "variable":
+        monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    else:
+        file = KERAS_JSON | {"backend": "tensorflow", "epsilon": 1e-6}
+        (home / "keras.json").write_text(json.dumps(file))
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    hide_tensorflow()
+    assert "tensorflow" not in sys.modules

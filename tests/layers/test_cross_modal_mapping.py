@@ -233,3 +233,53 @@ def test_bad_shapes():
         CrossModalMapping(units=4).build((None, DIM))
     with pytest.raises(ValueError, match="must have a known size"):
         CrossModalMapping().build((4, None))
+
+
+def test_a_second_encoder_starts_without_a_part_in_the_output():
+    inputs = np.random.default_rng(0).normal(size=(4, 7)).astype("float32")
+    layer = CrossModalMapping(also_dim=3)
+    clip_part = inputs[:, :4]
+    expected = clip_part / np.linalg.norm(clip_part, axis=1, keepdims=True)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(inputs)), expected, atol=1e-6)
+    assert layer.compute_output_shape((None, 7)) == (None, 4)
+    assert [weight.name for weight in layer.non_trainable_weights] == ["also_weight"]
+
+
+@pytest.mark.parametrize("rank", [None, 2])
+def test_a_second_encoder_is_mapped_beside_clip(rank):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(4, 7)).astype("float32")
+    layer = CrossModalMapping(also_dim=3, rank=rank, use_bias=True)
+    layer.build((None, 7))
+    for weight in layer.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    layer.also_weight.assign(0.25)
+    clip, also = (
+        part / np.linalg.norm(part, axis=1, keepdims=True)
+        for part in (inputs[:, :4], inputs[:, 4:])
+    )
+    kernels = [ops.convert_to_numpy(weight) for weight in layer.trainable_weights]
+    *kernels, bias = kernels
+    kernel = kernels[0] if rank is None else kernels[0] @ kernels[1]
+    expected = clip + np.concatenate([clip, 0.25 * also], axis=1) @ kernel + bias
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(inputs)), expected, atol=1e-5)
+    # The lengths of the parts do not matter, of each by itself.
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(layer(inputs * [3, 3, 3, 3, 0.1, 0.1, 0.1])), expected, atol=1e-5
+    )
+    again = CrossModalMapping.from_config(layer.get_config())
+    assert again.also_dim == 3
+
+
+@pytest.mark.parametrize("also_dim", [-1, 1.5, True])
+def test_a_width_of_the_second_encoder_that_is_none(also_dim):
+    with pytest.raises(ValueError, match="`also_dim` must be an int >= 0"):
+        CrossModalMapping(also_dim=also_dim)
+
+
+def test_a_second_encoder_leaves_clip_a_part_of_the_input():
+    with pytest.raises(ValueError, match="`also_dim` must be less than the width"):
+        CrossModalMapping(also_dim=7).build((None, 7))
+    with pytest.raises(ValueError, match="`units` must equal the width"):
+        CrossModalMapping(units=7, also_dim=3).build((None, 7))

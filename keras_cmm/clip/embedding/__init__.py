@@ -3,6 +3,7 @@
 from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
 from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
 from keras_cmm.clip.embedding.image_embedder import ImageEmbedder
+from keras_cmm.clip.embedding.joint_embedder import JointEmbedder
 from keras_cmm.clip.embedding.text_embedder import TextEmbedder
 
-__all__ = ["EmbeddedImages", "EmbeddingStore", "ImageEmbedder", "TextEmbedder"]
+__all__ = ["EmbeddedImages", "EmbeddingStore", "ImageEmbedder", "JointEmbedder", "TextEmbedder"]

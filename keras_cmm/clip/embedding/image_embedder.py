@@ -10,17 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.clip.backbones import (
-    ModelDigest,
-    VisionEncoder,
-    as_unit_rows,
-    inference_mode,
-    runs_on_cpu,
-)
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding.batched import Batched
 from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
@@ -28,6 +20,7 @@ from keras_cmm.clip.embedding.embedding_buffer import EmbeddingBuffer
 from keras_cmm.clip.embedding.embedding_space import EmbeddingSpace
 from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
 from keras_cmm.clip.embedding.image_keys import identify
+from keras_cmm.clip.encoders import Encoder, KerasHubEncoder
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.images import ImagePreprocessor, is_one_image
 from keras_cmm_runtime.utils.items import items
@@ -39,23 +32,23 @@ _Numbered = tuple[int, bytes, npt.NDArray[np.uint8] | None]
 
 
 class ImageEmbedder(Batched):
-    """Embeds images with a CLIP image encoder, preprocessed exactly as CLIP does.
+    """Embeds images, preprocessed exactly as in the training of the encoder.
 
     Threads read and resize images while the encoder works. Only a few batches are held at a time,
     so only the embeddings take memory.
 
     Args:
-        clip_model: the model, as `keras_cmm.clip.load` returns it.
+        model: the model, as `keras_cmm.clip.load` returns it, or an `Encoder`.
         batch_size: int. Number of images in a forward pass. It may be set later too.
         store: an `EmbeddingStore` to look embeddings up in and to write them to, or `None`. It may
             be set later too: `embedder.store = EmbeddingStore("folder")`.
-        dtype: dtype of the encoder's matrix products: `"float32"`, `"bfloat16"`, `"float16"`, or
-            `None` for the backbone's. Layer norms, softmax and sums stay float32. A dtype other
-            than the backbone's needs one of CLIP's ViTs and the torch backend.
+        dtype: dtype of the matrix products of a model, see `KerasHubEncoder`. An `Encoder` has its
+            own.
 
     Raises:
         InputError: If `dtype` is none of them.
-        ValueError: If `batch_size` is not an int >= 1, or `store` is not an `EmbeddingStore`.
+        ValueError: If `batch_size` is not an int >= 1, `store` is not an `EmbeddingStore`, or
+            `dtype` is given for an `Encoder`.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -69,18 +62,31 @@ class ImageEmbedder(Batched):
 
     def __init__(
         self,
-        clip_model: CLIPModel,
+        model: CLIPModel | Encoder,
         batch_size: int = 32,
         store: EmbeddingStore | None = None,
         dtype: str | None = None,
     ) -> None:
-        self.clip_model = clip_model
+        if isinstance(model, CLIPModel):
+            model = KerasHubEncoder(model, dtype)
+        elif dtype is not None:
+            raise ValueError(
+                "`dtype` must be None for an encoder, which has a dtype of its own. "
+                f"Received: {dtype=}"
+            )
+        self.encoder: Encoder = model
         self.batch_size = batch_size
         self.store = store
-        self.dtype = dtype
-        self._encode = VisionEncoder(clip_model.backbone, dtype)
-        self._model_digest = ModelDigest(clip_model.backbone)
-        self.preprocessor = ImagePreprocessor.from_image_converter(clip_model.image_converter)
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return self.encoder.dim
+
+    @property
+    def preprocessor(self) -> ImagePreprocessor:
+        """What reads, resizes and crops images."""
+        return self.encoder.preprocessor
 
     @property
     def store(self) -> EmbeddingStore | None:
@@ -119,7 +125,7 @@ class ImageEmbedder(Batched):
                 `"raise"`, or if the store cannot be written or is damaged. Embeddings that were
                 written to the store stay there.
         """
-        embeddings = np.empty((0, self.clip_model.backbone.projection_dim), dtype="float32")
+        embeddings = np.empty((0, self.dim), dtype="float32")
         rows = [np.empty(0, dtype="int64")]
         for part in self.embed_parts(images, on_error, progress):
             start = len(embeddings)
@@ -153,7 +159,7 @@ class ImageEmbedder(Batched):
         """
         if on_error not in ("raise", "skip"):
             raise ValueError(f'`on_error` must be "raise" or "skip". Received: {on_error=}')
-        _refuse_one_image(images)
+        refuse_one_image(images)
         space = self._space()
         total = len(images) if isinstance(images, Sized) else None
         done = 0
@@ -194,7 +200,7 @@ class ImageEmbedder(Batched):
         Raises:
             InputError: If `images` is a single image, or the store is damaged.
         """
-        _refuse_one_image(images)
+        refuse_one_image(images)
         space = self._space()
 
         def problem(image: Any) -> InputError | None:
@@ -220,21 +226,15 @@ class ImageEmbedder(Batched):
         Returns:
             float32 array of shape `(batch, dim)`, rows of unit length.
         """
-        with inference_mode():
-            return as_unit_rows(self._encode(self.preprocessor.normalize(pixels)))
+        return self.encoder.embed_pixels(pixels)
 
     def _space(self) -> EmbeddingSpace | None:
         """Returns this model's part of the store, or `None` without a store."""
         if self.store is None:
             return None
         # All that an embedding depends on, except the image.
-        description = {
-            "preprocessing": vars(self.preprocessor),
-            "backend": keras.backend.backend(),
-            "dtype": self.dtype,
-            **self._model_digest(),
-        }
-        return self.store.space(description, self.clip_model.backbone.projection_dim)
+        description = {"preprocessing": vars(self.preprocessor), **self.encoder.digest()}
+        return self.store.space(description, self.encoder.dim)
 
     def _embed_all(self, images: Iterator[_Numbered]) -> Iterator[EmbeddedImages]:
         while batch := list(itertools.islice(images, self.batch_size)):
@@ -265,7 +265,7 @@ class ImageEmbedder(Batched):
         ahead = 4 * self.batch_size
         # On the CPU the encoder takes all cores, and its threads wait for each other. Readers at
         # its side would cost more than they save, so the encoder rests while images are read.
-        in_turns = runs_on_cpu(self.clip_model.backbone)
+        in_turns = self.encoder.on_cpu
         source = items(images)
         waiting: deque[Future[_Read | InputError]] = deque()
         pool = ThreadPoolExecutor(os.cpu_count())
@@ -292,7 +292,8 @@ class ImageEmbedder(Batched):
             return error
 
 
-def _refuse_one_image(images: Any) -> None:
+def refuse_one_image(images: Any) -> None:
+    """Raises `InputError` for a single image, where many are expected."""
     if is_one_image(images):
         raise InputError(
             "`images` must be a list or a batch of images, such as `[image]` for one. "

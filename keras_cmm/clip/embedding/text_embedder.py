@@ -7,23 +7,23 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.clip.backbones import TextEncoder, as_unit_rows, inference_mode
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding.batched import Batched
-from keras_cmm.clip.inputs import tokenize
+from keras_cmm.clip.encoders import Encoder, KerasHubEncoder
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.shortened import shortened
 from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 
 class TextEmbedder(Batched):
-    """Embeds texts with a CLIP text encoder.
+    """Embeds texts.
 
     Args:
-        clip_model: the model, as `keras_cmm.clip.load` returns it.
+        model: the model, as `keras_cmm.clip.load` returns it, or an `Encoder`.
         batch_size: int. Number of texts in a forward pass. It may be set later too.
 
     Raises:
+        InputError: If the encoder has no text tower.
         ValueError: If `batch_size` is not an int >= 1.
 
     Example:
@@ -36,21 +36,24 @@ class TextEmbedder(Batched):
         Radford et al., ICML 2021, arXiv:2103.00020, section 3.1.4 (prompt ensembling).
     """
 
-    def __init__(self, clip_model: CLIPModel, batch_size: int = 256) -> None:
-        self.clip_model = clip_model
+    def __init__(self, model: CLIPModel | Encoder, batch_size: int = 256) -> None:
+        self.encoder: Encoder = KerasHubEncoder(model) if isinstance(model, CLIPModel) else model
         self.batch_size = batch_size
-        self._encode = TextEncoder(clip_model.backbone)
+        if self.encoder.embed_texts is None:
+            raise InputError(
+                f"`model` must have a text tower. Received: {shortened(repr(model))}, which embeds "
+                "images only; use it beside a CLIP model."
+            )
 
-    def token_ids(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
-        """Tokenizes texts.
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Embeds texts.
 
         Args:
             texts: list of str. A text that is too long is cut off before its end token, with a
                 warning.
 
         Returns:
-            int32 array of shape `(texts, max_sequence_length)`. For CLIP, the token ids are those
-            of transformers' `CLIPTokenizer`.
+            float32 array of shape `(texts, dim)`, rows of unit length.
 
         Raises:
             InputError: If `texts` is one str, holds something other than str, or a text has more
@@ -59,36 +62,8 @@ class TextEmbedder(Batched):
         # A str is a sequence of str too.
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InputError(f"`texts` must be a list of str. Received: {shortened(repr(texts))}")
-        length = self.clip_model.backbone.text_encoder.max_sequence_length
-        return tokenize(self.clip_model.tokenizer, texts, length)
-
-    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
-        """Embeds texts.
-
-        Args:
-            texts: list of str.
-
-        Returns:
-            float32 array of shape `(texts, dim)`, rows of unit length.
-
-        Raises:
-            InputError: As `token_ids`.
-        """
-        import keras_hub
-
-        ids = self.token_ids(texts)
-        used = ids.shape[1]
-        if isinstance(self.clip_model.tokenizer, keras_hub.models.CLIPTokenizer):
-            # Attention is causal, so tokens after the end token, the highest, change nothing.
-            used = int((ids.argmax(axis=1) + 1).max(initial=1))
-        batches = []
-        for start in range(0, len(ids), self.batch_size):
-            with inference_mode():
-                rows = ids[start : start + self.batch_size, :used]
-                batches.append(as_unit_rows(self._encode(rows)))
-        if not batches:
-            return np.empty((0, self.clip_model.backbone.projection_dim), dtype="float32")
-        return np.concatenate(batches)
+        assert self.encoder.embed_texts is not None
+        return self.encoder.embed_texts(texts, self.batch_size)
 
     def class_prototypes(self, prompts: Sequence[Sequence[str]]) -> npt.NDArray[np.float32]:
         """Embeds the prompts of each class and averages them.

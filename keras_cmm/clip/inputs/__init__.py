@@ -1,6 +1,7 @@
 """Prompts, and the token ids that CLIP takes."""
 
 from keras_cmm.clip.inputs.bpe_tokenizer import check_tokenizer, openai_tokenizer, read_tokenizer
+from keras_cmm.clip.inputs.clip_tokenizer_mend import mend_clip_tokenizer
 from keras_cmm.clip.inputs.prompts import (
     PROMPT_TEMPLATES,
     build_prompts,
@@ -19,6 +20,7 @@ __all__ = [
     "build_prompts",
     "check_tokenizer",
     "clean_class_name",
+    "mend_clip_tokenizer",
     "openai_tokenizer",
     "read_descriptions",
     "read_metaclip_2_tokenizer",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_cmm.clip.inputs.clip_tokenizer_mend import mend_clip_tokenizer
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.files import read_json_object
 from keras_cmm_runtime.utils.regular_files import refuse_special_file
@@ -100,6 +101,7 @@ def make_tokenizer(vocabulary: Mapping[str, int], merges: Sequence[str], path: P
     """
     import keras_hub
 
+    mend_clip_tokenizer()
     _check_vocabulary(vocabulary, merges, path)
     try:
         return keras_hub.models.CLIPTokenizer(vocabulary=dict(vocabulary), merges=list(merges))

@@ -78,7 +78,7 @@ def test_vocabulary_and_merges_in_files_of_their_own(transformers_model, copy):
     (copy / "tokenizer.json").unlink()
     (copy / "vocab.json").write_text(json.dumps(vocabulary))
     (copy / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
-    tokens = clip.TextEmbedder(clip.load(copy)).token_ids(TEXTS)
+    tokens = clip.TextEmbedder(clip.load(copy)).encoder.token_ids(TEXTS)
     (copy / "tokenizer_config.json").unlink()
     check_equal(transformers_model, copy)
     assert tokens.max() == vocabulary["<|endoftext|>"]

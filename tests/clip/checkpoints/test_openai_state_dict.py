@@ -96,7 +96,7 @@ def check_equal(path, model):
     expected = unit_rows(model.get_image_features(pixel_values=inputs))
     np.testing.assert_allclose(embedder.embed_pixels(pixels), expected, atol=1e-5)
     # OpenAI's code pads with zeros, transformers with the end token. Neither changes the result.
-    ids = torch.tensor(texts.token_ids(TEXTS).astype("int64"))
+    ids = torch.tensor(texts.encoder.token_ids(TEXTS).astype("int64"))
     expected = unit_rows(model.get_text_features(input_ids=ids))
     np.testing.assert_allclose(texts.embed(TEXTS), expected, atol=1e-5)
 

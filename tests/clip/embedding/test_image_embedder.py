@@ -29,7 +29,9 @@ def test_embeddings_are_the_backbones_on_clips_pixels(embedder):
     x = images(7)
     pixels = np.stack([embedder.preprocessor(image) for image in x])
     vectors = keras.ops.convert_to_numpy(
-        embedder.clip_model.backbone.get_vision_embeddings(keras.ops.convert_to_tensor(pixels))
+        embedder.encoder.clip_model.backbone.get_vision_embeddings(
+            keras.ops.convert_to_tensor(pixels)
+        )
     )
     expected = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     embeddings, rows = embedder.embed(x)
@@ -93,9 +95,7 @@ def test_images_are_not_all_held_at_once(embedder):
 def test_images_are_read_beside_the_encoder_unless_it_needs_the_same_cores(
     embedder, monkeypatch, on_cpu
 ):
-    monkeypatch.setattr(
-        "keras_cmm.clip.embedding.image_embedder.runs_on_cpu", lambda backbone: on_cpu
-    )
+    monkeypatch.setattr(type(embedder.encoder), "on_cpu", on_cpu)
     reading, read_beside = threading.Semaphore(0), []
     pixels, embed_pixels = embedder.preprocessor.pixels, embedder.embed_pixels
 
@@ -133,13 +133,13 @@ def test_no_gradients_are_recorded(embedder, monkeypatch):
     if keras.backend.backend() != "torch":
         pytest.skip("only torch records gradients outside training")
     seen = []
-    encode = embedder._encode
+    encode = embedder.encoder._encode_images
 
     def spy(pixels):
         seen.append(torch.is_grad_enabled())
         return encode(pixels)
 
-    monkeypatch.setattr(embedder, "_encode", spy)
+    monkeypatch.setattr(embedder.encoder, "_encode_images", spy)
     embedder.embed(images(2))
     assert seen == [False]
 

@@ -30,10 +30,10 @@ def their_ids(theirs, text):
 
 
 def check_tokens(embedder, theirs, text):
-    ids = embedder.token_ids([text])[0].tolist()
+    ids = embedder.encoder.token_ids([text])[0].tolist()
     expected = their_ids(theirs, text)
     assert ids[: len(expected)] == expected
-    assert set(ids[len(expected) :]) <= {embedder.clip_model.tokenizer.pad_token_id}
+    assert set(ids[len(expected) :]) <= {embedder.encoder.clip_model.tokenizer.pad_token_id}
 
 
 @pytest.mark.filterwarnings("ignore:.*that the model reads, so the end is cut off")
@@ -81,10 +81,10 @@ def test_texts_that_are_cut_are_told(embedder):
 
 
 def test_a_text_as_long_as_the_context_is_not_cut(embedder):
-    embedder.token_ids(["x" * 75])
+    embedder.encoder.token_ids(["x" * 75])
     with pytest.warns(UserWarning, match="1 of 1 texts is longer"):
-        cut = embedder.token_ids(["x" * 75 + "y"])
-    assert cut[0, -1] == embedder.clip_model.tokenizer.end_token_id
+        cut = embedder.encoder.token_ids(["x" * 75 + "y"])
+    assert cut[0, -1] == embedder.encoder.clip_model.tokenizer.end_token_id
 
 
 def test_a_text_of_megabytes(embedder):
@@ -98,9 +98,9 @@ def test_a_text_of_megabytes(embedder):
 
 def test_embeddings_are_the_backbones(embedder):
     texts = ["a cat", "", "a much longer text than the others, cut where it must be"]
-    backbone = embedder.clip_model.backbone
+    backbone = embedder.encoder.clip_model.backbone
     whole = keras.ops.convert_to_numpy(
-        backbone.get_text_embeddings(keras.ops.convert_to_tensor(embedder.token_ids(texts)))
+        backbone.get_text_embeddings(keras.ops.convert_to_tensor(embedder.encoder.token_ids(texts)))
     )
     expected = whole / np.linalg.norm(whole, axis=1, keepdims=True)
     np.testing.assert_allclose(embedder.embed(texts), expected, atol=1e-5)
@@ -137,7 +137,7 @@ def test_a_text_is_no_list_of_texts(embedder):
         with pytest.raises(InputError, match=r"`texts` must be a list of str. Received: "):
             embedder.embed(texts)
     with pytest.raises(InputError, match="Received: 'a cat'"):
-        embedder.token_ids("a cat")
+        embedder.embed("a cat")
 
 
 @pytest.mark.parametrize(

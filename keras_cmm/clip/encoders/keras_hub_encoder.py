@@ -1,0 +1,100 @@
+"""The encoder of a keras-hub backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.clip.backbones import (
+    ModelDigest,
+    TextEncoder,
+    VisionEncoder,
+    as_unit_rows,
+    inference_mode,
+    logit_scale,
+    runs_on_cpu,
+)
+from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.inputs import tokenize
+from keras_cmm_runtime.images import ImagePreprocessor
+
+
+class KerasHubEncoder:
+    """The `Encoder` of a CLIP, SigLIP or MetaCLIP 2 backbone of keras-hub.
+
+    Args:
+        clip_model: the model, as `keras_cmm.clip.load` returns it.
+        dtype: dtype of the image encoder's matrix products: `"float32"`, `"bfloat16"`,
+            `"float16"`, or `None` for the backbone's. Layer norms, softmax and sums stay float32. A
+            dtype other than the backbone's needs one of CLIP's ViTs and the torch backend.
+
+    Raises:
+        InputError: If `dtype` is none of them.
+
+    Example:
+        >>> from keras_cmm import clip  # doctest: +SKIP
+        >>> encoder = clip.KerasHubEncoder(clip.load("emoji_clip_tiny"))  # doctest: +SKIP
+        >>> encoder.dim  # doctest: +SKIP
+        192
+    """
+
+    def __init__(self, clip_model: CLIPModel, dtype: str | None = None) -> None:
+        self.clip_model = clip_model
+        self.dtype = dtype
+        self.preprocessor = ImagePreprocessor.from_image_converter(clip_model.image_converter)
+        self._encode_images = VisionEncoder(clip_model.backbone, dtype)
+        self._encode_texts = TextEncoder(clip_model.backbone)
+        self._model_digest = ModelDigest(clip_model.backbone)
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self.clip_model.backbone.projection_dim)
+
+    @property
+    def logit_scale(self) -> float:
+        """Factor of the cosine similarities in the training of the backbone."""
+        return logit_scale(self.clip_model.backbone)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the backbone runs on the CPU."""
+        return runs_on_cpu(self.clip_model.backbone)
+
+    def embed_pixels(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Embeds one batch of images; see `Encoder`."""
+        with inference_mode():
+            return as_unit_rows(self._encode_images(self.preprocessor.normalize(pixels)))
+
+    def token_ids(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
+        """Tokenizes texts, `(texts, max_sequence_length)`; see `tokenize`."""
+        length = self.clip_model.backbone.text_encoder.max_sequence_length
+        return tokenize(self.clip_model.tokenizer, texts, length)
+
+    def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> npt.NDArray[np.float32]:
+        """Embeds texts; see `Encoder`."""
+        import keras_hub
+
+        ids = self.token_ids(texts)
+        used = ids.shape[1]
+        if isinstance(self.clip_model.tokenizer, keras_hub.models.CLIPTokenizer):
+            # Attention is causal, so tokens after the end token, the highest, change nothing.
+            used = int((ids.argmax(axis=1) + 1).max(initial=1))
+        batches = [np.empty((0, self.dim), dtype="float32")]
+        for start in range(0, len(ids), batch_size):
+            with inference_mode():
+                rows = ids[start : start + batch_size, :used]
+                batches.append(as_unit_rows(self._encode_texts(rows)))
+        return np.concatenate(batches)
+
+    def digest(self) -> dict[str, Any]:
+        """Returns what the embeddings depend on; see `Encoder`."""
+        return {
+            "backend": keras.backend.backend(),
+            "dtype": self.dtype,
+            **self._model_digest(),
+        }
