@@ -72,7 +72,7 @@ def test_pixels_tokens_and_embeddings_are_those_of_transformers(saved, kind):
     image_embedder, text_embedder = clip.ImageEmbedder(ours), clip.TextEmbedder(ours)
     for picture, expected in zip(pictures(), pixels, strict=True):
         np.testing.assert_array_equal(image_embedder.preprocessor(picture), expected)
-    np.testing.assert_array_equal(text_embedder.token_ids(TEXTS), token_ids)
+    np.testing.assert_array_equal(text_embedder.encoder.token_ids(TEXTS), token_ids)
     np.testing.assert_allclose(image_embedder.embed(pictures()).embeddings, images, atol=1e-5)
     np.testing.assert_allclose(text_embedder.embed(TEXTS), texts, atol=1e-5)
     assert clip.logit_scale(ours.backbone) == pytest.approx(model.logit_scale.exp().item())
@@ -238,7 +238,7 @@ def test_the_sentinels_of_mt5_need_no_embeddings(copy_of):
         proto.pieces.add(piece=f"\u2581<extra_id_{number}>", score=-100.0)
     path.write_bytes(proto.SerializeToString())
     embedder = clip.TextEmbedder(clip.load(folder))
-    ids = embedder.token_ids(["a <extra_id_0> cat"])
+    ids = embedder.encoder.token_ids(["a <extra_id_0> cat"])
     assert ids.max() < len(proto.pieces) - 3
     proto.pieces.add(piece="cats", score=-100.0)
     path.write_bytes(proto.SerializeToString())
