@@ -31,7 +31,7 @@ _LICENCES = (
     (r"siglip2?_\w+", _SIGLIP),
     (r"metaclip_2_\w+", _META),
     (r"openai/clip-[\w-]+", _OPENAI),
-    (r"laion/CLIP-[\w-]+-laion2B-[\w-]+", _LAION),
+    (r"laion/CLIP-[\w-]+-(laion2B|DataComp)[\w.-]+", _LAION),
     (r"google/siglip2?-[\w-]+", _SIGLIP),
     (r"facebook/metaclip-[\w.-]+", _META),
 )

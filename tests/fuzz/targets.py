@@ -265,6 +265,63 @@ def read_model(folder):
     return tuple(classifier.class_names), classifier.predict([image]).tobytes()
 
 
+def pieces():
+    """Samples of the tokenizers of SigLIP, SigLIP 2 and MetaCLIP 2."""
+    # The helpers of the other tests write them.
+    from transformers_families import save_metaclip_2, save_siglip_2, sentence_pieces
+
+    samples = [
+        {"spiece.model": sentence_pieces("t5")},
+        {"tokenizer.model": sentence_pieces("gemma")},
+        {"sentencepiece.bpe.model": sentence_pieces("xlm")},
+    ]
+    for save, name in ((save_siglip_2, "siglip"), (save_metaclip_2, "metaclip")):
+        with tempfile.TemporaryDirectory() as folder:
+            save(Path(folder))
+            content = Path(folder, "tokenizer.json").read_bytes()
+            samples.append({f"{name}/tokenizer.json": content})
+    return samples
+
+
+def read_pieces(folder):
+    from keras_cmm.clip.inputs import (
+        check_tokenizer,
+        read_metaclip_2_tokenizer,
+        read_siglip_tokenizer,
+        tokenize,
+    )
+
+    for inner in ("siglip", "metaclip"):
+        folder = folder / inner if (folder / inner).is_dir() else folder
+    is_metaclip = folder.name == "metaclip" or (folder / "sentencepiece.bpe.model").is_file()
+    tokenizer = (read_metaclip_2_tokenizer if is_metaclip else read_siglip_tokenizer)(folder)
+    check_tokenizer(tokenizer, 400, folder)
+    ids = tokenize(tokenizer, ["a cat", "", "naïve dogs"], 16)
+    assert ids.min() >= 0
+    assert ids.max() < 400
+    return ids.tobytes()
+
+
+def siglip():
+    """A SigLIP folder as transformers saves it, without the weights' list of digests."""
+    from transformers_families import save_siglip
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_siglip(Path(folder))
+        paths = [path for path in Path(folder).iterdir() if path.is_file()]
+        return [{path.name: path.read_bytes() for path in paths}]
+
+
+def read_siglip(folder):
+    from keras_cmm import clip
+
+    loaded = clip.load(folder)
+    rows = clip.TextEmbedder(loaded).embed(["a cat"])
+    images = clip.ImageEmbedder(loaded).embed([picture()]).embeddings
+    assert rows.shape[1] == images.shape[1] == loaded.backbone.projection_dim
+    return rows.tobytes(), images.tobytes()
+
+
 def archive(form):
     def make():
         # The helpers of the other tests write them.
@@ -350,5 +407,7 @@ DATA = {
     "csv": Target(csv, read_list("a.csv"), frozenset(), cases=800),
     "parquet": Target(parquet, read_list("a.parquet"), frozenset(), cases=800),
     "model": Target(model, read_model, ALL, seconds=120.0, cases=6),
+    "pieces": Target(pieces, read_pieces, frozenset(), cases=150),
+    "siglip": Target(siglip, read_siglip, frozenset(), seconds=120.0, cases=20),
 }
 TARGETS = PICTURES | DATA

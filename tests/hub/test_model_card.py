@@ -128,6 +128,8 @@ def test_the_protocol_says_what_was_trained_on(trained_on, text):
         ("clip_vit_large_patch14_336", "mit"),
         ("clip_vit_h_14_laion2b_s32b_b79k", "mit"),
         ("hf://openai/clip-vit-base-patch32", "mit"),
+        ("laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "mit"),
+        ("laion/CLIP-ViT-B-16-DataComp.XL-s13B-b90K", "mit"),
         ("hf://keras/clip_vit_base_patch16", "mit"),
         ("siglip2_base_patch16_224", "apache-2.0"),
         ("metaclip_2_vit_huge_patch14_224", "cc-by-nc-4.0"),

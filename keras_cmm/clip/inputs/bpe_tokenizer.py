@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from keras_cmm_runtime.utils.regular_files import refuse_special_file
 
 _MERGES = Path(__file__).parent.parent.parent / "assets" / "clip_bpe" / "merges.txt.gz"
 _SPECIAL_TOKENS = ("<|startoftext|>", "<|endoftext|>")
+# T5's, for its training.
+_SENTINEL = re.compile("\u2581?<extra_id_[0-9]+>")
+_MAX_SENTINELS = 200
 
 
 def read_tokenizer(folder: Path) -> Any:
@@ -123,6 +127,8 @@ def check_tokenizer(tokenizer: Any, vocabulary_size: int, source: Path) -> None:
     if isinstance(tokenizer, keras_hub.models.CLIPTokenizer):
         _check_vocabulary(tokenizer.vocabulary, tokenizer.merges, source)
         highest = tokenizer.end_token_id
+    elif isinstance(tokenizer, keras_hub.models.SigLIPTokenizer):
+        highest = _highest_siglip_id(tokenizer)
     else:
         highest = tokenizer.vocabulary_size() - 1
     if highest >= vocabulary_size:
@@ -130,6 +136,16 @@ def check_tokenizer(tokenizer: Any, vocabulary_size: int, source: Path) -> None:
             f"{source}: its tokenizer has the id {highest}, and its model only {vocabulary_size} "
             "tokens; they do not belong together."
         )
+
+
+def _highest_siglip_id(tokenizer: Any) -> int:
+    """Returns the highest id that SigLIP's tokenizer makes of texts, which lose their `<`."""
+    size = tokenizer.vocabulary_size()
+    # The multilingual SigLIP has mT5's tokenizer, but no embeddings of its hundred sentinels.
+    pieces = tokenizer.get_vocabulary()[-_MAX_SENTINELS:]
+    while pieces and _SENTINEL.fullmatch(pieces.pop()):
+        size -= 1
+    return int(size) - 1
 
 
 def _check_vocabulary(vocabulary: Mapping[str, int], merges: Sequence[str], path: Path) -> None:

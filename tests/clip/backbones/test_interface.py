@@ -108,20 +108,20 @@ def test_tokens_are_those_of_keras_hubs_preprocessor(preset):
     theirs.to_lower = False
     images = np.zeros((len(TEXTS), SIDE, SIDE, 3), dtype="float32")
     expected = theirs({"images": images, "prompts": TEXTS})["token_ids"]
-    ids = clip.TextEmbedder(clip.load(preset)).token_ids(TEXTS)
+    ids = clip.TextEmbedder(clip.load(preset)).encoder.token_ids(TEXTS)
     np.testing.assert_array_equal(ids, keras.ops.convert_to_numpy(expected))
 
 
 def test_texts_that_are_cut_are_told(preset):
     embedder = clip.TextEmbedder(clip.load(preset))
     with pytest.warns(UserWarning, match="1 of 4 texts is longer than the 16 tokens"):
-        embedder.token_ids(TEXTS)
+        embedder.encoder.token_ids(TEXTS)
 
 
 def test_embeddings_are_the_backbones(preset):
     model = clip.load(preset)
     texts = clip.TextEmbedder(model, batch_size=2).embed(TEXTS)
-    ids = clip.TextEmbedder(model).token_ids(TEXTS)
+    ids = clip.TextEmbedder(model).encoder.token_ids(TEXTS)
     expected = keras.ops.convert_to_numpy(model.backbone.get_text_embeddings(ids))
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(texts, expected, atol=1e-5)

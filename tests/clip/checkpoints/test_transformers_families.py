@@ -72,7 +72,7 @@ def test_pixels_tokens_and_embeddings_are_those_of_transformers(saved, kind):
     image_embedder, text_embedder = clip.ImageEmbedder(ours), clip.TextEmbedder(ours)
     for picture, expected in zip(pictures(), pixels, strict=True):
         np.testing.assert_array_equal(image_embedder.preprocessor(picture), expected)
-    np.testing.assert_array_equal(text_embedder.token_ids(TEXTS), token_ids)
+    np.testing.assert_array_equal(text_embedder.encoder.token_ids(TEXTS), token_ids)
     np.testing.assert_allclose(image_embedder.embed(pictures()).embeddings, images, atol=1e-5)
     np.testing.assert_allclose(text_embedder.embed(TEXTS), texts, atol=1e-5)
     assert clip.logit_scale(ours.backbone) == pytest.approx(model.logit_scale.exp().item())
@@ -226,3 +226,20 @@ def test_a_folder_that_changed_since_it_was_listed(copy_of):
     clip.load(folder)
     change_json(folder / "tokenizer_config.json", a=1)
     refused(folder, "tokenizer_config.json")
+
+
+def test_the_sentinels_of_mt5_need_no_embeddings(copy_of):
+    from sentencepiece import sentencepiece_model_pb2
+
+    folder = copy_of("siglip")
+    path = folder / "spiece.model"
+    proto = sentencepiece_model_pb2.ModelProto.FromString(path.read_bytes())
+    for number in range(3):
+        proto.pieces.add(piece=f"\u2581<extra_id_{number}>", score=-100.0)
+    path.write_bytes(proto.SerializeToString())
+    embedder = clip.TextEmbedder(clip.load(folder))
+    ids = embedder.encoder.token_ids(["a <extra_id_0> cat"])
+    assert ids.max() < len(proto.pieces) - 3
+    proto.pieces.add(piece="cats", score=-100.0)
+    path.write_bytes(proto.SerializeToString())
+    refused(folder, "its tokenizer has the id")
