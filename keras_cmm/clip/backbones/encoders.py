@@ -39,6 +39,11 @@ class _Encoder:
         self._tower: Callable[[Any], Any] | None = None
         self._made_of: list[tuple[Any, int]] = []
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether the last batch ran on a tower of `torch_towers`."""
+        return self._tower is not None
+
     def release(self) -> None:
         """Frees the copy of the weights, for one that will not be needed soon."""
         self._tower, self._made_of = None, []

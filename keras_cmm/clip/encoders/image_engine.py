@@ -22,6 +22,8 @@ ENGINE_VARIABLE = "KERAS_CMM_EMBEDDER"
 # Two cores take about ten seconds for them. ONNX Runtime needs a second or two to get ready, which
 # what it saves of those does not pay for.
 _SMALL_JOB = 2e12
+# What takes about a second.
+_LONG_JOB = 2e11
 # A pass of the measurement has as many images as take about a tenth of a second.
 _MULTIPLICATIONS_OF_A_PASS = 2e10
 
@@ -98,6 +100,10 @@ class ImageEngine:
             self._chosen = self._choose()
         # A backbone may get LoRA or be quantised at any time.
         return self._tower(pixels) if self._chosen == "onnx" and self._has_onnx() else None
+
+    def takes_long(self) -> bool:
+        """Returns whether the job takes Keras a second or more, on a CPU."""
+        return runs_on_cpu(self._backbone) and self._images * self._multiplications() >= _LONG_JOB
 
     def _choose(self) -> str:
         if self.engine != "auto":

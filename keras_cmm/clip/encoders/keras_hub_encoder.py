@@ -19,10 +19,11 @@ from keras_cmm.clip.backbones import (
     runs_on_cpu,
 )
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.encoders.dtype_speed import slow_dtype_message
 from keras_cmm.clip.encoders.image_engine import ImageEngine
 from keras_cmm.clip.inputs import tokenize
 from keras_cmm_runtime.images import ImagePreprocessor
-from keras_cmm_runtime.utils import unit_rows
+from keras_cmm_runtime.utils import unit_rows, warn
 
 
 class KerasHubEncoder:
@@ -56,6 +57,7 @@ class KerasHubEncoder:
         self._encode_images = VisionEncoder(clip_model.backbone, dtype)
         self._encode_texts = TextEncoder(clip_model.backbone)
         self._model_digest = ModelDigest(clip_model.backbone)
+        self._is_dtype_checked = False
         self._engine = ImageEngine(
             clip_model.backbone, self.preprocessor, dtype, engine, self._embed_by_keras
         )
@@ -79,7 +81,9 @@ class KerasHubEncoder:
         """Embeds one batch of images; see `Encoder`."""
         rows = self._engine(pixels)
         if rows is None:
-            return self._embed_by_keras(pixels)
+            embeddings = self._embed_by_keras(pixels)
+            self._warn_of_slow_dtype()
+            return embeddings
         self._encode_images.release()
         return unit_rows(rows)
 
@@ -94,6 +98,24 @@ class KerasHubEncoder:
     def _embed_by_keras(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         with inference_mode():
             return as_unit_rows(self._encode_images(self.preprocessor.normalize(pixels)))
+
+    def _warn_of_slow_dtype(self) -> None:
+        """Warns once of a dtype that this processor has no units for, in a job that takes long."""
+        dtype = self.dtype or str(self.clip_model.backbone.compute_dtype)
+        if (
+            self._is_dtype_checked
+            or dtype not in ("bfloat16", "float16")
+            or keras.backend.backend() != "torch"
+            or not self._engine.takes_long()
+        ):
+            return
+        self._is_dtype_checked = True
+        # On CPUs a tower multiplies float16 as float32.
+        if dtype == "float16" and self._encode_images.is_fast:
+            return
+        message = slow_dtype_message(dtype)
+        if message is not None:
+            warn(message)
 
     def token_ids(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         """Tokenizes texts, `(texts, max_sequence_length)`; see `tokenize`."""
