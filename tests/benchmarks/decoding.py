@@ -1,8 +1,8 @@
 """Measures decoders of JPEG files: the CPU milliseconds an image, and whether its pixels are exact.
 
-Compared with Pillow, as `read_image` uses it, are simplejpeg, its fast DCT, and Pillow's draft mode,
-which decodes an image at a half, a quarter or an eighth of its size. They run in turns. simplejpeg
-is no requirement of this package: `pip install simplejpeg`. Run it with
+Compared with Pillow, as `read_image` uses it, are simplejpeg, its fast DCT, and Pillow's draft
+mode, which decodes an image at a half, a quarter or an eighth of its size. They run in turns.
+simplejpeg is no requirement of this package: `pip install simplejpeg`. Run it with
 
     python tests/benchmarks/decoding.py [--turns 6]
 """
