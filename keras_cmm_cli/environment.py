@@ -25,6 +25,24 @@ _WRITTEN_BY_KERAS = {
 }
 
 
+# How threads wait for each other: for those of torch, of Intel's compilers and of numpy. OpenBLAS
+# takes a power of two, in cycles.
+_PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0", "OPENBLAS_THREAD_TIMEOUT": "4"}
+
+
+def wait_passively() -> None:
+    """Lets threads that wait for each other sleep, unless the user has chosen how they wait.
+
+    They would run in a loop instead. Beside other work, that takes the core from the thread that
+    they wait for, and small products become a hundred times slower. Libraries read this when they
+    are loaded, so it must precede the import of numpy and torch. `ACTIVE` as `OMP_WAIT_POLICY`
+    brings the loop back.
+    """
+    if "GOMP_SPINCOUNT" not in os.environ and "OMP_WAIT_POLICY" not in os.environ:
+        for name, value in _PASSIVE.items():
+            os.environ.setdefault(name, value)
+
+
 def hide_tensorflow() -> None:
     """Makes this process run as if TensorFlow were not installed, unless it is the backend.
 

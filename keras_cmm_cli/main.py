@@ -30,7 +30,7 @@ from keras_cmm_cli.commands.push import push
 from keras_cmm_cli.commands.serve import serve
 from keras_cmm_cli.commands.store import store
 from keras_cmm_cli.commands.studio import studio
-from keras_cmm_cli.environment import NEEDS_KERAS, hide_tensorflow
+from keras_cmm_cli.environment import NEEDS_KERAS, hide_tensorflow, wait_passively
 from keras_cmm_cli.terminal import one_line
 
 _OF_SIGNALS = 128  # In shells the exit code of a signal is its number and this.
@@ -178,6 +178,7 @@ def main() -> None:
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
     hide_tensorflow()
+    wait_passively()
     cli.main(prog_name="keras-cmm")
 
 

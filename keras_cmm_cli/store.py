@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,9 +64,6 @@ def open_store(folder: Path | None) -> EmbeddingStore | None:
 
 def default_folder() -> Path:
     """Returns the folder of the store if none is given."""
-    home = os.environ.get(HOME_VARIABLE)
-    if home:
-        return Path(home, "embeddings")
-    from platformdirs import user_cache_path
+    from keras_cmm_runtime.utils import home_folder
 
-    return user_cache_path("keras-cmm", appauthor=False) / "embeddings"
+    return home_folder() / "embeddings"

@@ -26,7 +26,7 @@ EVERYWHERE = {
 }
 # What `keras_cmm_runtime` may import: its requirements, and what it imports only for some files.
 LIGHT = ("numpy", "onnxruntime", "PIL")
-OPTIONAL = ("datasets", "huggingface_hub", "pillow_heif", "pyarrow")
+OPTIONAL = ("datasets", "huggingface_hub", "pillow_heif", "platformdirs", "pyarrow")
 # What `keras_cmm_server` may import besides.
 OF_THE_SERVER = ("prometheus_client", "starlette", "uvicorn")
 # Inside `keras_cmm.clip`: a room, and the rooms that it may import.
@@ -34,7 +34,8 @@ CLIP_ROOMS = {
     "inputs": set(),
     "backbones": set(),
     "checkpoints": {"backbones", "inputs"},
-    "encoders": {"backbones", "inputs"},
+    "graphs": set(),
+    "encoders": {"backbones", "graphs", "inputs"},
     "embedding": {"encoders"},
 }
 

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from keras_cmm.clip.graphs import OnnxGraph, add_vision_tower
 from keras_cmm.export.formats import FORMATS, write_int8
 from keras_cmm.export.head_graph import add_head, unit_length
-from keras_cmm.export.onnx_graph import OnnxGraph
 from keras_cmm.export.parity import Parity, check_parity, compare, example_pixels
-from keras_cmm.export.vision_graphs import add_vision_tower
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.onnx_classifier import ONNX_FORMAT
 from keras_cmm_runtime.utils import temporary_in

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from keras_cmm.export.onnx_graph import write_onnx
+from keras_cmm.clip.graphs import write_onnx
 from keras_cmm_runtime.errors import InputError
 
 _BATCH_SIZE = 16

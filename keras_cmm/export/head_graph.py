@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.export.onnx_graph import OnnxGraph
-from keras_cmm.export.vision_graphs import value
+from keras_cmm.clip.graphs import OnnxGraph, value
 from keras_cmm.layers import CrossModalMapping
 from keras_cmm_runtime.errors import InputError
 

@@ -21,6 +21,7 @@ from keras_cmm.models.checks import (
 )
 from keras_cmm.models.class_order import check_class_order, warn_of_numbers
 from keras_cmm.models.cmm_classifier import CMMClassifier
+from keras_cmm.models.counted import Counted
 from keras_cmm.models.image_explanations import ImageExplanations
 from keras_cmm.models.inputs import is_dataset, is_hugging_face, iterate_images
 from keras_cmm.models.second_encoder import SecondEncoder, refuse_second_encoder
@@ -302,7 +303,10 @@ class HeadTraining(ImageExplanations):
                 labels.append(label)
                 yield image
 
-        return self.embedder.embed(images()).embeddings, labels
+        # The embedder chooses its engine by the number of images, where that is known.
+        counts_images = not is_dataset(x) or is_hugging_face(x)
+        given = Counted(images(), len(x)) if counts_images and hasattr(x, "__len__") else images()
+        return self.embedder.embed(given).embeddings, labels
 
     def _embed_labelled(
         self, x: Any, y: Any

@@ -17,6 +17,7 @@ from keras_cmm_runtime.utils.files import (
     replacing,
     replacing_durably,
 )
+from keras_cmm_runtime.utils.home import home_folder
 from keras_cmm_runtime.utils.items import items
 from keras_cmm_runtime.utils.listed import listed
 from keras_cmm_runtime.utils.listening import bound_socket, is_loopback
@@ -37,6 +38,7 @@ __all__ = [
     "check_file_of",
     "file_digest",
     "foreign_files",
+    "home_folder",
     "is_loopback",
     "items",
     "listed",

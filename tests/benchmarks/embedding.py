@@ -1,4 +1,8 @@
-"""Times ViT-B/32 image embedding against transformers, and `fit` with and without it.
+"""Times image embedding against other ways to run the same tower, and `fit` with and without it.
+
+`--part engines` times ViT-B/32 and ViT-B/16 in float32: ours, with the engine that it chooses,
+against transformers with sdpa, ONNX Runtime on the export of transformers, and OpenVINO on that
+too. `--part rest` times ViT-B/32 in more detail.
 
 All models have random weights and all images are made here, so nothing is downloaded. The compared
 functions run in turns, so that other work on the machine slows them alike. A ratio is the median
@@ -11,6 +15,7 @@ with
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -40,10 +45,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--images", type=int, default=1000, help="images that `fit` gets")
+    parser.add_argument("--part", choices=("engines", "rest", "all"), default="all")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
+        # The choice of the engine is measured here and now.
+        os.environ["KERAS_CMM_HOME"] = folder
         paths = make_images(Path(folder), arguments.images)
+        if arguments.part != "rest":
+            for patch_size in (32, 16):
+                time_engines(patch_size, paths[: 4 * BATCH], Path(folder), arguments)
+        if arguments.part == "engines":
+            return
         preprocessor = make_preprocessor()
         backbone = make_backbone()
         model = CLIPModel(backbone, preprocessor.tokenizer, preprocessor.image_converter)
@@ -52,6 +66,81 @@ def main() -> None:
         time_end_to_end(model, paths[: 8 * BATCH], None)
         time_end_to_end(model, paths[: 8 * BATCH], "bfloat16")
         time_fit(backbone, preprocessor, paths, Path(folder, "store"))
+
+
+def time_engines(
+    patch_size: int, paths: list[Path], folder: Path, arguments: argparse.Namespace
+) -> None:
+    preprocessor = make_preprocessor()
+    model = CLIPModel(
+        make_backbone(patch_size), preprocessor.tokenizer, preprocessor.image_converter
+    )
+    embedder = ImageEmbedder(model, batch_size=BATCH)
+    pixels = np.stack([embedder.preprocessor.pixels(path) for path in paths[:BATCH]])
+    images = torch.from_numpy(embedder.preprocessor.normalize(pixels)).permute(0, 3, 1, 2)
+    images = images.contiguous()
+    config = CLIPVisionConfig(patch_size=patch_size, attn_implementation="sdpa")
+    reference = CLIPVisionModelWithProjection(config).eval()
+
+    def transformers() -> None:
+        with torch.inference_mode():
+            reference(images)
+
+    def end_to_end() -> None:
+        # Without a length, as a stream: a job of so few images would not change the engine.
+        embedder.embed(iter(paths))
+
+    others = {"transformers, sdpa": transformers}
+    others |= exported_engines(reference, images, folder / f"vit_{patch_size}.onnx", arguments)
+    embedder.encoder.expect(2**31)
+    first = seconds_of(lambda: embedder.embed_pixels(pixels))
+    functions = [lambda: embedder.embed_pixels(pixels), *others.values()]
+    own, *seconds = in_turns(*functions, rounds=arguments.rounds)
+    engine = embedder.encoder._engine._chosen
+    name = f"ViT-B/{patch_size}, ours on {engine}"
+    print(f"{name:44} {BATCH / np.median(own):6.1f} images/s (first batch {first:.1f} s)")
+    for other, times in zip(others, seconds, strict=True):
+        ratio = np.median(times / own)
+        print(f"  {other:42} {BATCH / np.median(times):6.1f} images/s, ours {ratio:5.2f} x")
+    best = np.min(seconds, axis=0)
+    print(f"  {'ours / best of the others of each turn':42} {np.median(best / own):28.2f} x")
+    embedder.encoder.expect(0)
+    whole, best_alone = in_turns(
+        end_to_end, list(others.values())[int(np.argmin(np.median(seconds, axis=1)))], rounds=3
+    )
+    speed = len(paths) / np.median(whole)
+    ratio = np.median(best_alone * len(paths) / BATCH / whole)
+    print(f"  {'from JPEG files':42} {speed:6.1f} images/s, {ratio:5.2f} x the best other alone")
+
+
+def exported_engines(
+    reference: torch.nn.Module, images: torch.Tensor, path: Path, arguments: argparse.Namespace
+) -> dict[str, Callable[[], object]]:
+    import onnxruntime
+    import openvino
+
+    torch.onnx.export(
+        reference,
+        (images[:2],),
+        path,
+        dynamo=True,
+        verbose=False,
+        input_names=["pixel_values"],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = arguments.threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    values = images.numpy()
+    compiled = openvino.Core().compile_model(
+        path,
+        "CPU",
+        {"INFERENCE_NUM_THREADS": arguments.threads, "INFERENCE_PRECISION_HINT": "f32"},
+    )
+    return {
+        "ONNX Runtime, export of transformers": lambda: session.run(None, {"pixel_values": values}),
+        "OpenVINO, export of transformers": lambda: compiled([values]),
+    }
 
 
 def time_encoders(model: CLIPModel, paths: list[Path]) -> None:
@@ -173,11 +262,11 @@ def make_preprocessor() -> keras.Layer:
     )
 
 
-def make_backbone() -> keras.Model:
-    """Makes a CLIP with the image tower of ViT-B/32 and a small text tower."""
+def make_backbone(patch_size: int = 32) -> keras.Model:
+    """Makes a CLIP with the image tower of ViT-B and a small text tower."""
     keras.utils.set_random_seed(0)
     vision = keras_hub.models.CLIPVisionEncoder(
-        patch_size=32, hidden_dim=768, num_layers=12, num_heads=12, intermediate_dim=3072
+        patch_size=patch_size, hidden_dim=768, num_layers=12, num_heads=12, intermediate_dim=3072
     )
     text = keras_hub.models.CLIPTextEncoder(
         vocabulary_size=len(tiny_vocabulary()[0]),

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from keras_cmm.clip import TextEmbedder, load
-from keras_cmm_cli.environment import choose_backend, hide_tensorflow
+from keras_cmm_cli.environment import choose_backend, hide_tensorflow, wait_passively
 
 KERAS_JSON = {
     "floatx": "float32",
@@ -142,3 +142,39 @@ def test_tensorflow_is_not_hidden_where_it_is_the_backend(home, monkeypatch, cho
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
     hide_tensorflow()
     assert "tensorflow" not in sys.modules
+
+
+_WAITING = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OPENBLAS_THREAD_TIMEOUT")
+
+
+@pytest.fixture
+def no_waiting(monkeypatch):
+    for name in (*_WAITING, "GOMP_SPINCOUNT"):
+        # Set first, so that monkeypatch takes away what `wait_passively` sets.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def test_threads_wait_passively(no_waiting):
+    wait_passively()
+    assert [os.environ[name] for name in _WAITING] == ["PASSIVE", "0", "4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "1000")]
+)
+def test_threads_wait_as_the_user_says(no_waiting, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    wait_passively()
+    assert os.environ[name] == value
+    assert [other for other in _WAITING if other != name and other in os.environ] == []
+
+
+def test_the_command_sets_it_before_numpy_is_loaded(no_waiting):
+    code = (
+        "import os, sys, keras_cmm_cli.main as main\n"
+        "main.cli.main = lambda **_: print(os.environ['OMP_WAIT_POLICY'], 'numpy' in sys.modules)\n"
+        "main.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["PASSIVE", "False"]

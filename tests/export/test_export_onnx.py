@@ -157,7 +157,7 @@ def test_it_says_how_it_compares(classifier, tmp_path, capsys):
 
 
 def test_weights_beside_a_file_that_would_be_too_large(classifier, pictures, tmp_path, monkeypatch):
-    from keras_cmm.export import onnx_graph
+    from keras_cmm.clip.graphs import onnx_graph
 
     monkeypatch.setattr(onnx_graph, "_LARGEST_FILE", 1000)
     classifier.export(tmp_path / "model.onnx", verbose=False)

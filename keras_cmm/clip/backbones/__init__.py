@@ -5,7 +5,13 @@
 
 from keras_cmm.clip.backbones.building import build_backbone
 from keras_cmm.clip.backbones.digest import ModelDigest
-from keras_cmm.clip.backbones.encoders import TextEncoder, VisionEncoder
+from keras_cmm.clip.backbones.encoders import (
+    DTYPES,
+    TextEncoder,
+    VisionEncoder,
+    same_weights,
+    torch_weights,
+)
 from keras_cmm.clip.backbones.finite_weights import check_finite_weights
 from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode, runs_on_cpu
 from keras_cmm.clip.backbones.interface import logit_scale, prepare_backbone
@@ -22,6 +28,7 @@ from keras_cmm.clip.backbones.weight_assignment import Weights
 
 __all__ = [
     "ACTIVATIONS",
+    "DTYPES",
     "CLIPSettings",
     "ModelDigest",
     "ResNetSettings",
@@ -39,4 +46,6 @@ __all__ = [
     "logit_scale",
     "prepare_backbone",
     "runs_on_cpu",
+    "same_weights",
+    "torch_weights",
 ]

@@ -33,15 +33,19 @@ class ModelDigest:
 
     def __call__(self) -> dict[str, str]:
         """Returns the current digests by name: `architecture` and `weights`."""
-        config = json.dumps(_relevant(self._backbone.get_config()), sort_keys=True, default=repr)
-        architecture = f"{type(self._backbone).__name__} {config}"
         sample = _sample(self._backbone.weights)
         if sample != self._sample:
             self._sample, self._weights = sample, _digest(self._backbone.weights)
         return {
-            "architecture": hashlib.sha256(architecture.encode()).hexdigest(),
+            "architecture": self.architecture(),
             "weights": self._weights,
         }
+
+    def architecture(self) -> str:
+        """Returns the digest of the architecture alone."""
+        config = json.dumps(_relevant(self._backbone.get_config()), sort_keys=True, default=repr)
+        architecture = f"{type(self._backbone).__name__} {config}"
+        return hashlib.sha256(architecture.encode()).hexdigest()
 
 
 def _relevant(config: Any) -> Any:

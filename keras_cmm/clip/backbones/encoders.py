@@ -39,11 +39,20 @@ class _Encoder:
         self._tower: Callable[[Any], Any] | None = None
         self._made_of: list[tuple[Any, int]] = []
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether the last batch ran on a tower of `torch_towers`."""
+        return self._tower is not None
+
+    def release(self) -> None:
+        """Frees the copy of the weights, for one that will not be needed soon."""
+        self._tower, self._made_of = None, []
+
     def _fast_tower(self, kind: str, encoder: Any, known: list[Any] | None) -> Any:
         """Returns the fast tower of the current weights, or `None` if it cannot be fast."""
-        weights = None if known is None else _torch_weights(known, encoder.compute_dtype)
+        weights = None if known is None else torch_weights(known, encoder.compute_dtype)
         if weights is None:
-            self._tower, self._made_of = None, []
+            self.release()
             if self.dtype not in (None, self.backbone.compute_dtype):
                 raise InputError(
                     "`dtype` must be None or the dtype that this model was loaded with, "
@@ -51,7 +60,7 @@ class _Encoder:
                     f"model with dtype={self.dtype!r} instead."
                 )
             return None
-        if not _same(weights, self._made_of):
+        if not same_weights(weights, self._made_of):
             import torch
 
             from keras_cmm.clip.backbones import torch_towers
@@ -163,7 +172,7 @@ def _block_layers(encoder: Any) -> list[Any]:
     return layers
 
 
-def _torch_weights(layers: list[Any], dtype: str) -> list[tuple[Any, int]] | None:
+def torch_weights(layers: list[Any], dtype: str) -> list[tuple[Any, int]] | None:
     """Returns each weight with torch's count of its changes, or `None` if a layer is not plain."""
     weights = []
     for layer in layers:
@@ -181,7 +190,8 @@ def _torch_weights(layers: list[Any], dtype: str) -> list[tuple[Any, int]] | Non
     return weights
 
 
-def _same(weights: list[tuple[Any, int]], others: list[tuple[Any, int]]) -> bool:
+def same_weights(weights: list[tuple[Any, int]], others: list[tuple[Any, int]]) -> bool:
+    """Returns whether two results of `torch_weights` are of the same weights, unchanged."""
     return len(weights) == len(others) and all(
         tensor is other and version == other_version
         for (tensor, version), (other, other_version) in zip(weights, others, strict=True)

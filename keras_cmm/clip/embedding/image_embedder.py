@@ -25,6 +25,7 @@ from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.images import ImagePreprocessor, is_one_image
 from keras_cmm_runtime.utils.items import items
 
+_MANY = 2**31
 # The key of an image, and its pixels, or `None` if the store has its embedding.
 _Read = tuple[bytes, npt.NDArray[np.uint8] | None]
 # The same after the number of the image.
@@ -44,11 +45,13 @@ class ImageEmbedder(Batched):
             be set later too: `embedder.store = EmbeddingStore("folder")`.
         dtype: dtype of the matrix products of a model, see `KerasHubEncoder`. An `Encoder` has its
             own.
+        engine: what runs a model on a CPU: `"keras"`, `"onnx"`, or `"auto"` for the faster one; see
+            `KerasHubEncoder`. An `Encoder` has its own.
 
     Raises:
-        InputError: If `dtype` is none of them.
+        InputError: If `dtype` or `engine` is none of them.
         ValueError: If `batch_size` is not an int >= 1, `store` is not an `EmbeddingStore`, or
-            `dtype` is given for an `Encoder`.
+            `dtype` or `engine` is given for an `Encoder`.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -66,13 +69,19 @@ class ImageEmbedder(Batched):
         batch_size: int = 32,
         store: EmbeddingStore | None = None,
         dtype: str | None = None,
+        engine: str | None = None,
     ) -> None:
         if isinstance(model, CLIPModel):
-            model = KerasHubEncoder(model, dtype)
+            model = KerasHubEncoder(model, dtype, engine)
         elif dtype is not None:
             raise ValueError(
                 "`dtype` must be None for an encoder, which has a dtype of its own. "
                 f"Received: {dtype=}"
+            )
+        elif engine is not None:
+            raise ValueError(
+                "`engine` must be None for an encoder, which is an engine itself. "
+                f"Received: {engine=}"
             )
         self.encoder: Encoder = model
         self.batch_size = batch_size
@@ -179,10 +188,18 @@ class ImageEmbedder(Batched):
                     reported = done
                     progress(done, total)
 
-        if space is None:
-            yield from self._embed_all(readable())
-        else:
-            yield from self._embed_missing(readable(), space)
+        encoder = self.encoder if isinstance(self.encoder, KerasHubEncoder) else None
+        if encoder is not None:
+            # Whoever streams images without a number has many.
+            encoder.expect(_MANY if total is None else total)
+        try:
+            if space is None:
+                yield from self._embed_all(readable())
+            else:
+                yield from self._embed_missing(readable(), space)
+        finally:
+            if encoder is not None:
+                encoder.expect(0)
         if progress:
             progress(done, total)
 

@@ -19,8 +19,11 @@ from keras_cmm.clip.backbones import (
     runs_on_cpu,
 )
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.encoders.dtype_speed import slow_dtype_message
+from keras_cmm.clip.encoders.image_engine import ImageEngine
 from keras_cmm.clip.inputs import tokenize
 from keras_cmm_runtime.images import ImagePreprocessor
+from keras_cmm_runtime.utils import unit_rows, warn
 
 
 class KerasHubEncoder:
@@ -31,9 +34,12 @@ class KerasHubEncoder:
         dtype: dtype of the image encoder's matrix products: `"float32"`, `"bfloat16"`,
             `"float16"`, or `None` for the backbone's. Layer norms, softmax and sums stay float32. A
             dtype other than the backbone's needs one of CLIP's ViTs and the torch backend.
+        engine: what runs the image encoder on a CPU: `"keras"`, `"onnx"` for ONNX Runtime, or
+            `"auto"` for the faster one, which is measured by the first large job. `None` for the
+            environment variable `KERAS_CMM_EMBEDDER`, or `"auto"`. See `ImageEngine`.
 
     Raises:
-        InputError: If `dtype` is none of them.
+        InputError: If `dtype` or `engine` is none of them, or `"onnx"` cannot run the backbone.
 
     Example:
         >>> from keras_cmm import clip  # doctest: +SKIP
@@ -42,13 +48,19 @@ class KerasHubEncoder:
         192
     """
 
-    def __init__(self, clip_model: CLIPModel, dtype: str | None = None) -> None:
+    def __init__(
+        self, clip_model: CLIPModel, dtype: str | None = None, engine: str | None = None
+    ) -> None:
         self.clip_model = clip_model
         self.dtype = dtype
         self.preprocessor = ImagePreprocessor.from_image_converter(clip_model.image_converter)
         self._encode_images = VisionEncoder(clip_model.backbone, dtype)
         self._encode_texts = TextEncoder(clip_model.backbone)
         self._model_digest = ModelDigest(clip_model.backbone)
+        self._is_dtype_checked = False
+        self._engine = ImageEngine(
+            clip_model.backbone, self.preprocessor, dtype, engine, self._embed_by_keras
+        )
 
     @property
     def dim(self) -> int:
@@ -67,8 +79,43 @@ class KerasHubEncoder:
 
     def embed_pixels(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Embeds one batch of images; see `Encoder`."""
+        rows = self._engine(pixels)
+        if rows is None:
+            embeddings = self._embed_by_keras(pixels)
+            self._warn_of_slow_dtype()
+            return embeddings
+        self._encode_images.release()
+        return unit_rows(rows)
+
+    def expect(self, images: int) -> None:
+        """Says of how many images the next job is, by which an engine is chosen.
+
+        Args:
+            images: the number, or 0 at the end of the job.
+        """
+        self._engine.expect(images)
+
+    def _embed_by_keras(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         with inference_mode():
             return as_unit_rows(self._encode_images(self.preprocessor.normalize(pixels)))
+
+    def _warn_of_slow_dtype(self) -> None:
+        """Warns once of a dtype that this processor has no units for, in a job that takes long."""
+        dtype = self.dtype or str(self.clip_model.backbone.compute_dtype)
+        if (
+            self._is_dtype_checked
+            or dtype not in ("bfloat16", "float16")
+            or keras.backend.backend() != "torch"
+            or not self._engine.takes_long()
+        ):
+            return
+        self._is_dtype_checked = True
+        # On CPUs a tower multiplies float16 as float32.
+        if dtype == "float16" and self._encode_images.is_fast:
+            return
+        message = slow_dtype_message(dtype)
+        if message is not None:
+            warn(message)
 
     def token_ids(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         """Tokenizes texts, `(texts, max_sequence_length)`; see `tokenize`."""
@@ -92,9 +139,15 @@ class KerasHubEncoder:
         return np.concatenate(batches)
 
     def digest(self) -> dict[str, Any]:
-        """Returns what the embeddings depend on; see `Encoder`."""
+        """Returns what the embeddings depend on; see `Encoder`.
+
+        An engine that the user names is part of it, so a store never mixes what that engine embeds
+        with the rest. The engine that `"auto"` finds is not.
+        """
+        engine = self._engine.engine
         return {
             "backend": keras.backend.backend(),
             "dtype": self.dtype,
+            **({} if engine == "auto" else {"engine": engine}),
             **self._model_digest(),
         }

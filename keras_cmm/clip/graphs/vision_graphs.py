@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.export.onnx_graph import OnnxGraph
+from keras_cmm.clip.graphs.onnx_graph import OnnxGraph
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.images import ImagePreprocessor
 

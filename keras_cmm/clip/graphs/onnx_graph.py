@@ -17,6 +17,8 @@ OPSET = 20
 _IR_VERSION = 9
 # A protobuf message has at most 2 GiB.
 _LARGEST_FILE = 2**31 - 2**20
+# Constants of fewer bytes, such as shapes, are always in the model.
+_SMALL = 1024
 
 
 class OnnxGraph:
@@ -29,6 +31,8 @@ class OnnxGraph:
         dtype: its dtype.
         shape: its shape; a str is a dimension of any length.
         fused_biases: bool. Whether products add their biases themselves.
+        weights_apart: bool. Whether large constants stay out of the model, in `weights`, by name.
+            ONNX Runtime takes them beside it, without a copy and of any size.
 
     Example:
         >>> graph = OnnxGraph("rows", "float32", ("batch", 2))
@@ -39,9 +43,16 @@ class OnnxGraph:
     """
 
     def __init__(
-        self, name: str, dtype: str, shape: Sequence[int | str], fused_biases: bool = True
+        self,
+        name: str,
+        dtype: str,
+        shape: Sequence[int | str],
+        fused_biases: bool = True,
+        weights_apart: bool = False,
     ) -> None:
         self.fused_biases = fused_biases
+        self.weights: dict[str, npt.NDArray[Any]] = {}
+        self._weights_apart = weights_apart
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         self._input = helper.make_tensor_value_info(name, kind, list(shape))
         self._nodes: list[Any] = []
@@ -50,7 +61,17 @@ class OnnxGraph:
     def constant(self, value: npt.ArrayLike) -> str:
         """Adds a constant tensor; returns its name."""
         name = f"constant_{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        array = np.ascontiguousarray(value)
+        if not self._weights_apart or array.nbytes < _SMALL:
+            self._constants.append(numpy_helper.from_array(array, name))
+            return name
+        self.weights[name] = array
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        tensor = TensorProto(name=name, dims=array.shape, data_type=kind)
+        tensor.data_location = TensorProto.EXTERNAL
+        # There is no file: whoever opens the model gives the values.
+        tensor.external_data.add(key="location", value=name)
+        self._constants.append(tensor)
         return name
 
     def __call__(self, operation: str, *inputs: str, **attributes: Any) -> str:
