@@ -22,6 +22,7 @@ from keras_cmm.clip import (
 )
 from keras_cmm.models import CMMClassifier, saved_class_names
 from keras_cmm.models.cmm_image_classifier import CMMImageClassifier, classifier_class
+from keras_cmm_runtime.errors import InputError
 
 _DEFAULT_TEMPLATE = "a photo of a {}."
 SEED = 1
@@ -55,6 +56,11 @@ class StudioModel:
         is_classifier = "://" not in preset and saved_class_names(preset) is not None
         if is_classifier:
             self.saved = CMMImageClassifier.from_preset(preset)
+            if self.saved.also is not None:
+                raise InputError(
+                    f"{preset}: has a second image encoder, which the studio cannot use; give a "
+                    "model without one."
+                )
             parts = self.saved.preprocessor
             self._clip = CLIPModel(self.saved.backbone, parts.tokenizer, parts.image_converter)
             self._template = template or self.saved.template or _DEFAULT_TEMPLATE

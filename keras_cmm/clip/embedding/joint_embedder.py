@@ -15,7 +15,7 @@ from keras_cmm.clip.embedding.image_embedder import ImageEmbedder, refuse_one_im
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.items import items
 
-_IMAGES_AT_A_TIME = 256
+_IMAGES_AT_A_TIME = 1024
 
 
 class JointEmbedder(ImageEmbedder):
