@@ -34,6 +34,7 @@ CLIP_ROOMS = {
     "inputs": set(),
     "backbones": set(),
     "checkpoints": {"backbones", "inputs"},
+    "libraries": {"backbones", "checkpoints", "inputs"},
     "encoders": {"backbones", "inputs"},
     "embedding": {"encoders"},
 }

@@ -16,6 +16,8 @@ from keras_cmm.clip.checkpoints import (
     check_model_type,
     fetch_from_hub,
     is_hub_id,
+    is_plain_clip,
+    is_timm,
     load_hugging_face,
     load_open_clip,
     load_state_dict,
@@ -90,8 +92,13 @@ def load(
               a CLIP, SigLIP or MetaCLIP 2 model;
             - a CLIP model of transformers: its folder, or its name on the Hugging Face hub
               (`"openai/clip-vit-base-patch32"`);
-            - a CLIP model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on
-              the hub (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`);
+            - a model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on the hub
+              (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`). A plain CLIP is loaded into
+              keras-hub. OpenCLIP itself runs all others (PE-Core, MobileCLIP 2, SigLIP, EVA), on
+              the torch backend, with the extra `open-clip`;
+            - an image encoder of timm, which has no text tower: its folder, or its name on the hub
+              (`"hf://timm/vit_small_patch14_dinov2.lvd142m"`), with the same extra. Its tokenizer
+              is `None`;
             - a file with the state dict of one of OpenAI's models, or of another model under
               OpenAI's names, if its `open_clip_config.json` lies beside it or the next arguments
               tell what it is.
@@ -120,7 +127,9 @@ def load(
     hide_gpus_from_tensorflow()
     if path.is_dir():
         check_digests(path)
-    if path.is_file():
+    if path.is_file() and open_clip_model is None and activation is None and _needs_open_clip(path):
+        model = _load_through_open_clip(path.parent, dtype, path)
+    elif path.is_file():
         model = load_state_dict(path, dtype, open_clip_model, activation)
     elif open_clip_model is not None or activation is not None:
         raise InputError(
@@ -130,7 +139,12 @@ def load(
     elif path.is_dir() and model_type(path) == "clip":
         model = load_hugging_face(path, dtype)
     elif path.is_dir() and (path / CONFIG_FILE).is_file():
-        model = load_open_clip(path, dtype)
+        if is_plain_clip(path):
+            model = load_open_clip(path, dtype)
+        else:
+            model = _load_through_open_clip(path, dtype)
+    elif path.is_dir() and is_timm(path):
+        model = _load_timm(path, dtype)
     else:
         if path.is_dir():
             check_model_type(path)
@@ -139,10 +153,29 @@ def load(
     return model._replace(backbone=prepare_backbone(model.backbone))
 
 
+def _needs_open_clip(weights: Path) -> bool:
+    """Returns whether the config beside a file of weights is of a model that OpenCLIP runs."""
+    folder = weights.parent
+    return (folder / CONFIG_FILE).is_file() and not is_plain_clip(folder)
+
+
+def _load_through_open_clip(folder: Path, dtype: Any, weights: Path | None = None) -> CLIPModel:
+    from keras_cmm.clip.libraries import load_through_open_clip
+
+    return load_through_open_clip(folder, dtype, weights)
+
+
+def _load_timm(folder: Path, dtype: Any) -> CLIPModel:
+    from keras_cmm.clip.libraries import load_timm
+
+    return load_timm(folder, dtype)
+
+
 def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     import keras_hub
 
-    import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a preset may need it
+    import keras_cmm.clip.backbones.resnet_vision_encoder
+    import keras_cmm.clip.libraries.torch_preprocessor  # noqa: F401 - a preset may need these
 
     mend_clip_tokenizer()
     folder = Path(preset)
@@ -150,8 +183,12 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
         check_sizes(folder)
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
-        tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
+        # An image encoder of another library has none.
+        has_texts = getattr(backbone, "text_encoder", backbone) is not None
+        tokenizer = keras_hub.models.Tokenizer.from_preset(preset) if has_texts else None
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
     # keras-hub, kagglehub and the network each raise errors of their own.
     except Exception as error:
         raise InputError(
@@ -171,7 +208,7 @@ def _in_dtype(backbone: Any, dtype: Any) -> Any:
     """Returns the backbone in another dtype. keras-hub itself does not change the towers."""
     config = backbone.get_config()
     towers = [name for name in ("vision_encoder", "text_encoder") if name in config]
-    if dtype is None or not towers:
+    if dtype is None or not (towers or "architecture" in config):
         return backbone
     policy = keras.saving.serialize_keras_object(keras.dtype_policies.get(dtype))
     config["dtype"] = policy

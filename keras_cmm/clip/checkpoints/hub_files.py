@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from keras_cmm.clip.checkpoints.hugging_face import check_model_type, model_type
+from keras_cmm.clip.checkpoints.hugging_face import (
+    check_model_type,
+    is_timm,
+    model_type,
+)
 from keras_cmm_runtime.hub import HUB_SCHEME, fetch_model, is_hub_handle, snapshot
 from keras_cmm_runtime.utils import read_digests
 
@@ -53,6 +57,8 @@ def fetch_from_hub(source: str) -> str:
         formats = _TRANSFORMERS_WEIGHTS
     elif (folder / "open_clip_config.json").is_file():
         formats = _OPEN_CLIP_WEIGHTS
+    elif is_timm(folder):
+        formats = _TRANSFORMERS_WEIGHTS
     else:
         check_model_type(folder)
         return f"{HUB_SCHEME}{source.removeprefix(HUB_SCHEME)}"

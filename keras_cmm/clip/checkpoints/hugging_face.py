@@ -42,6 +42,16 @@ _VISION_DEFAULTS = _DEFAULTS | {
 _HIGHEST_ID = 2
 
 
+def is_timm(folder: Path) -> bool:
+    """Returns whether a folder holds a model of timm: its config names an architecture.
+
+    Raises:
+        InputError: If its `config.json` is damaged.
+    """
+    path = folder / "config.json"
+    return path.is_file() and isinstance(read_json_object(path).get("architecture"), str)
+
+
 def model_type(folder: Path) -> str | None:
     """Returns the `model_type` of a transformers model, or `None` for a folder of another kind.
 
