@@ -13,6 +13,7 @@ import keras
 from keras_cmm.clip.backbones import check_finite_weights, prepare_backbone
 from keras_cmm.clip.checkpoints import (
     CONFIG_FILE,
+    IMAGE_MODEL_TYPES,
     check_model_type,
     fetch_from_hub,
     is_hub_id,
@@ -96,9 +97,9 @@ def load(
               (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`). A plain CLIP is loaded into
               keras-hub. OpenCLIP itself runs all others (PE-Core, MobileCLIP 2, SigLIP, EVA), on
               the torch backend, with the extra `open-clip`;
-            - an image encoder of timm, which has no text tower: its folder, or its name on the hub
-              (`"hf://timm/vit_small_patch14_dinov2.lvd142m"`), with the same extra. Its tokenizer
-              is `None`;
+            - an image encoder without a text tower: a model of timm, or a DINOv2 or DINOv3 of
+              transformers, by its folder or its name on the hub (`"timm/vit_small_..."`,
+              `"facebook/dinov2-base"`), with the same extra. Its tokenizer is `None`;
             - a file with the state dict of one of OpenAI's models, or of another model under
               OpenAI's names, if its `open_clip_config.json` lies beside it or the next arguments
               tell what it is.
@@ -143,8 +144,8 @@ def load(
             model = load_open_clip(path, dtype)
         else:
             model = _load_through_open_clip(path, dtype)
-    elif path.is_dir() and is_timm(path):
-        model = _load_timm(path, dtype)
+    elif path.is_dir() and (is_timm(path) or model_type(path) in IMAGE_MODEL_TYPES):
+        model = _load_image_encoder(path, dtype)
     else:
         if path.is_dir():
             check_model_type(path)
@@ -165,10 +166,10 @@ def _load_through_open_clip(folder: Path, dtype: Any, weights: Path | None = Non
     return load_through_open_clip(folder, dtype, weights)
 
 
-def _load_timm(folder: Path, dtype: Any) -> CLIPModel:
-    from keras_cmm.clip.libraries import load_timm
+def _load_image_encoder(folder: Path, dtype: Any) -> CLIPModel:
+    from keras_cmm.clip.libraries import load_timm, load_transformers
 
-    return load_timm(folder, dtype)
+    return load_timm(folder, dtype) if is_timm(folder) else load_transformers(folder, dtype)
 
 
 def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:

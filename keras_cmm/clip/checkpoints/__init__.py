@@ -2,6 +2,7 @@
 
 from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
 from keras_cmm.clip.checkpoints.hugging_face import (
+    IMAGE_MODEL_TYPES,
     check_model_type,
     is_timm,
     load_hugging_face,
@@ -12,6 +13,7 @@ from keras_cmm.clip.checkpoints.state_dict import load_state_dict
 
 __all__ = [
     "CONFIG_FILE",
+    "IMAGE_MODEL_TYPES",
     "check_model_type",
     "fetch_from_hub",
     "is_hub_id",

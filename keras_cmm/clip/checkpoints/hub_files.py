@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from keras_cmm.clip.checkpoints.hugging_face import (
+    IMAGE_MODEL_TYPES,
     check_model_type,
     is_timm,
     model_type,
@@ -57,7 +58,7 @@ def fetch_from_hub(source: str) -> str:
         formats = _TRANSFORMERS_WEIGHTS
     elif (folder / "open_clip_config.json").is_file():
         formats = _OPEN_CLIP_WEIGHTS
-    elif is_timm(folder):
+    elif is_timm(folder) or model_type(folder) in IMAGE_MODEL_TYPES:
         formats = _TRANSFORMERS_WEIGHTS
     else:
         check_model_type(folder)

@@ -42,6 +42,10 @@ _VISION_DEFAULTS = _DEFAULTS | {
 _HIGHEST_ID = 2
 
 
+IMAGE_MODEL_TYPES = ("dinov2", "dinov2_with_registers", "dinov3_vit")
+"""Types of transformers' models that embed images only, and that transformers itself runs."""
+
+
 def is_timm(folder: Path) -> bool:
     """Returns whether a folder holds a model of timm: its config names an architecture.
 
@@ -69,7 +73,7 @@ def check_model_type(folder: Path) -> None:
         InputError: If the folder holds such a model.
     """
     kind = model_type(folder)
-    if kind not in (None, "clip", "metaclip_2"):
+    if kind not in (None, "clip", "metaclip_2", *IMAGE_MODEL_TYPES):
         raise InputError(
             f"{folder}: holds a transformers model of the type {kind!r}; expected 'clip' or "
             "'metaclip_2'."

@@ -10,11 +10,13 @@ from typing import Any
 from keras_cmm.clip.libraries.library_model import LibraryModel
 from keras_cmm.clip.libraries.open_clip_model import build_open_clip
 from keras_cmm.clip.libraries.timm_model import build_timm
+from keras_cmm.clip.libraries.transformers_model import build_transformers
 from keras_cmm_runtime.errors import InputError
 
 BUILDERS: dict[str, Callable[[Mapping[str, Any]], LibraryModel]] = {
     "open_clip": build_open_clip,
     "timm": build_timm,
+    "transformers": build_transformers,
 }
 
 # Settings that say how many layers there are. Each layer has tensors of its own.

@@ -13,7 +13,7 @@ from keras_cmm.clip.libraries.torch_tower import TorchTower
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
 class TorchBackbone(keras_hub.models.Backbone):
-    """A frozen model of OpenCLIP or timm, run by that library itself.
+    """A frozen model of OpenCLIP, timm or transformers, run by that library itself.
 
     It is for models that keras-hub has no backbone for, on the torch backend. It has the interface
     of the others: `get_vision_embeddings`, `get_text_embeddings` and `projection_dim`. The weights
@@ -21,7 +21,7 @@ class TorchBackbone(keras_hub.models.Backbone):
     library must be installed.
 
     Args:
-        library: `"open_clip"` or `"timm"`.
+        library: `"open_clip"`, `"timm"` or `"transformers"`.
         architecture: what the library builds the model from: JSON, or an object that JSON can hold.
         dtype: dtype or dtype policy, or `None` for Keras's.
         name: str or `None`.
