@@ -35,6 +35,7 @@ CLIP_ROOMS = {
     "backbones": set(),
     "checkpoints": {"backbones", "inputs"},
     "graphs": set(),
+    "libraries": {"backbones", "checkpoints", "inputs"},
     "encoders": {"backbones", "graphs", "inputs"},
     "embedding": {"encoders"},
 }

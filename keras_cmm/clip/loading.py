@@ -13,14 +13,18 @@ import keras
 from keras_cmm.clip.backbones import check_finite_weights, prepare_backbone
 from keras_cmm.clip.checkpoints import (
     CONFIG_FILE,
+    IMAGE_MODEL_TYPES,
     check_model_type,
     fetch_from_hub,
     find_towers,
     is_hub_id,
     is_hugging_face,
+    is_plain_clip,
+    is_timm,
     load_hugging_face,
     load_open_clip,
     load_state_dict,
+    model_type,
 )
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs import mend_clip_tokenizer
@@ -96,8 +100,13 @@ def load(
               on the Hugging Face hub (`"openai/clip-vit-base-patch32"`);
             - a folder with two towers of transformers' CLIP, in its folders `vision` and `text`, or
               as diffusers writes them in `image_encoder` and `text_encoder`;
-            - a CLIP model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on
-              the hub (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`);
+            - a model of OpenCLIP: its folder, with `open_clip_config.json`, or its name on the hub
+              (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`). A plain CLIP is loaded into
+              keras-hub. OpenCLIP itself runs all others (PE-Core, MobileCLIP 2, SigLIP, EVA), on
+              the torch backend, with the extra `open-clip`;
+            - an image encoder without a text tower: a model of timm, or a DINOv2 or DINOv3 of
+              transformers, by its folder or its name on the hub (`"timm/vit_small_..."`,
+              `"facebook/dinov2-base"`), with the same extra. Its tokenizer is `None`;
             - a file with the state dict of one of OpenAI's models, or of another model under
               OpenAI's names, if its `open_clip_config.json` lies beside it or the next arguments
               tell what it is.
@@ -126,7 +135,9 @@ def load(
     hide_gpus_from_tensorflow()
     if path.is_dir():
         check_digests(path)
-    if path.is_file():
+    if path.is_file() and open_clip_model is None and activation is None and _needs_open_clip(path):
+        model = _load_through_open_clip(path.parent, dtype, path)
+    elif path.is_file():
         model = load_state_dict(path, dtype, open_clip_model, activation)
     elif open_clip_model is not None or activation is not None:
         raise InputError(
@@ -136,7 +147,12 @@ def load(
     elif path.is_dir() and is_hugging_face(path):
         model = load_hugging_face(path, dtype)
     elif path.is_dir() and (path / CONFIG_FILE).is_file():
-        model = load_open_clip(path, dtype)
+        if is_plain_clip(path):
+            model = load_open_clip(path, dtype)
+        else:
+            model = _load_through_open_clip(path, dtype)
+    elif path.is_dir() and (is_timm(path) or model_type(path) in IMAGE_MODEL_TYPES):
+        model = _load_image_encoder(path, dtype)
     else:
         if path.is_dir():
             check_model_type(path)
@@ -145,10 +161,29 @@ def load(
     return model._replace(backbone=prepare_backbone(model.backbone))
 
 
+def _needs_open_clip(weights: Path) -> bool:
+    """Returns whether the config beside a file of weights is of a model that OpenCLIP runs."""
+    folder = weights.parent
+    return (folder / CONFIG_FILE).is_file() and not is_plain_clip(folder)
+
+
+def _load_through_open_clip(folder: Path, dtype: Any, weights: Path | None = None) -> CLIPModel:
+    from keras_cmm.clip.libraries import load_through_open_clip
+
+    return load_through_open_clip(folder, dtype, weights)
+
+
+def _load_image_encoder(folder: Path, dtype: Any) -> CLIPModel:
+    from keras_cmm.clip.libraries import load_timm, load_transformers
+
+    return load_timm(folder, dtype) if is_timm(folder) else load_transformers(folder, dtype)
+
+
 def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
     import keras_hub
 
-    import keras_cmm.clip.backbones.resnet_vision_encoder  # noqa: F401 - a preset may need it
+    import keras_cmm.clip.backbones.resnet_vision_encoder
+    import keras_cmm.clip.libraries.torch_preprocessor  # noqa: F401 - a preset may need these
 
     mend_clip_tokenizer()
     folder = Path(preset)
@@ -156,8 +191,12 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
         check_sizes(folder)
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
-        tokenizer = keras_hub.models.Tokenizer.from_preset(preset)
+        # An image encoder of another library has none.
+        has_texts = getattr(backbone, "text_encoder", backbone) is not None
+        tokenizer = keras_hub.models.Tokenizer.from_preset(preset) if has_texts else None
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
     # keras-hub, kagglehub and the network each raise errors of their own.
     except Exception as error:
         raise InputError(
@@ -177,7 +216,7 @@ def _in_dtype(backbone: Any, dtype: Any) -> Any:
     """Returns the backbone in another dtype. keras-hub itself does not change the towers."""
     config = backbone.get_config()
     towers = [name for name in ("vision_encoder", "text_encoder") if name in config]
-    if dtype is None or not towers:
+    if dtype is None or not (towers or "architecture" in config):
         return backbone
     policy = keras.saving.serialize_keras_object(keras.dtype_policies.get(dtype))
     config["dtype"] = policy

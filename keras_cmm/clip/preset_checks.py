@@ -69,7 +69,8 @@ def check_preset(folder: Path, model: CLIPModel) -> None:
     )
     if weights is not None and built != weights:
         raise InputError(_mismatch(folder, f"{built:,}", weights))
-    check_tokenizer(model.tokenizer, model.backbone.text_encoder.vocabulary_size, folder)
+    if model.tokenizer is not None:
+        check_tokenizer(model.tokenizer, model.backbone.text_encoder.vocabulary_size, folder)
     path = folder / "image_converter.json"
     try:
         preprocessor = ImagePreprocessor.from_image_converter(model.image_converter)

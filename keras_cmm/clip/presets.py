@@ -25,10 +25,15 @@ def make_preprocessor(model: CLIPModel) -> Any:
         model: the model, as `keras_cmm.clip.load` returns it.
 
     Returns:
-        A `CLIPPreprocessor`, `SigLIPPreprocessor` or `MetaCLIP2CausalLMPreprocessor` of keras-hub.
+        A `CLIPPreprocessor`, `SigLIPPreprocessor` or `MetaCLIP2CausalLMPreprocessor` of keras-hub,
+        or a `TorchPreprocessor`.
     """
     import keras_hub
 
+    if type(model.backbone).__name__ == "TorchBackbone":
+        from keras_cmm.clip.libraries.torch_preprocessor import TorchPreprocessor
+
+        return TorchPreprocessor(model.tokenizer, model.image_converter)
     name = _PREPROCESSORS[type(model.tokenizer).__name__]
     return getattr(keras_hub.models, name)(
         model.tokenizer,

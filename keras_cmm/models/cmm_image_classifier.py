@@ -27,6 +27,7 @@ from keras_cmm.clip import (
     preset_path,
 )
 from keras_cmm.clip.inputs import mend_clip_tokenizer
+from keras_cmm.clip.libraries import TorchBackbone, TorchPreprocessor
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities
 from keras_cmm.models.class_growth import ClassGrowth
 from keras_cmm.models.classifier_files import ClassifierFiles
@@ -242,6 +243,11 @@ class CMMImageClassifier(
                     stacklevel=2,
                 )
             model = load(preset, dtype=dtype)
+            if model.tokenizer is None:
+                raise InputError(
+                    f"{os.fspath(preset)}: has no text tower; give it as the second tower beside a "
+                    "CLIP."
+                )
             if isinstance(kwargs.get("also"), str | os.PathLike):
                 kwargs["also"] = load(kwargs["also"], dtype=dtype)
             kind = cls._class_for(model.backbone)
@@ -506,6 +512,14 @@ class _SigLIPCMMImageClassifier(CMMImageClassifier):
 
 
 @keras.saving.register_keras_serializable(package="keras_cmm")
+class _TorchCMMImageClassifier(CMMImageClassifier):
+    """A `CMMImageClassifier` on a model that another library runs."""
+
+    backbone_cls = TorchBackbone
+    preprocessor_cls = TorchPreprocessor
+
+
+@keras.saving.register_keras_serializable(package="keras_cmm")
 class _MetaCLIP2CMMImageClassifier(CMMImageClassifier):
     """A `CMMImageClassifier` on MetaCLIP 2."""
 
@@ -517,5 +531,10 @@ def classifier_class(
     backbone: Any, cls: type[CMMImageClassifier] = CMMImageClassifier
 ) -> type[CMMImageClassifier]:
     """Returns `cls`, or the class for the kind of a backbone that is no CLIP."""
-    kinds = (cls, _SigLIPCMMImageClassifier, _MetaCLIP2CMMImageClassifier)
+    kinds = (
+        cls,
+        _SigLIPCMMImageClassifier,
+        _MetaCLIP2CMMImageClassifier,
+        _TorchCMMImageClassifier,
+    )
     return next(kind for kind in kinds if isinstance(backbone, kind.backbone_cls))

@@ -41,6 +41,10 @@ class ImagePreprocessor:
         interpolation: `"bicubic"`, `"bilinear"`, `"lanczos3"` or `"nearest"`.
         crop: bool. If `True`, the aspect ratio is kept and what exceeds the square is cut off. If
             `False`, the image is squeezed into the square.
+        resize_size: int, pixels, at least `image_size`. The shorter side before the crop, as in
+            timm and DINOv2, or `None` for `image_size`.
+        crop_rounding: `"down"` or `"even"`. How half of an odd number of pixels to cut off is
+            rounded: down as transformers does, or to the even number as torchvision does.
 
     Raises:
         InputError: If an argument is out of range.
@@ -56,6 +60,9 @@ class ImagePreprocessor:
         https://github.com/openai/CLIP, clip/clip.py, `_transform`.
     """
 
+    resize_size: int | None = None
+    crop_rounding: str = "down"
+
     def __init__(
         self,
         image_size: int = 224,
@@ -63,6 +70,8 @@ class ImagePreprocessor:
         std: Sequence[float] = OPENAI_STD,
         interpolation: str = "bicubic",
         crop: bool = True,
+        resize_size: int | None = None,
+        crop_rounding: str = "down",
     ) -> None:
         if not isinstance(image_size, int) or image_size < 1:
             raise InputError(f"`image_size` must be an int >= 1. Received: {image_size=}")
@@ -73,6 +82,24 @@ class ImagePreprocessor:
             )
         if not isinstance(crop, bool):
             raise InputError(f"`crop` must be a bool. Received: {crop=}")
+        if resize_size is not None and (not isinstance(resize_size, int) or not crop):
+            raise InputError(
+                f"`resize_size` must be None or an int, with crop=True. Received: {resize_size=}"
+            )
+        if resize_size is not None and resize_size < image_size:
+            raise InputError(
+                f"`resize_size` must be at least `image_size`. Received: {resize_size=}, "
+                f"{image_size=}"
+            )
+        if crop_rounding not in ("down", "even"):
+            raise InputError(
+                f'`crop_rounding` must be "down" or "even". Received: {crop_rounding=}'
+            )
+        # Set only if they differ: files and stores of earlier versions know no others.
+        if resize_size not in (None, image_size):
+            self.resize_size = resize_size
+        if crop and crop_rounding != "down":
+            self.crop_rounding = crop_rounding
         self.image_size = image_size
         self.mean = tuple(mean)
         self.std = tuple(std)
@@ -116,6 +143,8 @@ class ImagePreprocessor:
             std.tolist(),
             converter.interpolation,
             converter.crop_to_aspect_ratio,
+            getattr(converter, "resize_size", None),
+            getattr(converter, "crop_rounding", "down"),
         )
 
     def read(self, image: Any) -> Image.Image:
@@ -159,15 +188,15 @@ class ImagePreprocessor:
         picture = self.read(image)
         size, (width, height) = self.image_size, self._target(picture)
         filter_ = _INTERPOLATIONS[self.interpolation]
-        if width > size:
+        if width > size and self.resize_size is None:
             # PIL scales the width first, then the height. Cropping in between gives the same bits,
             # and saves scaling the height of pixels that are cut off.
             scaled = picture.resize((width, picture.height), filter_)
-            picture = _centre(scaled, size, picture.height)
+            picture = self._centre(scaled, size, picture.height)
             width = size
         if picture.size != (width, height):
             picture = picture.resize((width, height), filter_)
-        return np.asarray(_centre(picture, size, size))
+        return np.asarray(self._centre(picture, size, size))
 
     def normalize(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Scales pixels to [0, 1] and normalises the channels.
@@ -204,18 +233,28 @@ class ImagePreprocessor:
         """
         width, height = self._target(picture)
         # As `_centre` cuts.
-        left, top = (width - self.image_size) // 2, (height - self.image_size) // 2
+        left, top = self._margin(width), self._margin(height)
         across, down = picture.width / width, picture.height / height
         right, bottom = left + self.image_size, top + self.image_size
         return left * across, top * down, right * across, bottom * down
 
     def _target(self, picture: Image.Image) -> tuple[int, int]:
         """Returns width and height of the resized picture, before it is cropped."""
-        size, (width, height) = self.image_size, picture.size
+        size, (width, height) = self.resize_size or self.image_size, picture.size
         if not self.crop:
             return size, size
         scaled = int(size * max(width, height) / min(width, height))
         return (size, scaled) if width <= height else (scaled, size)
+
+    def _centre(self, picture: Image.Image, width: int, height: int) -> Image.Image:
+        left = self._margin(picture.width) if width < picture.width else 0
+        top = self._margin(picture.height) if height < picture.height else 0
+        return picture.crop((left, top, left + width, top + height))
+
+    def _margin(self, side: int) -> int:
+        """Returns how much of a side is cut off before the square."""
+        rest = side - self.image_size
+        return round(rest / 2) if self.crop_rounding == "even" else rest // 2
 
     def __call__(self, image: Any) -> npt.NDArray[np.float32]:
         """Returns the model's input for one image, float32 `(image_size, image_size, 3)`."""
@@ -231,8 +270,3 @@ def _three_numbers(name: str, value: Any, default: float) -> npt.NDArray[np.floa
     if not np.isfinite(numbers).all():
         raise InputError(f"`{name}` must be a number or three of them. Received: {name}={value!r}")
     return numbers
-
-
-def _centre(picture: Image.Image, width: int, height: int) -> Image.Image:
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))

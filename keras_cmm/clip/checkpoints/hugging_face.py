@@ -11,8 +11,23 @@ from keras_cmm.clip.checkpoints.transformers_config import model_type
 from keras_cmm.clip.checkpoints.transformers_siglip import load_siglip
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.files import read_json_object
 
 _LOADERS = {"clip": load_clip, "metaclip_2": load_metaclip_2, "siglip": load_siglip}
+
+
+IMAGE_MODEL_TYPES = ("dinov2", "dinov2_with_registers", "dinov3_vit")
+"""Types of transformers' models that embed images only, and that transformers itself runs."""
+
+
+def is_timm(folder: Path) -> bool:
+    """Returns whether a folder holds a model of timm: its config names an architecture.
+
+    Raises:
+        InputError: If its `config.json` is damaged.
+    """
+    path = folder / "config.json"
+    return path.is_file() and isinstance(read_json_object(path).get("architecture"), str)
 
 
 def is_hugging_face(folder: Path) -> bool:
@@ -32,7 +47,7 @@ def check_model_type(folder: Path) -> None:
         InputError: If the folder holds such a model.
     """
     kind = model_type(folder)
-    if kind is None or kind in _LOADERS:
+    if kind is None or kind in _LOADERS or kind in IMAGE_MODEL_TYPES:
         return
     expected = f"expected {', '.join(map(repr, _LOADERS))}, or a folder of two towers."
     if kind == "siglip2":

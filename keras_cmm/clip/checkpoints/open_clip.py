@@ -119,6 +119,33 @@ def load_open_clip(folder: Path, dtype: Any = None, weights_file: Path | None = 
     return CLIPModel(build_backbone(settings, weights, folder, dtype), tokenizer, converter)
 
 
+class _OtherModelError(InputError):
+    """A config of a model that is not a plain CLIP."""
+
+
+def is_plain_clip(folder: Path) -> bool:
+    """Returns whether a model of OpenCLIP is a plain CLIP, which `load_open_clip` loads.
+
+    A config that is damaged counts as plain: `load_open_clip` says what is wrong with it.
+
+    Args:
+        folder: the folder, with `open_clip_config.json`.
+
+    Raises:
+        InputError: If the file cannot be read.
+    """
+    path = folder / CONFIG_FILE
+    config = read_json_object(path).get("model_cfg")
+    if isinstance(config, dict):
+        try:
+            settings_of_config(path, config)
+        except _OtherModelError:
+            return False
+        except InputError:
+            pass
+    return True
+
+
 def settings_of_config(path: Path, config: dict[str, Any]) -> CLIPSettings:
     """Returns the architecture that the `model_cfg` of an OpenCLIP model describes.
 
@@ -196,7 +223,7 @@ def _section(
     if not isinstance(section, dict):
         raise InputError(f"{path}: has no {name}; the file is damaged.")
     if tower := section.get("timm_model_name") or section.get("hf_model_name"):
-        raise InputError(
+        raise _OtherModelError(
             f"{path}: its {name} is the model {tower!r} of another library; only CLIP's own towers "
             "can be loaded."
         )
@@ -209,4 +236,6 @@ def _refuse_settings(path: Path, name: str, keys: set[str], section: dict[str, A
     for key in sorted(keys.difference(_IDLE)):
         value = section[key]
         if value and value not in _PLAIN.get(key, ()):
-            raise InputError(f"{path}: has {name}.{key}={value!r}; only plain CLIP can be loaded.")
+            raise _OtherModelError(
+                f"{path}: has {name}.{key}={value!r}; only plain CLIP can be loaded."
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -68,8 +68,10 @@ class KerasHubEncoder:
         return int(self.clip_model.backbone.projection_dim)
 
     @property
-    def logit_scale(self) -> float:
-        """Factor of the cosine similarities in the training of the backbone."""
+    def logit_scale(self) -> float | None:
+        """Factor of the cosine similarities in the training of the backbone; see `Encoder`."""
+        if self.clip_model.tokenizer is None:
+            return None
         return logit_scale(self.clip_model.backbone)
 
     @property
@@ -122,8 +124,12 @@ class KerasHubEncoder:
         length = self.clip_model.backbone.text_encoder.max_sequence_length
         return tokenize(self.clip_model.tokenizer, texts, length)
 
-    def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> npt.NDArray[np.float32]:
-        """Embeds texts; see `Encoder`."""
+    @property
+    def embed_texts(self) -> Callable[..., npt.NDArray[np.float32]] | None:
+        """Embeds texts, or is `None` without a text tower; see `Encoder`."""
+        return None if self.clip_model.tokenizer is None else self._embed_texts
+
+    def _embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> npt.NDArray[np.float32]:
         import keras_hub
 
         ids = self.token_ids(texts)

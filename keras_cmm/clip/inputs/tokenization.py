@@ -29,7 +29,7 @@ def tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[n
 
     Args:
         tokenizer: a `CLIPTokenizer`, `SigLIPTokenizer`, `GemmaTokenizer` or `MetaCLIP2Tokenizer` of
-            keras-hub.
+            keras-hub, or a `LibraryTokenizer`.
         texts: list of str. A text that is too long is cut off before its end token, with a warning.
         length: int. Number of tokens of each row.
 
@@ -49,6 +49,9 @@ def tokenize(tokenizer: Any, texts: Sequence[str], length: int) -> npt.NDArray[n
             f"a text must have at most {MAX_CHARACTERS:,} characters; shorten it. Received: "
             f"{len(longest):,} characters, {shortened(longest)!r}"
         )
+    # The tokenizer of a `TorchBackbone` is another library's, which does all that follows.
+    if hasattr(tokenizer, "token_ids"):
+        return np.asarray(tokenizer.token_ids(texts), dtype="int32")
     ids = np.full((len(texts), length), tokenizer.pad_token_id, dtype="int32")
     if not len(texts):
         return ids

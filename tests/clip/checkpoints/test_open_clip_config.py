@@ -1,10 +1,13 @@
-"""Configs of OpenCLIP that are refused. Another test compares its models."""
+"""Configs of OpenCLIP that keras-hub cannot load. Other tests compare its models."""
 
 import json
+import sys
 
 import pytest
 
 from keras_cmm import clip
+from keras_cmm.clip.checkpoints import is_plain_clip
+from keras_cmm.clip.checkpoints.open_clip import settings_of_config
 from keras_cmm_runtime.errors import InputError
 
 VISION = {"image_size": 32, "layers": 1, "width": 64, "patch_size": 8}
@@ -27,6 +30,30 @@ TEXT = {"width": 64, "heads": 1, "layers": 1}
         ({}, {}, {"hf_tokenizer_name": "bert-base-uncased"}, r"hf_tokenizer_name"),
         ({}, {}, {"tokenizer_kwargs": {"clean": "canonicalize"}}, r"tokenizer_kwargs"),
         ({}, {}, {"something_new": 3}, r"text_cfg\.something_new=3"),
+    ],
+)
+def test_models_that_open_clip_runs(tmp_path, monkeypatch, model, vision, text, message):
+    path = tmp_path / "open_clip_config.json"
+    config = write(path, model, vision, text)
+    with pytest.raises(InputError, match=message) as caught:
+        settings_of_config(path, config)
+    assert str(tmp_path) in str(caught.value)
+    assert not is_plain_clip(tmp_path)
+    # As where it is not installed.
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    with pytest.raises(InputError, match=r"open_clip_torch.*pip install .keras-cmm.open-clip"):
+        clip.load(tmp_path)
+
+
+def write(path, model, vision, text):
+    config = {"embed_dim": 16, "vision_cfg": VISION | vision, "text_cfg": TEXT | text} | model
+    path.write_text(json.dumps({"model_cfg": config}))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("model", "vision", "text", "message"),
+    [
         ({}, {"width": "wide"}, {}, r"vision_cfg\.width='wide'"),
         ({}, {"head_width": 0}, {}, r"vision_cfg\.head_width=0"),
         ({}, {"head_width": 48}, {}, "Received: 64 and 48"),
@@ -38,8 +65,8 @@ TEXT = {"width": 64, "heads": 1, "layers": 1}
     ],
 )
 def test_refused_with_the_setting_that_is_why(tmp_path, model, vision, text, message):
-    config = {"embed_dim": 16, "vision_cfg": VISION | vision, "text_cfg": TEXT | text} | model
-    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+    write(tmp_path / "open_clip_config.json", model, vision, text)
+    assert is_plain_clip(tmp_path)
     with pytest.raises(InputError, match=message) as caught:
         clip.load(tmp_path)
     assert str(tmp_path) in str(caught.value)
