@@ -11,6 +11,8 @@ from onnx import numpy_helper
 from torch import Tensor
 from torch.nn import functional as F
 
+from keras_cmm_runtime.errors import InputError
+
 Run = Callable[..., Tensor]
 
 
@@ -36,6 +38,12 @@ class OnnxModule(torch.nn.Module):
                 self._numbers[constant.name] = value.tolist()
             else:
                 self.register_buffer(constant.name, torch.tensor(value))
+        unknown = {node.op_type for node in graph.node}.difference(_OPERATIONS)
+        if unknown:
+            raise InputError(
+                "a model that another library runs is exported to ONNX and OpenVINO only: this "
+                f"format has no operation {min(unknown)}."
+            )
         self._steps: list[tuple[Run, Sequence[str], str, dict[str, Any]]] = [
             (
                 _OPERATIONS[node.op_type],

@@ -80,6 +80,42 @@ class OnnxGraph:
         self._nodes.append(helper.make_node(operation, list(inputs), [name], name, **attributes))
         return name
 
+    def add(self, model: onnx.ModelProto, inputs: Mapping[str, str]) -> list[str]:
+        """Adds all operations of a model.
+
+        Args:
+            model: the model, of the opset of this graph.
+            inputs: for each input of the model the tensor that takes its place.
+
+        Returns:
+            The names of its outputs.
+
+        Raises:
+            ValueError: if it has operations that are not of ONNX's own opset of this graph.
+        """
+        opsets = {each.domain: each.version for each in model.opset_import}
+        used = {node.domain for node in model.graph.node}
+        if model.functions or used - {"", "ai.onnx"} or opsets.get("") != OPSET:
+            raise ValueError(f"the operations must be of ONNX's opset {OPSET}. Received: {opsets}")
+        prefix = f"part_{len(self._nodes)}_"
+        names = {"": "", **inputs}
+        for constant in model.graph.initializer:
+            copy = TensorProto()
+            copy.CopyFrom(constant)
+            copy.name = names[constant.name] = f"{prefix}{constant.name}"
+            self._constants.append(copy)
+        for number, node in enumerate(model.graph.node):
+            if any(each.type in (5, 10) for each in node.attribute):
+                raise ValueError(f"the operation {node.op_type} holds a graph of its own")
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.name = f"{prefix}{number}_{node.op_type.lower()}"
+            names |= {name: f"{prefix}{name}" for name in node.output if name}
+            copy.input[:] = [names[name] for name in node.input]
+            copy.output[:] = [names[name] for name in node.output]
+            self._nodes.append(copy)
+        return [names[output.name] for output in model.graph.output]
+
     def reshape(self, tensor: str, *shape: int) -> str:
         """Reshapes a tensor."""
         return self("Reshape", tensor, self.constant(np.array(shape, "int64")))

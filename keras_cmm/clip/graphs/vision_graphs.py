@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from keras_cmm.clip.graphs.library_graph import add_library_tower
 from keras_cmm.clip.graphs.onnx_graph import OnnxGraph
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.images import ImagePreprocessor
@@ -37,6 +38,8 @@ def add_vision_tower(
     Raises:
         InputError: if there is no graph for the backbone.
     """
+    if type(backbone).__name__ == "TorchBackbone":
+        return add_library_tower(graph, pixels, backbone, preprocessor)
     encoder = backbone.vision_encoder
     towers = {
         ("CLIPBackbone", "CLIPVisionEncoder"): _clip,

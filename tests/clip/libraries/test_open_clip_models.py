@@ -8,7 +8,8 @@ from open_clip_folders import FAMILIES, import_or_skip, make_folder
 open_clip = import_or_skip("open_clip")
 torch = import_or_skip("torch")
 
-from keras_cmm import clip  # noqa: E402
+from keras_cmm import CMMImageClassifier, clip  # noqa: E402
+from keras_cmm_runtime import OnnxClassifier  # noqa: E402
 
 TEXTS = ["a photo of a cat.", "The DOG&amp;s   blue fox!", "", "bird, bird; 2 birds", "fox " * 40]
 
@@ -46,6 +47,21 @@ def test_token_ids_are_those_of_open_clip(folder):
     with pytest.warns(UserWarning, match="1 of 5 texts is longer than the 20 tokens"):
         ours = model.tokenizer.token_ids(TEXTS)
     np.testing.assert_array_equal(ours, tokenizer(TEXTS))
+
+
+@pytest.mark.parametrize(
+    "family", ["custom_text", "clipa", "coca", "convnext", "eva", "pe_core", "siglip"]
+)
+def test_onnx_file(family, tmp_path):
+    folder = make_folder(tmp_path / "model", family)
+    names = ["cat", "dog", "bird"]
+    classifier = CMMImageClassifier.from_preset(folder, class_names=names)
+    classifier.export(tmp_path / "classifier.onnx", verbose=False)
+    exported = OnnxClassifier(tmp_path / "classifier.onnx")
+    pictures = [image.convert("RGB") for image in varied_images()]
+    ours = classifier.predict(pictures)
+    assert ours.std(axis=0).max() > 1e-3
+    np.testing.assert_allclose(exported.predict(pictures), ours, rtol=0, atol=2e-3)
 
 
 def test_a_saved_model_needs_its_folder_no_more(folder, tmp_path):
