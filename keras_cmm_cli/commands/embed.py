@@ -28,19 +28,28 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from keras_cmm.data import ImageSource
+    from keras_cmm.data import ImageSource, NamedEmbeddings
 
 _SPLITS = ("train", "val", "test")
 
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
   keras-cmm embed photos/ --preset clip_vit_base_patch16 --output photos.safetensors
+  keras-cmm embed photos/ --preset clip_vit_base_patch16 --also siglip_base_patch16_224 \\
+    --output both.safetensors
 """
 )
 @images_options
 @preset_option
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="PRESET",
+    help="A further image encoder, whose embeddings the file holds too, under its name; see "
+    "benchmark --also. May be given several times.",
+)
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write.")
 @click.option("--dataset", help="Name of the data set.  [default: the name of the folder or CSV]")
 @click.option(
@@ -62,6 +71,7 @@ def embed(
     terminal: Terminal,
     given: ImagesGiven,
     preset: str,
+    also: tuple[str, ...],
     output: Path,
     dataset: str | None,
     test_fraction: float,
@@ -86,6 +96,9 @@ def embed(
     """
     check_apart({"--output": output}, (given.images_dir, given.table, descriptions))
     check_new_file(output, overwrite, EMBEDDINGS)
+    further = {_name(source): source for source in also}
+    if len(further) < len(also):
+        raise click.UsageError(f"the names of --also must differ. Received: {', '.join(also)}")
     with terminal.status("loading Keras"):
         load_keras()
     splits, protocol = _splits(given, test_fraction, seed)
@@ -117,8 +130,13 @@ def embed(
         rows |= {f"{split}_embeddings": embeddings, f"{split}_labels": kept.labels}
         if split != "test":
             rows[f"{split}_keys"] = key_digests(kept.keys())
+    kept_images = dict(zip(splits, (kept for _, kept in splits_done), strict=True))
     data = EmbeddingSet(
         **rows,
+        also={
+            name: _further(terminal, source, kept_images, batch_size, store)
+            for name, source in further.items()
+        },
         text_embeddings=TextEmbedder(model).class_prototypes(build_prompts(class_names, **prompts)),
         class_names=list(class_names),
         dataset=printable(dataset or given.path.resolve().stem),
@@ -132,6 +150,32 @@ def embed(
         f"{output}: {data.num_classes} classes, "
         + ", ".join(f"{len(rows[f'{split}_labels'])} {split}" for split in splits)
         + " rows"
+    )
+
+
+def _name(source: str) -> str:
+    """Returns the name of a further encoder: that of its folder, or a preset's last part."""
+    return Path(source).resolve().name if Path(source).is_dir() else source.rpartition("/")[2]
+
+
+def _further(
+    terminal: Terminal,
+    source: str,
+    splits: dict[str, ImageSource],
+    batch_size: int,
+    store: Path | None,
+) -> NamedEmbeddings:
+    """Embeds the images of all splits with a further encoder."""
+    from keras_cmm.clip import ImageEmbedder, load
+    from keras_cmm.data import NamedEmbeddings
+
+    with terminal.status(f"loading {source}"):
+        embedder = ImageEmbedder(load(source), batch_size, store=open_store(store))
+    return NamedEmbeddings(
+        **{
+            split: embed_list(terminal, embedder, images, strict=True)[0]
+            for split, images in splits.items()
+        }
     )
 
 

@@ -205,3 +205,22 @@ def test_draws_depend_on_the_names_of_the_images(embed, splits):
     for part, keys in (("train", data.train_keys), ("val", data.val_keys)):
         names = ImageList.from_folder(splits / part).keys()
         np.testing.assert_array_equal(keys, key_digests(names))
+
+
+def test_further_encoders(embed, refuse, run, splits):
+    from keras_cmm.clip import ImageEmbedder, load
+
+    result, path = embed(splits, "--also", "emoji_clip_tiny")
+    assert result.exit_code == 0, result.output
+    further = EmbeddingSet.read(path).further("emoji_clip_tiny")
+    embedder = ImageEmbedder(load("emoji_clip_tiny"))
+    for split in ("train", "val", "test"):
+        images = ImageList.from_folder(splits / split).images
+        expected = embedder.embed(images).embeddings
+        np.testing.assert_allclose(getattr(further, split), expected, atol=1e-3)
+    methods = ("--methods", "zero_shot,cmm", "--shots", 1, "--seeds", 1, "-q")
+    compared = run("benchmark", path, "--also", "emoji_clip_tiny", *methods)
+    assert compared.exit_code == 0, compared.output
+    path.unlink()
+    twice = ("--also", "emoji_clip_tiny", "--also", "emoji_clip_tiny")
+    assert "the names of --also must differ" in refuse(splits, *twice)
