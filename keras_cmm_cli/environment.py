@@ -5,7 +5,7 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,10 @@ NEEDS_KERAS = (
     "needs Keras, which keras-cmm-runtime leaves out; install keras-cmm in its place: "
     "pip uninstall keras-cmm-runtime, then pip install keras-cmm."
 )
+
+# Keras imports these where it finds them, for its plots, its wrappers and conversions. No command
+# uses those, and the imports take half of Keras's own.
+_FOR_PARTS_OF_KERAS = ("jax", "matplotlib", "pandas", "sklearn")
 
 # Keras itself writes this at its first import, so it is no choice of the user.
 _WRITTEN_BY_KERAS = {
@@ -76,7 +80,8 @@ def load_keras(tensorflow: bool = False) -> None:
     # No variable silences what TensorFlow logs while it is imported.
     with _no_stderr():
         try:
-            import keras
+            with _hidden(_FOR_PARTS_OF_KERAS):
+                import keras
         except (ImportError, ValueError) as error:
             raise click.ClickException(
                 f"Keras cannot be loaded ({error}); set KERAS_BACKEND to torch, jax or tensorflow, "
@@ -108,6 +113,23 @@ def _chosen_in_keras_json() -> Any:
     if not isinstance(settings, dict) or settings == _WRITTEN_BY_KERAS:
         return None
     return settings.get("backend")
+
+
+@contextlib.contextmanager
+def _hidden(names: Sequence[str]) -> Iterator[None]:
+    """Makes what is imported inside run as if packages were not installed.
+
+    Those that are imported already, and the backend, are left as they are.
+    """
+    backend = os.environ.get("KERAS_BACKEND") or _chosen_in_keras_json()
+    hidden = [name for name in names if name not in sys.modules and name != backend]
+    # Python then says that there is no such module.
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager
