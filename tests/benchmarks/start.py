@@ -16,13 +16,15 @@ from pathlib import Path
 
 HEAVY = ("keras", "torch", "keras_hub", "tensorflow", "jax", "sklearn", "matplotlib", "onnxruntime")
 RUN = """
-import atexit, resource, sys
+import atexit, re, resource, sys
 
 def tell():
     found = [name for name in {heavy!r} if sys.modules.get(name) is not None]
     usage = resource.getrusage(resource.RUSAGE_SELF)
     seconds = usage.ru_utime + usage.ru_stime
-    print("\\nIMPORTED", seconds, usage.ru_maxrss // 1024, *found, file=sys.stderr)
+    # `ru_maxrss` would count this process before it became another program.
+    peak = re.search("VmHWM: *\\\\s*([0-9]+) kB", open("/proc/self/status").read())[1]
+    print("\\nIMPORTED", seconds, int(peak) // 1024, *found, file=sys.stderr)
 
 atexit.register(tell)
 {code}
