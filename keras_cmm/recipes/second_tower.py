@@ -19,6 +19,9 @@ _RIDGES = np.geomspace(1e-3, 1e2, 13)
 _MAX_JUDGED_ROWS = 2000
 _MAX_ROWS = 20_000
 
+# What rounding leaves of a weight of 0.
+_ROUNDING = 1e-9
+
 # A second encoder counts for at most so many times CLIP's part, however little CLIP can tell.
 _MAX_WEIGHT = 4.0
 
@@ -88,7 +91,7 @@ def second_tower(
     of_clip, _ = _ridge_regression(images, targets, judged)
     of_also, kernel = _ridge_regression(also, targets, judged)
     clip_part, also_part = _stacked(targets[judged], of_clip, of_also)
-    if also_part <= 0:
+    if also_part <= _ROUNDING * clip_part:
         return nothing
     weight = also_part / max(clip_part, also_part / _MAX_WEIGHT)
     return SecondTower((weight * kernel).astype("float32"), float(weight))
