@@ -91,7 +91,7 @@ def second_tower(
     of_clip, _ = _ridge_regression(images, targets, judged)
     of_also, kernel = _ridge_regression(also, targets, judged)
     clip_part, also_part = _stacked(targets[judged], of_clip, of_also)
-    if also_part <= _ROUNDING * clip_part:
+    if also_part <= _ROUNDING * max(clip_part, 1.0):
         return nothing
     weight = also_part / max(clip_part, also_part / _MAX_WEIGHT)
     return SecondTower((weight * kernel).astype("float32"), float(weight))
