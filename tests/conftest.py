@@ -23,9 +23,11 @@ collect_ignore = ["conftest.py"] + [
 def pytest_collection_modifyitems(items):
     """Gives the longest to different workers, which begin with them: each takes an equal part."""
     longest = [item for item in items if "test_backends" in item.nodeid]
+    total = len(items)
     items[:] = [item for item in items if item not in longest]
     for number, item in enumerate(longest):
-        items.insert(number * len(items) // len(longest), item)
+        # One further than where a part begins: rounding must not make it the end of another.
+        items.insert(number * total // len(longest) + number, item)
 
 
 @pytest.fixture(scope="session", autouse=True)
