@@ -24,7 +24,7 @@ def shaken(module):
     torch.manual_seed(0)
     for tensor in module.state_dict().values():
         if tensor.is_floating_point():
-            tensor.add_(torch.rand_like(tensor) * 0.1)
+            tensor.add_(torch.randn_like(tensor) * 0.02)
     return module.eval()
 
 
