@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import simplejpeg
 from PIL import Image
 
 from keras_cmm_runtime.images import ImagePreprocessor
@@ -72,10 +71,14 @@ def draft(content: bytes) -> Image.Image:
 
 
 def exact_simplejpeg(content: bytes) -> Image.Image:
+    import simplejpeg
+
     return Image.fromarray(simplejpeg.decode_jpeg(content, "RGB"))
 
 
 def fast_simplejpeg(content: bytes) -> Image.Image:
+    import simplejpeg
+
     pixels = simplejpeg.decode_jpeg(content, "RGB", fastdct=True, fastupsample=True)
     return Image.fromarray(pixels)
 

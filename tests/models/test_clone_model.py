@@ -47,8 +47,8 @@ def test_a_clone_with_a_head_of_ones_own(tiny_preset):
 
 
 def test_too_many_positional_arguments(model):
-    with pytest.raises(TypeError, match="6 positional arguments"):
-        CMMImageClassifier(model.backbone, NAMES, None, "{}", None, None, "name")
+    with pytest.raises(TypeError, match="7 positional arguments"):
+        CMMImageClassifier(model.backbone, NAMES, None, "{}", None, None, None, "name")
 
 
 def test_a_single_image(trained, tmp_path):

@@ -25,7 +25,6 @@ from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.images import ImagePreprocessor, is_one_image
 from keras_cmm_runtime.utils.items import items
 
-_MANY = 2**31
 # The key of an image, and its pixels, or `None` if the store has its embedding.
 _Read = tuple[bytes, npt.NDArray[np.uint8] | None]
 # The same after the number of the image.
@@ -190,8 +189,8 @@ class ImageEmbedder(Batched):
 
         encoder = self.encoder if isinstance(self.encoder, KerasHubEncoder) else None
         if encoder is not None:
-            # Whoever streams images without a number has many.
-            encoder.expect(_MANY if total is None else total)
+            # A stream without a number counts as a small job, and gives the same bits as a list.
+            encoder.expect(total or 0)
         try:
             if space is None:
                 yield from self._embed_all(readable())
