@@ -43,7 +43,7 @@ def images_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "start from IMAGES_DIR, or from the file's own folder.",
     )(body)
     return click.argument(
-        "images_dir", required=False, type=click.Path(exists=True, path_type=Path)
+        "images_dir", required=False, type=PathOrURI(exists=True, path_type=Path)
     )(body)
 
 
@@ -56,6 +56,28 @@ def split_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., A
         help="Images to take if IMAGES_DIR has a folder for each of train, val and test, or a list "
         "has a column of them.",
     )
+
+
+class PathOrURI(click.Path):
+    """A path, or a URI such as s3://bucket/folder, which stays a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Checks a path, and takes a URI as it is."""
+        return value if is_uri(value) else super().convert(value, param, ctx)
+
+
+def is_uri(value: object) -> bool:
+    """Returns whether a path of the command line is a URI."""
+    return isinstance(value, str) and "://" in value
+
+
+def refuse_uris(*paths: object) -> None:
+    """Raises a usage error for a URI, where the command opens paths alone."""
+    for path in filter(is_uri, paths):
+        raise click.UsageError(
+            f"{path}: is a URI, which `embed` and `predict` open with --engine local or ray; give "
+            "a path."
+        )
 
 
 @dataclass(frozen=True)
@@ -77,6 +99,7 @@ class ImagesGiven:
     @property
     def path(self) -> Path:
         """The list or the folder, for messages."""
+        refuse_uris(self.images_dir)
         path = self.table or self.images_dir
         if path is None:
             raise click.UsageError("Missing argument 'IMAGES_DIR' or option '--csv'.")

@@ -57,7 +57,7 @@ class ModelGiven:
 
     Args:
         folder: The folder of the model.
-        engine: `"onnx"` or `"keras"`.
+        engine: `"onnx"` or `"keras"`, or an engine that only this command has.
         batch_size: Images a pass through the backbone.
         store: The folder of the store of embeddings, or `None`. Only Keras has one.
     """
@@ -108,21 +108,30 @@ class _Onnx:
             )
 
 
-def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def model_options(
+    command: Callable[..., Any],
+    further_engines: Sequence[str] = (),
+    further_help: str = "",
+) -> Callable[..., Any]:
     """Adds the options of a command that runs a model, which gets a `ModelGiven` as `model`.
 
     They are `--engine`, `--batch-size`, `--store`, `--no-store`, `--seed` and `--strict`.
+
+    Args:
+        command: The command.
+        further_engines: Engines that this command alone has.
+        further_help: What they do.
     """
 
     @click.option(
         "--engine",
-        type=click.Choice(("auto", "onnx", "keras")),
+        type=click.Choice(("auto", "onnx", "keras", *further_engines)),
         default="auto",
         show_default=True,
         envvar=ENGINE_VARIABLE,
         help="What runs the model: ONNX Runtime, which starts at once, or Keras. auto takes ONNX "
         "Runtime where the model has a classifier.onnx and no --store is given. The variable "
-        f"{ENGINE_VARIABLE} sets another default.",
+        f"{ENGINE_VARIABLE} sets another default.{further_help}",
     )
     @batch_size_option
     @store_option

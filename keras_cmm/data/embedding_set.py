@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
+from keras_cmm.data.embedding_shards import read_embedding_shards
 from keras_cmm.data.few_shot import row_keys
 from keras_cmm.data.named_embeddings import NamedEmbeddings
 from keras_cmm.utils.embedding_rows import find_bad_row
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.scale import is_shard_folder
 from keras_cmm_runtime.utils import refuse_special_file, replacing, unit_rows, warn
 
 FORMAT = "keras-cmm-embeddings/1"
@@ -237,9 +239,10 @@ class EmbeddingSet:
         memory. The rows are checked in pieces, so memory does not grow with the file.
 
         Args:
-            path: The safetensors file. Optional metadata with their defaults: `logit_scale`
-                (100.0), `dataset` (the file's name), `backbone` ("unknown"), `protocol`
-                ("embeddings"), `notes` ("").
+            path: The safetensors file, or a folder of `keras-cmm embed --engine`, which may be a
+                URI such as `"s3://bucket/folder"`. A file's optional metadata with their defaults:
+                `logit_scale` (100.0), `dataset` (the file's name), `backbone` ("unknown"),
+                `protocol` ("embeddings"), `notes` ("").
 
         Returns:
             The embedding set.
@@ -247,6 +250,8 @@ class EmbeddingSet:
         Raises:
             InputError: If the file is not valid. The message names the file and the reason.
         """
+        if is_shard_folder(str(path)):
+            return cls(**read_embedding_shards(str(path)))
         path = Path(path)
         refuse_special_file(path)
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.images import ImagesGiven, embed_list, images_options
+from keras_cmm_cli.images import ImagesGiven, PathOrURI, embed_list, images_options, refuse_uris
 from keras_cmm_cli.leakage import rows_without_copies
 from keras_cmm_cli.options import (
     DTYPES,
@@ -23,6 +24,13 @@ from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.run_file import command_line, printable
 from keras_cmm_cli.store import open_store, store_options
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
+from keras_cmm_cli.workers import (
+    ENGINES,
+    WorkersGiven,
+    refuse_with_parts,
+    tell_report,
+    workers_options,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +47,8 @@ Examples:
   keras-cmm embed photos/ --preset clip_vit_base_patch16 --output photos.safetensors
   keras-cmm embed photos/ --preset clip_vit_base_patch16 --also siglip_base_patch16_224 \\
     --output both.safetensors
+  keras-cmm embed s3://bucket/photos --preset clip_vit_base_patch16 --engine ray --address auto \\
+    --output s3://bucket/embedded
 """
 )
 @images_options
@@ -50,7 +60,20 @@ Examples:
     help="A further image encoder, whose embeddings the file holds too, under its name; see "
     "benchmark --also. May be given several times.",
 )
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option(
+    "--output",
+    required=True,
+    type=PathOrURI(path_type=Path),
+    help="File to write, or with --engine the folder.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    help="Embed IMAGES_DIR in parts, by processes of this machine (local) or by Ray, into a folder "
+    "of Parquet files. IMAGES_DIR may then also be a folder of tar or Parquet files, a WebDataset, "
+    "or a URI such as s3://bucket/photos. A run that was broken off goes on where it was.",
+)
+@workers_options
 @click.option("--dataset", help="Name of the data set.  [default: the name of the folder or CSV]")
 @click.option(
     "--test-fraction",
@@ -72,7 +95,9 @@ def embed(
     given: ImagesGiven,
     preset: str,
     also: tuple[str, ...],
-    output: Path,
+    output: Path | str,
+    engine: str | None,
+    workers: WorkersGiven,
     dataset: str | None,
     test_fraction: float,
     templates: tuple[str, ...],
@@ -94,6 +119,24 @@ def embed(
 
     Test images that are copies of training images are left out, with a warning.
     """
+    if engine is not None:
+        prompts_given = (templates, descriptions)
+        _embed_in_parts(
+            terminal,
+            given,
+            preset,
+            output,
+            engine,
+            workers,
+            prompts_given,
+            test_fraction,
+            dtype,
+            batch_size,
+        )
+        return
+    workers.refuse()
+    refuse_uris(output)
+    output = Path(output)
     check_apart({"--output": output}, (given.images_dir, given.table, descriptions))
     check_new_file(output, overwrite, EMBEDDINGS)
     further = {_name(source): source for source in also}
@@ -151,6 +194,50 @@ def embed(
         + ", ".join(f"{len(rows[f'{split}_labels'])} {split}" for split in splits)
         + " rows"
     )
+
+
+def _embed_in_parts(
+    terminal: Terminal,
+    given: ImagesGiven,
+    preset: str,
+    output: Path | str,
+    engine: str,
+    workers: WorkersGiven,
+    prompts_given: tuple[tuple[str, ...], Path | None],
+    test_fraction: float,
+    dtype: str | None,
+    batch_size: int,
+) -> None:
+    """Runs `--engine local` and `--engine ray`."""
+    refuse_with_parts(
+        *("also", "table", "image_column", "label_column", "dataset", "store", "no_store"),
+        *("seed", "strict", "overwrite"),
+    )
+    if given.images_dir is None:
+        raise click.UsageError("Missing argument 'IMAGES_DIR'.")
+    with terminal.status("loading Keras"):
+        load_keras()
+
+    from keras_cmm.clip import build_prompts
+    from keras_cmm.scale import KerasEncoder, embed_shards
+
+    def prompts(names: Sequence[str]) -> Sequence[Sequence[str]]:
+        return build_prompts(names, **read_prompts(*prompts_given, names))
+
+    with terminal.progress("embedding parts") as progress:
+        report = embed_shards(
+            str(given.images_dir),
+            str(output),
+            KerasEncoder(preset, dtype),
+            model=printable(Path(preset).resolve().name if Path(preset).is_dir() else preset),
+            options=workers.options(engine),
+            batch_size=batch_size,
+            shard_size=workers.shard_size,
+            test_fraction=test_fraction,
+            prompts=prompts,
+            progress=lambda report: progress(len(report.shards), None),
+        )
+    tell_report(terminal, str(output), report)
 
 
 def _name(source: str) -> str:

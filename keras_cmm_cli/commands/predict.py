@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from keras_cmm_cli.images import PathOrURI, refuse_uris
 from keras_cmm_cli.model_engine import ModelGiven, model_options
 from keras_cmm_cli.options import RATE, is_given, refuse_together
 from keras_cmm_cli.outputs import check_apart, check_new_file, check_new_folder
@@ -17,6 +19,13 @@ from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
 from keras_cmm_cli.saved_model import model_argument
 from keras_cmm_cli.sorted_images import sort_images
 from keras_cmm_cli.terminal import Terminal, counted, visible, visible_lines, with_terminal
+from keras_cmm_cli.workers import (
+    ENGINES,
+    WorkersGiven,
+    refuse_with_parts,
+    tell_report,
+    workers_options,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +55,7 @@ Examples:
     nargs=-1,
     required=True,
     metavar="IMAGES...",
-    type=click.Path(exists=True, allow_dash=True, path_type=Path),
+    type=PathOrURI(exists=True, allow_dash=True, path_type=Path),
 )
 @click.option(
     "--top-k",
@@ -79,7 +88,7 @@ Examples:
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathOrURI(path_type=Path),
     help="File to write the predictions to, .csv or .json, in the place of printing them.",
 )
 @click.option(
@@ -89,7 +98,14 @@ Examples:
 )
 @click.option("--link", is_flag=True, help="Put symbolic links into --sort-into, not copies.")
 @click.option("--overwrite", is_flag=True, help="Replace a file --output of this command.")
-@model_options
+@workers_options
+@functools.partial(
+    model_options,
+    further_engines=ENGINES,
+    further_help=" local and ray classify IMAGES in parts, by processes of this machine or by Ray: "
+    "folders, lists, tar and Parquet files, and URIs such as s3://bucket/photos. --output is then "
+    "a folder of Parquet files, and a run that was broken off goes on where it was.",
+)
 @with_terminal
 def predict(
     terminal: Terminal,
@@ -104,6 +120,7 @@ def predict(
     link: bool,
     overwrite: bool,
     strict: bool,
+    workers: WorkersGiven,
 ) -> None:
     """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`.
 
@@ -113,10 +130,16 @@ def predict(
     It runs on ONNX Runtime where the model has a classifier.onnx, as `fit` writes it, and otherwise
     on Keras. The answers are the same but for rounding.
     """
+    if model.engine in ENGINES:
+        _predict_in_parts(terminal, model, paths, top_k, output, workers)
+        return
+    workers.refuse()
+    refuse_uris(*paths)
     if coverage is not None:
         refuse_together("coverage", "top_k")
     if link and sort_into is None:
         raise click.UsageError("--link needs --sort-into; give both.")
+    refuse_uris(output)
     check_apart({"--output": output, "--sort-into": sort_into}, (model.folder, *paths))
     if output is not None:
         style = style if is_given("style") else output.suffix.lower().removeprefix(".")
@@ -163,6 +186,36 @@ def predict(
     with replacing(output) as file:
         file.write(f"{visible_lines(result)}\n".encode())
     terminal.note(f"{output}: {counted(len(predictions), 'image', 'images')}.")
+
+
+def _predict_in_parts(
+    terminal: Terminal,
+    model: ModelGiven,
+    paths: tuple[Path | str, ...],
+    top_k: int,
+    output: Path | str | None,
+    workers: WorkersGiven,
+) -> None:
+    """Runs `--engine local` and `--engine ray`."""
+    refuse_with_parts("reject", "coverage", "format", "sort_into", "link", "overwrite", "strict")
+    if len(paths) != 1:
+        raise click.UsageError(f"--engine {model.engine} takes one IMAGES: a folder or a file.")
+    if output is None:
+        raise click.UsageError(f"--engine {model.engine} needs --output, a folder or a URI.")
+    from keras_cmm_runtime.scale import predict_shards
+
+    with terminal.progress("classifying parts") as progress:
+        report = predict_shards(
+            str(model.folder),
+            str(paths[0]),
+            str(output),
+            top_k=top_k,
+            batch_size=model.batch_size,
+            shard_size=workers.shard_size,
+            options=workers.options(model.engine),
+            progress=lambda report: progress(len(report.shards), None),
+        )
+    tell_report(terminal, str(output), report)
 
 
 def _reason(image: Path) -> str:

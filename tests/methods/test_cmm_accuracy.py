@@ -72,7 +72,7 @@ def test_one_image_of_few_and_alike_classes_beats_zero_shot():
     rows = unit(data.train_embeddings.astype("float32"))
     texts = unit(data.text_embeddings.astype("float32"))
     found, expected = [], []
-    for first in range(0, 380, 20):  # The animals: neighbours are alike.
+    for first in range(0, 380, 40):  # The animals: neighbours are alike.
         of_class = [np.flatnonzero(data.train_labels == first + label) for label in range(20)]
         drawn, rest = [own[0] for own in of_class], np.concatenate([own[1:] for own in of_class])
         labels = data.train_labels[rest] - first
@@ -87,7 +87,7 @@ def test_one_image_of_few_and_alike_classes_beats_zero_shot():
 def test_texts_of_other_classes_do_no_harm(shots):
     data = shared_set("dtd")
     data = replace(data, text_embeddings=np.roll(data.text_embeddings, 20, axis=0))
-    tasks = [make_task(data, shots, seed) for seed in range(3)]
+    tasks = [make_task(data, shots, seed) for seed in range(2)]
     found, expected, trusting = (
         np.mean([hits(method, task, data).mean() for task in tasks])
         for method in (CMM(), NearestMean(), CMM(AutoRecipe(full_trust=0.0)))

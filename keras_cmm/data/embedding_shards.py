@@ -1,0 +1,169 @@
+"""Embeddings in a folder of Parquet files, as `keras-cmm embed --engine` writes them."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from keras_cmm.utils.embedding_rows import find_bad_row
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.scale import Storage
+from keras_cmm_runtime.scale.shard_format import SHARDS, SUFFIX, read_manifest
+
+_PARTS = ("train", "val", "test")
+_COLUMNS = ["label", "split", "digest", "error", "embedding"]
+
+
+def read_embedding_shards(uri: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Reads the arguments of `EmbeddingSet` from a folder.
+
+    The rows are copied into files without a name on this machine's disk and mapped from there, so
+    memory does not grow with them. Rows without an embedding or a label are left out.
+
+    Args:
+        uri: The folder, a path or a URI.
+        options: Arguments of fsspec's file system.
+
+    Returns:
+        The arguments.
+
+    Raises:
+        InputError: If the folder cannot be read, or there is no text tower, and so no texts.
+    """
+    storage = Storage(uri, options)
+    manifest = read_manifest(storage)
+    if manifest.get("kind") != "embeddings" or "texts" not in manifest:
+        raise InputError(
+            f"{uri}: has no texts of two classes or more; embed labelled images with a model that "
+            "has a text tower."
+        )
+    names = manifest["class_names"]
+    ids = {label: number for number, label in enumerate(names)}
+    parts = {part: _MappedRows(manifest["dim"]) for part in _PARTS}
+    has_splits = _has_splits(storage, manifest)
+    for table in _tables(storage, manifest):
+        _take_rows(uri, table, ids, has_splits, manifest["test_fraction"], parts)
+    fields: dict[str, Any] = {}
+    for part, rows in parts.items():
+        if not len(rows) and part == "val":
+            continue
+        if not len(rows):
+            raise InputError(f"{uri}: has no {part} rows.")
+        fields |= {f"{part}_embeddings": rows.mapped(), f"{part}_labels": rows.labels()}
+        if part != "test":
+            fields[f"{part}_keys"] = rows.keys()
+    return fields | {
+        "text_embeddings": np.load(io.BytesIO(storage.read(manifest["texts"]))),
+        "class_names": list(names.values()),
+        "dataset": Path(uri.rstrip("/")).name,
+        "backbone": manifest["model"],
+        "logit_scale": manifest["logit_scale"],
+        "protocol": "folders" if has_splits else f"split {manifest['test_fraction']:g} by digest",
+    }
+
+
+def _tables(storage: Storage, manifest: Mapping[str, Any]) -> Iterator[Any]:
+    """Yields the rows of all files, some at a time."""
+    import pyarrow
+    import pyarrow.parquet
+
+    for name, *_ in manifest["shards"]:
+        path = f"{SHARDS}/{name}{SUFFIX}"
+        try:
+            with storage.open(path) as file:
+                parquet = pyarrow.parquet.ParquetFile(file)
+                yield from parquet.iter_batches(batch_size=1 << 14, columns=_COLUMNS)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise InputError(f"{storage.uri}/{path}: cannot be read ({error}).") from error
+
+
+def _has_splits(storage: Storage, manifest: Mapping[str, Any]) -> bool:
+    """Returns whether there are rows of both train and test."""
+    import pyarrow.parquet
+
+    found: set[str | None] = set()
+    for name, *_ in manifest["shards"]:
+        with storage.open(f"{SHARDS}/{name}{SUFFIX}") as file:
+            column = pyarrow.parquet.read_table(file, columns=["split"]).column("split")
+        found |= set(column.unique().to_pylist())
+        if {"train", "test"} <= found:
+            return True
+    return False
+
+
+def _take_rows(
+    uri: str,
+    table: Any,
+    ids: Mapping[str, int],
+    has_splits: bool,
+    test_fraction: float,
+    parts: Mapping[str, _MappedRows],
+) -> None:
+    labels, splits, digests = (
+        table.column(name).to_pylist() for name in ("label", "split", "digest")
+    )
+    column = table.column("embedding")
+    dim = column.type.list_size
+    embeddings = np.asarray(column.flatten() if not column.null_count else column.values)
+    if column.null_count:
+        embeddings = embeddings[column.offset * dim : (column.offset + len(column)) * dim]
+    embeddings = embeddings.reshape(-1, dim)
+    is_there = np.asarray(column.is_valid())
+    for part, rows in parts.items():
+        chosen = np.array(
+            [
+                is_there[row]
+                and labels[row] in ids
+                and part == (splits[row] if has_splits else _drawn(digests[row], test_fraction))
+                for row in range(len(labels))
+            ],
+            bool,
+        )
+        taken = np.flatnonzero(chosen)
+        bad = find_bad_row(embeddings[taken])
+        if bad is not None:
+            raise InputError(f"{uri}: an embedding has {bad.reason}; embed the images again.")
+        rows.add(
+            embeddings[taken],
+            [ids[labels[row]] for row in taken],
+            b"".join(digests[row] for row in taken),
+        )
+
+
+def _drawn(digest: bytes, test_fraction: float) -> str:
+    """Returns the split of an image. Copies of an image have one digest, and so one split."""
+    return "test" if int.from_bytes(digest[:8]) < test_fraction * 2**64 else "train"
+
+
+class _MappedRows:
+    """Rows of one split, in a file without a name."""
+
+    def __init__(self, dim: int) -> None:
+        self._dim = dim
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the mapping.
+        self._labels: list[npt.NDArray[np.int32]] = []
+        self._keys: list[bytes] = []
+
+    def add(self, rows: npt.NDArray[np.float16], labels: list[int], keys: bytes) -> None:
+        self._file.write(np.ascontiguousarray(rows, "<f2").tobytes())
+        self._labels.append(np.array(labels, "int32"))
+        self._keys.append(keys)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._labels))
+
+    def labels(self) -> npt.NDArray[np.int32]:
+        return np.concatenate(self._labels)
+
+    def keys(self) -> npt.NDArray[np.uint8]:
+        return np.frombuffer(b"".join(self._keys), "uint8").reshape(-1, 32)
+
+    def mapped(self) -> npt.NDArray[np.float16]:
+        self._file.flush()
+        return np.memmap(self._file, "<f2", mode="r", shape=(len(self), self._dim))

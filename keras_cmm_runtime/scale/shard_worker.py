@@ -1,0 +1,135 @@
+"""From a part of the images to its file."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.scale.decoded_rows import DecodedRows, decode_rows, no_rows
+from keras_cmm_runtime.scale.input_shard import InputShard
+from keras_cmm_runtime.scale.read_shard import asking_again, read_shard
+from keras_cmm_runtime.scale.shard_format import SHARDS, SUFFIX
+from keras_cmm_runtime.scale.shard_model import ShardModel
+from keras_cmm_runtime.scale.shard_result import ShardResult
+from keras_cmm_runtime.scale.storage import Storage
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_COUNTS = b"keras_cmm"
+
+
+class ShardWorker:
+    """Makes the file of a part: the unit of work, the same on one machine and on many.
+
+    The file is written whole or not at all. If it is there already, nothing is done. So whatever
+    ends a run, the next one goes on with the parts that have no file, and two runs do no harm to
+    each other.
+
+    Args:
+        model: what makes columns of decoded images.
+        output: the folder of the output.
+        threads: threads that decode ahead of the model, or 0.
+
+    Example:
+        See `embed_shards`.
+    """
+
+    def __init__(self, model: ShardModel, output: Storage, threads: int = 0) -> None:
+        self.model = model
+        self.output = output
+        self.threads = threads
+
+    def __call__(
+        self, shard: InputShard, batches: Iterable[DecodedRows] | None = None
+    ) -> ShardResult:
+        """Makes the file of a part, if it is not there.
+
+        Args:
+            shard: The part.
+            batches: Its images, decoded, or `None` to decode them here.
+
+        Returns:
+            What became of it.
+        """
+        name = f"{SHARDS}/{shard.name}{SUFFIX}"
+        start = time.monotonic()
+        try:
+            if asking_again(lambda: self.output.exists(name)):
+                return _counted(shard.name, self.output, name)
+            data, counts = self._made(self._decoded(shard) if batches is None else batches)
+            asking_again(lambda: self.output.write(name, data))
+        except (InputError, OSError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            return ShardResult(shard.name, failure=reason)
+        return ShardResult(shard.name, **counts, seconds=time.monotonic() - start, is_new=True)
+
+    def _decoded(self, shard: InputShard) -> Iterator[DecodedRows]:
+        model = self.model
+        return decode_rows(read_shard(shard), model.preprocessor, model.batch_size, self.threads)
+
+    def _made(self, batches: Iterable[DecodedRows]) -> tuple[bytes, dict[str, Any]]:
+        """Returns the bytes of the file and its counts."""
+        import pyarrow
+        import pyarrow.parquet
+
+        tables = [self._table(batch) for batch in batches]
+        table = pyarrow.concat_tables(tables or [self._table(no_rows(self.model.preprocessor))])
+        errors = table.column("error").to_pylist()
+        labels = table.column("label").to_pylist()
+        known = Counter(
+            label
+            for label, error in zip(labels, errors, strict=True)
+            if error is None and label is not None
+        )
+        counts = {
+            "rows": len(errors),
+            "errors": sum(error is not None for error in errors),
+            "labels": dict(sorted(known.items())),
+        }
+        # A later run reads these at the end of the file, and not the file.
+        table = table.replace_schema_metadata({_COUNTS: json.dumps(counts)})
+        file = io.BytesIO()
+        pyarrow.parquet.write_table(
+            table,
+            file,
+            compression="zstd",
+            use_dictionary=["label", "split", "error"],
+            row_group_size=1 << 16,
+        )
+        return file.getvalue(), counts
+
+    def _table(self, batch: DecodedRows) -> pyarrow.Table:
+        import pyarrow
+
+        rows = batch.rows
+        columns = {
+            "id": pyarrow.array([row.id for row in rows], "string"),
+            "label": pyarrow.array([row.label for row in rows], "string"),
+            "split": pyarrow.array([row.split for row in rows], "string"),
+            "digest": pyarrow.array(batch.digests, pyarrow.binary(32)),
+            "error": pyarrow.array([row.error for row in rows], "string"),
+        }
+        readable = [row.error is None for row in rows]
+        return pyarrow.table(columns | self.model.columns(batch.pixels, readable))
+
+
+def _counted(name: str, output: Storage, file: str) -> ShardResult:
+    """Returns the counts of a file that is there, from its end."""
+    import pyarrow.parquet
+
+    def read() -> dict[str, Any]:
+        with output.open(file) as opened:
+            metadata = pyarrow.parquet.ParquetFile(opened).schema_arrow.metadata or {}
+        return dict(json.loads(metadata[_COUNTS]))
+
+    return ShardResult(name, **asking_again(read))
+
+
+MakeWorker = Callable[[], ShardWorker]
+"""Makes the worker of a process, which loads the model."""
