@@ -1,5 +1,6 @@
 """A model for parts of images that needs neither Keras nor time."""
 
+import functools
 import os
 import signal
 from pathlib import Path
@@ -52,9 +53,13 @@ class MakeStubWorker:
         self.options = options
 
     def __call__(self):
-        return ShardWorker(StubShardModel(**self.options), self.output)
+        return ShardWorker(functools.partial(StubShardModel, **self.options), self.output)
 
 
-class FailingMaker:
+def no_model():
+    raise ValueError("no such model")
+
+
+class MakeFailingWorker(MakeStubWorker):
     def __call__(self):
-        raise ValueError("no such model")
+        return ShardWorker(no_model, self.output)

@@ -26,7 +26,10 @@ EVERYWHERE = {
 }
 # What `keras_cmm_runtime` may import: its requirements, and what it imports only for some files.
 LIGHT = ("numpy", "onnxruntime", "PIL")
-OPTIONAL = ("datasets", "huggingface_hub", "pillow_heif", "platformdirs", "pyarrow")
+OPTIONAL = (
+    *("datasets", "fsspec", "huggingface_hub", "pillow_heif", "platformdirs", "pyarrow"),
+    "ray",
+)
 # What `keras_cmm_server` may import besides.
 OF_THE_SERVER = ("prometheus_client", "starlette", "uvicorn")
 # Inside `keras_cmm.clip`: a room, and the rooms that it may import.

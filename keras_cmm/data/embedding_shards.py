@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,19 +46,23 @@ def read_embedding_shards(uri: str, options: Mapping[str, Any] | None = None) ->
         )
     names = manifest["class_names"]
     ids = {label: number for number, label in enumerate(names)}
-    parts = {part: _MappedRows(manifest["dim"]) for part in _PARTS}
     has_splits = _has_splits(storage, manifest)
-    for table in _tables(storage, manifest):
-        _take_rows(uri, table, ids, has_splits, manifest["test_fraction"], parts)
     fields: dict[str, Any] = {}
-    for part, rows in parts.items():
-        if not len(rows) and part == "val":
-            continue
-        if not len(rows):
-            raise InputError(f"{uri}: has no {part} rows.")
-        fields |= {f"{part}_embeddings": rows.mapped(), f"{part}_labels": rows.labels()}
-        if part != "test":
-            fields[f"{part}_keys"] = rows.keys()
+    with contextlib.ExitStack() as stack:
+        parts = {
+            part: _MappedRows(manifest["dim"], stack.enter_context(tempfile.TemporaryFile()))
+            for part in _PARTS
+        }
+        for table in _tables(storage, manifest):
+            _take_rows(uri, table, ids, has_splits, manifest["test_fraction"], parts)
+        for part, rows in parts.items():
+            if not len(rows) and part == "val":
+                continue
+            if not len(rows):
+                raise InputError(f"{uri}: has no {part} rows.")
+            fields |= {f"{part}_embeddings": rows.mapped(), f"{part}_labels": rows.labels()}
+            if part != "test":
+                fields[f"{part}_keys"] = rows.keys()
     return fields | {
         "text_embeddings": np.load(io.BytesIO(storage.read(manifest["texts"]))),
         "class_names": list(names.values()),
@@ -144,9 +149,9 @@ def _drawn(digest: bytes, test_fraction: float) -> str:
 class _MappedRows:
     """Rows of one split, in a file without a name."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, file: IO[bytes]) -> None:
         self._dim = dim
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the mapping.
+        self._file = file
         self._labels: list[npt.NDArray[np.int32]] = []
         self._keys: list[bytes] = []
 

@@ -111,7 +111,11 @@ def embed_shards(
 def _worker(
     make_encoder: Callable[[], Encoder], batch_size: int, output: Storage, threads: int
 ) -> ShardWorker:
-    return ShardWorker(EmbeddingModel(make_encoder(), batch_size), output, threads)
+    return ShardWorker(functools.partial(_model, make_encoder, batch_size), output, threads)
+
+
+def _model(make_encoder: Callable[[], Encoder], batch_size: int) -> EmbeddingModel:
+    return EmbeddingModel(make_encoder(), batch_size)
 
 
 def _default_prompts(class_names: Sequence[str]) -> Sequence[Sequence[str]]:

@@ -9,7 +9,7 @@ import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from keras_cmm_runtime.errors import InputError
@@ -114,7 +114,7 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
         below = parts[1:] if split else parts
         label = below[0] if below else None
         images = sorted(
-            name for name in names if is_image_name(PurePosixPath(name)) and not is_clutter(name)
+            name for name in names if is_image_name(Path(name)) and not is_clutter(name)
         )
         listed = ((f"{folder}/{name}".removeprefix("/"), label, split) for name in images)
         yield from _chunks(source, listed, shard_size, posixpath.basename(folder) or "images")

@@ -23,7 +23,6 @@ from keras_cmm_runtime.scale.work_list import MAX_TRIES, WorkList
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # The worker of this process, which `_begin` makes.
 _worker: list[ShardWorker] = []
-_problems: list[str] = []
 
 
 def run_on_processes(
@@ -97,13 +96,9 @@ def _run(
 
 def _begin(setup: Callable[[], None] | None, make_worker: bytes) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        if setup is not None:
-            setup()
-        _worker.append(pickle.loads(make_worker)())
-    # An initializer that raises is told of by no more than a broken pool.
-    except Exception as error:
-        _problems.append(f"a worker cannot be made: {error}")
+    if setup is not None:
+        setup()
+    _worker.append(pickle.loads(make_worker)())
 
 
 def _end_with_parent() -> None:
@@ -115,8 +110,6 @@ def _end_with_parent() -> None:
 
 
 def _work(shard: InputShard) -> ShardResult:
-    if _problems:
-        raise InputError(_problems[0])
     return _worker[0](shard)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.onnx_classifier import OnnxClassifier
 from keras_cmm_runtime.scale.engine_options import EngineOptions
 from keras_cmm_runtime.scale.find_shards import DEFAULT_SHARD_SIZE, find_shards
@@ -80,7 +81,11 @@ def predict_shards(
 
 
 def _worker(path: str, digest: str, top_k: int, batch_size: int, output: Storage) -> ShardWorker:
+    return ShardWorker(functools.partial(_model, path, digest, top_k, batch_size), output)
+
+
+def _model(path: str, digest: str, top_k: int, batch_size: int) -> PredictionModel:
     classifier = OnnxClassifier.load(path, threads=1)
     if classifier.digest != digest:
-        raise RuntimeError(f"{path}: is another model on this node; copy it there again.")
-    return ShardWorker(PredictionModel(classifier, top_k, batch_size), output)
+        raise InputError(f"{path}: is another model on this node; copy it there again.")
+    return PredictionModel(classifier, top_k, batch_size)

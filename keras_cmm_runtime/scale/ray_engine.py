@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import pickle
+import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from keras_cmm_runtime.scale.work_list import MAX_TRIES
 if TYPE_CHECKING:
     from keras_cmm_runtime.images import ImagePreprocessor
     from keras_cmm_runtime.scale.engine_options import EngineOptions
+    from keras_cmm_runtime.scale.shard_model import ShardModel
 
 # Parts are small and their work is long, so each is a block of its own, which Ray gives to the next
 # free worker.
@@ -128,31 +130,25 @@ class _RayWorker:
 
     def __init__(self, setup: Callable[[], None] | None, make_worker: bytes, decoders: int) -> None:
         self._decoders = decoders
-        self._problem: str | None = None
-        try:
-            if setup is not None:
-                setup()
-            self._worker = pickle.loads(make_worker)()
-        # Ray would make such a worker again and again.
-        except Exception as error:
-            self._problem = f"a worker cannot be made: {error}"
-            return
+        if setup is not None:
+            setup()
+        self._worker = pickle.loads(make_worker)()
         if decoders:
-            self._worker.model = _OneAtATime(self._worker.model)
+            make_model = self._worker.make_model
+            self._worker.make_model = lambda: _OneAtATime(make_model())
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
-        if self._problem is not None:
-            return {"result": [pickle.dumps(ShardResult(_NO_WORKER, failure=self._problem))]}
         shards = [pickle.loads(part) for part in batch["part"]]
-        with ThreadPoolExecutor(max(1, self._decoders)) as pool:
-            results = list(pool.map(self._work, shards))
+        try:
+            with ThreadPoolExecutor(max(1, self._decoders)) as pool:
+                results = list(pool.map(self._work, shards))
+        except InputError as error:
+            # Ray would try it again and again.
+            results = [ShardResult(_NO_WORKER, failure=str(error))]
         return {"result": [pickle.dumps(result) for result in results]}
 
     def _work(self, shard: InputShard) -> ShardResult:
-        if not self._decoders:
-            return self._worker(shard)
-        model = self._worker.model
-        return self._worker(shard, _decoded_elsewhere(shard, model.preprocessor, model.batch_size))
+        return self._worker(shard, _decoded_elsewhere if self._decoders else None)
 
 
 class _OneAtATime:
@@ -169,9 +165,7 @@ class _OneAtATime:
             return self._model.columns(*args)
 
 
-def _decoded_elsewhere(
-    shard: InputShard, preprocessor: ImagePreprocessor, batch_size: int
-) -> Iterator[DecodedRows]:
+def _decoded_elsewhere(shard: InputShard, model: ShardModel) -> Iterator[DecodedRows]:
     """Yields the batches of a part that a task of Ray decodes, on whatever node has a core."""
     import ray
 
@@ -182,7 +176,7 @@ def _decoded_elsewhere(
         _generator_backpressure_num_objects=_BATCHES_AHEAD,
     )
     try:
-        for reference in decode.remote(shard, preprocessor, batch_size):
+        for reference in decode.remote(shard, model.preprocessor, model.batch_size):
             yield ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         raise error.cause if isinstance(error.cause, InputError | OSError) else error from None
@@ -212,6 +206,7 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
     """Connects to a cluster, and sets Ray Data up for parts."""
     is_ours = not ray.is_initialized()
     if is_ours:
+        _check_address(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -234,6 +229,20 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
             setattr(context, name, value)
         if is_ours:
             ray.shutdown()
+
+
+def _check_address(address: str | None) -> None:
+    """Raises an error for an address that nobody answers at. Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition("://")[2].rpartition(":")
+    if not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"the Ray cluster {address!r} cannot be reached ({error}); start it with "
+            "`ray start --head`, or leave the address out."
+        ) from error
 
 
 _SETTINGS: dict[str, Any] = {

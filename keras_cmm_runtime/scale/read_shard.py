@@ -6,7 +6,7 @@ import json
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from keras_cmm_runtime.errors import InputError
@@ -123,7 +123,7 @@ def _examples(archive: tarfile.TarFile) -> Iterator[tuple[list[_Image], dict[str
             yield images, texts
         if key != last:
             last, images, texts = key, [], {}
-        if is_image_name(path):
+        if is_image_name(Path(path)):
             images.append((name, *_member(archive, member)))
         elif path.suffix in (".cls", ".json"):
             texts[path.suffix] = _member(archive, member)[0] or b""

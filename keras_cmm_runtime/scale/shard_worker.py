@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +33,8 @@ class ShardWorker:
     each other.
 
     Args:
-        model: what makes columns of decoded images.
+        make_model: makes what makes columns of decoded images. It is called for the first part that
+            has no file, so a run that finds all files loads no model.
         output: the folder of the output.
         threads: threads that decode ahead of the model, or 0.
 
@@ -40,37 +42,63 @@ class ShardWorker:
         See `embed_shards`.
     """
 
-    def __init__(self, model: ShardModel, output: Storage, threads: int = 0) -> None:
-        self.model = model
+    def __init__(
+        self, make_model: Callable[[], ShardModel], output: Storage, threads: int = 0
+    ) -> None:
+        self.make_model = make_model
+        self._making = threading.Lock()
+        self._model: ShardModel | None = None
         self.output = output
         self.threads = threads
 
+    @property
+    def model(self) -> ShardModel:
+        """The model, which is made now if it is not there.
+
+        Raises:
+            InputError: If it cannot be made. No part can be made then.
+        """
+        with self._making:
+            if self._model is None:
+                try:
+                    self._model = self.make_model()
+                except Exception as error:  # Each library raises errors of its own.
+                    raise InputError(f"the model of a worker cannot be made: {error}") from error
+            return self._model
+
     def __call__(
-        self, shard: InputShard, batches: Iterable[DecodedRows] | None = None
+        self,
+        shard: InputShard,
+        decode: Callable[[InputShard, ShardModel], Iterator[DecodedRows]] | None = None,
     ) -> ShardResult:
         """Makes the file of a part, if it is not there.
 
         Args:
             shard: The part.
-            batches: Its images, decoded, or `None` to decode them here.
+            decode: Yields its images, decoded, or `None` to decode them here.
 
         Returns:
             What became of it.
+
+        Raises:
+            InputError: If the model cannot be made.
         """
         name = f"{SHARDS}/{shard.name}{SUFFIX}"
         start = time.monotonic()
         try:
             if asking_again(lambda: self.output.exists(name)):
                 return _counted(shard.name, self.output, name)
-            data, counts = self._made(self._decoded(shard) if batches is None else batches)
+        except (InputError, OSError) as error:
+            return _failed(shard, error)
+        model = self.model
+        try:
+            data, counts = self._made((decode or self._decoded)(shard, model))
             asking_again(lambda: self.output.write(name, data))
         except (InputError, OSError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return ShardResult(shard.name, failure=reason)
+            return _failed(shard, error)
         return ShardResult(shard.name, **counts, seconds=time.monotonic() - start, is_new=True)
 
-    def _decoded(self, shard: InputShard) -> Iterator[DecodedRows]:
-        model = self.model
+    def _decoded(self, shard: InputShard, model: ShardModel) -> Iterator[DecodedRows]:
         return decode_rows(read_shard(shard), model.preprocessor, model.batch_size, self.threads)
 
     def _made(self, batches: Iterable[DecodedRows]) -> tuple[bytes, dict[str, Any]]:
@@ -117,6 +145,11 @@ class ShardWorker:
         }
         readable = [row.error is None for row in rows]
         return pyarrow.table(columns | self.model.columns(batch.pixels, readable))
+
+
+def _failed(shard: InputShard, error: Exception) -> ShardResult:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return ShardResult(shard.name, failure=reason)
 
 
 def _counted(name: str, output: Storage, file: str) -> ShardResult:

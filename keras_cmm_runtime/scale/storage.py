@@ -98,7 +98,8 @@ class Storage:
     def entries(self, name: str = "") -> tuple[list[str], list[str]]:
         """Returns the names of the folders and of the files in a folder, each sorted."""
         path = self.path(name)
-        folders, files = [], []
+        folders: list[str] = []
+        files: list[str] = []
         for entry in self._fs.ls(path, detail=True):
             last = entry["name"].rstrip("/").rpartition("/")[2]
             # Object stores list the folder itself where someone has made it by hand.

@@ -5,7 +5,7 @@ import os
 import sys
 
 import pytest
-from stub_shard_model import FailingMaker, MakeStubWorker
+from stub_shard_model import MakeFailingWorker, MakeStubWorker
 from test_shard_worker import picture
 
 from keras_cmm_runtime import InputError
@@ -74,9 +74,17 @@ def test_processes_that_die_always_end_the_run(images, output, tmp_path):
         run_workers(EngineOptions(num_workers=2), images, make_worker)
 
 
-def test_a_worker_that_cannot_be_made(images):
-    with pytest.raises(InputError, match="a worker cannot be made: no such model"):
-        run_workers(EngineOptions(num_workers=1), images, FailingMaker())
+def test_a_model_that_cannot_be_made(images, output):
+    with pytest.raises(InputError, match="the model of a worker cannot be made: no such model"):
+        run_workers(EngineOptions(num_workers=1), images, MakeFailingWorker(output))
+
+
+def test_no_model_is_made_where_all_files_are_there(images, output):
+    worker = MakeStubWorker(output)()
+    for shard in images():
+        worker(shard)
+    report = run_workers(EngineOptions(num_workers=1), images, MakeFailingWorker(output))
+    assert (len(report.shards), report.new) == (PARTS, 0)
 
 
 def test_a_part_that_fails_is_told(tmp_path, output):

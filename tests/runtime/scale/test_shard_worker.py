@@ -71,7 +71,7 @@ def test_the_same_part_gives_the_same_bytes(images, tmp_path):
     files = []
     for threads in (0, 3):
         output = Storage(str(tmp_path / f"output{threads}"))
-        ShardWorker(StubShardModel(), output, threads)(shard)
+        ShardWorker(StubShardModel, output, threads)(shard)
         files.append(output.read(f"shards/{shard.name}.parquet"))
     assert files[0] == files[1]
 
