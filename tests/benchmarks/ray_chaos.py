@@ -30,6 +30,7 @@ import psutil
 from PIL import Image
 from ray.cluster_utils import Cluster
 
+MAIN = "from keras_cmm_cli.main import main; main()"
 CLASSES = 10
 PAUSES = (4.0, 20.0)
 
@@ -70,7 +71,7 @@ class Run:
 
     def __init__(self, source: Path, address: str, preset: str) -> None:
         self.arguments = [
-            *(sys.executable, "-W", "ignore", "-m", "keras_cmm_cli.main", "embed", str(source)),
+            *(sys.executable, "-W", "ignore", "-c", MAIN, "embed", str(source)),
             *("--preset", preset, "--engine", "ray", "--address", address, "--num-workers", "2"),
         ]
 
