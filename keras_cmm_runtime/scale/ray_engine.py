@@ -193,6 +193,8 @@ def _decode(
 def _imported() -> Any:
     # Ray would tell its makers of each use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What its C++ parts say is for its developers.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data
