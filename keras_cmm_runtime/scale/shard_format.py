@@ -45,4 +45,7 @@ def read_manifest(storage: Storage) -> dict[str, Any]:
         raise InputError(f"{storage.uri}: cannot be read ({error}).") from error
     if any(not isinstance(part, dict) or part.get("format") != FORMAT for part in parts):
         raise InputError(f"{storage.uri}: is not of the format {FORMAT}.")
-    return parts[0] | parts[1]
+    manifest = parts[0] | parts[1]
+    if any("/" in name or "\\" in name for name, *_ in manifest["shards"]):
+        raise InputError(f"{storage.uri}: names of parts in {MANIFEST_FILE} lead to other folders.")
+    return manifest

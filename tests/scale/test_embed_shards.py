@@ -132,6 +132,15 @@ def test_a_run_that_was_broken_off_is_not_read(tmp_path):
         EmbeddingSet.read(tmp_path / "output")
 
 
+def test_a_manifest_names_no_other_files(tmp_path):
+    write_pictures(tmp_path / "images")
+    embed(tmp_path / "images", tmp_path / "output")
+    path = tmp_path / "output" / "manifest.json"
+    path.write_text(path.read_text().replace('"shards": [["', '"shards": [["../'))
+    with pytest.raises(InputError, match="lead to other folders"):
+        EmbeddingSet.read(tmp_path / "output")
+
+
 def test_an_encoder_without_texts_makes_no_set(tmp_path):
     write_pictures(tmp_path / "images")
     make = functools.partial(ColourEncoder, has_texts=False)
