@@ -109,6 +109,7 @@ def test_only_a_demo_is_replaced(demo, refused, tmp_path):
     assert "does not exist" in refused("demo", "--output", tmp_path / "no" / "demo")
 
 
+@pytest.mark.nightly
 def test_no_more_shots_than_there_are_pictures(run, tmp_path):
     result = run("demo", "--shots", "99", "--output", tmp_path / "demo")
     assert "99-shot runs left out" in result.stderr

@@ -16,6 +16,9 @@ from PIL import Image
 from keras_cmm.data.benchmarks.registry import BENCHMARKS, get_benchmark
 
 ON_BUNDLED_DATA = ("quickstart", "own_images", "own_functional_model", "ablation")
+# Those of the benchmarks come from one template: each kind runs in every run, the others at night.
+EACH_KIND = ("dtd", "imagenet", "imagenet_a", "ucf101")
+LONG = ("ablation", *(name for name in BENCHMARKS if name not in EACH_KIND))
 SHIFTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 SIZE = 32
 
@@ -99,7 +102,13 @@ def figures(text):
     return [float(figure) for figure in re.findall(r"\d+(?:\.\d+)?", text)]
 
 
-@pytest.mark.parametrize("name", ON_BUNDLED_DATA)
+def some_at_night(names):
+    return [
+        pytest.param(name, marks=pytest.mark.nightly) if name in LONG else name for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", some_at_night(ON_BUNDLED_DATA))
 def test_on_bundled_data(name, run, capsys):
     seen = run(name)
     # Another processor may name a few pictures differently.
@@ -124,7 +133,7 @@ def test_on_bundled_data(name, run, capsys):
     "ignore:[a-z0-9_]*, (train|test). has .* so results are not comparable:UserWarning",
     "ignore:[0-9]* of [0-9]* classes have fewer than 16 rows:UserWarning",
 )
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", some_at_night(BENCHMARKS))
 def test_benchmark(name, data_dir, run):
     seen = run(name, KERAS_CMM_DATA_DIR=data_dir, KERAS_CMM_PROTOCOL="coop")
     benchmark = get_benchmark(name)

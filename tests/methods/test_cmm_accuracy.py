@@ -67,6 +67,7 @@ def test_half_of_the_classes_without_images_beat_zero_shot(name):
     assert hits(CMM(), task, data).mean() > hits(ZeroShot(), task, data).mean()
 
 
+@pytest.mark.nightly
 def test_one_image_of_few_and_alike_classes_beats_zero_shot():
     data = shared_set("imagenet")
     rows = unit(data.train_embeddings.astype("float32"))

@@ -230,14 +230,16 @@ def torch_loader(x, y):
 STREAMS = (Batches, generator, tf_data, torch_loader)
 
 
-@pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize(
-    "y",
+    "stream",
     [
-        pytest.param(LABELS, id="ids", marks=pytest.mark.backend_neutral),
-        pytest.param(ONE_HOT, id="one-hot"),
+        pytest.param(Batches, marks=pytest.mark.backend_neutral),
+        generator,
+        pytest.param(tf_data, marks=pytest.mark.backend_neutral),
+        torch_loader,
     ],
 )
+@pytest.mark.parametrize("y", [LABELS, ONE_HOT], ids=["ids", "one-hot"])
 def test_data_sets_train_as_arrays_do(stream, y):
     expected, model = compiled(), compiled()
     arguments = {"shuffle": False, "epochs": 2, "verbose": 0}

@@ -142,6 +142,7 @@ def test_lora_is_left_to_the_backbone(kind):
 
 
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method:UserWarning")
+@pytest.mark.nightly
 def test_a_quantised_backbone_is_left_to_itself():
     kind, quantised = "vision", make_backbone()
     quantised.quantize("int8")

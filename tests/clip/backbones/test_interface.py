@@ -157,7 +157,14 @@ def test_classifier_is_saved_and_loaded(preset, tmp_path):
     np.testing.assert_allclose(again.predict(images), classifier.predict(images), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["tiny_preset", "siglip_preset", "metaclip_preset"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "tiny_preset",
+        pytest.param("siglip_preset", marks=pytest.mark.nightly),
+        pytest.param("metaclip_preset", marks=pytest.mark.nightly),
+    ],
+)
 def test_keras_file_needs_no_more_than_the_import_of_the_package(kind, request, tmp_path):
     preset = request.getfixturevalue(kind)
     classifier = CMMImageClassifier.from_preset(preset, class_names=["cat", "dog"])
