@@ -8,7 +8,7 @@ from keras_cmm.evaluation.base_to_new import (
 )
 from keras_cmm.evaluation.benchmark_data import BenchmarkData
 from keras_cmm.evaluation.confusion import Confusion, frequent_confusions
-from keras_cmm.evaluation.copies import Copies, find_copies
+from keras_cmm.evaluation.copies import Copies, find_copies, likeness
 from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
 from keras_cmm.evaluation.modality_gap import ModalityGap, measure_modality_gap
 from keras_cmm.evaluation.protocol import Run, make_task, plan_runs
@@ -55,6 +55,7 @@ __all__ = [
     "grouped",
     "harmonic_mean",
     "interval_of_accuracy",
+    "likeness",
     "macro_f1",
     "make_task",
     "measure_modality_gap",

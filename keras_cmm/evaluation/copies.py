@@ -78,15 +78,15 @@ def find_copies(
             pair for pair in _nearest_pairs(embeddings, train_embeddings) if pair[0] not in exact
         ]
         seen = pool.map(
-            _likeness,
+            likeness,
             _chosen(images, [row for row, _ in pairs]),
             _chosen(train_images, [row for _, row in pairs]),
         )
         near = []
-        for pair, likeness in zip(pairs, seen, strict=True):
-            if likeness == "same":
+        for pair, found in zip(pairs, seen, strict=True):
+            if found == "same":
                 exact.add(pair[0])
-            elif likeness == "near":
+            elif found == "near":
                 near.append(pair)
     return Copies(sorted(exact), near)
 
@@ -117,7 +117,16 @@ def _nearest_pairs(
             yield start + row, int(nearest[row])
 
 
-def _likeness(image: Any, other: Any) -> str:
+def likeness(image: Any, other: Any) -> str:
+    """Returns whether two pictures are the "same", "near" copies of each other, or "other" ones.
+
+    Those of the same pixels are the same. Near copies have nearly the same difference hash and
+    colours: the same picture in another size or format, for instance.
+
+    Args:
+        image: What `keras_cmm.clip.read_image` takes. One that cannot be read is another one.
+        other: The other picture.
+    """
     try:
         one, two = read_image(image), read_image(other)
     except InputError:
