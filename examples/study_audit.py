@@ -8,9 +8,9 @@ confuse classes that are alike. Precision is the part of the named labels that w
 the part of the changed labels that were named, in percent, as means over the draws. The labels of
 the files themselves count as right, so what is wrong in them already lowers the precision.
 
-The rules are that of the command, confident learning; and two simpler ones. `improbable` names an
-image that the classifier names otherwise and whose label is less probable than by guessing.
-`otherwise` names every image that the classifier names otherwise.
+The rules are `improbable`, that of the command: the classifier names the image otherwise, and its
+label is less probable than by guessing. `confident learning` is that of cleanlab (`pip install
+cleanlab`). `otherwise` names every image that the classifier names otherwise.
 
 The last table is of other findings. Odd images: as many images of the file before, in the order
 given, as two in a hundred of the set's own are mixed in under random labels. Names: the texts of
@@ -28,6 +28,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 import click
 import numpy as np
 import numpy.typing as npt
+from cleanlab.filter import find_label_issues
 
 from keras_cmm.data import EmbeddingSet
 from keras_cmm.labelling import (
@@ -41,7 +42,7 @@ from keras_cmm_runtime.utils import unit_rows
 
 Array = npt.NDArray[Any]
 RATES = (0.05, 0.1, 0.2)
-RULES = ("confident learning", "improbable", "otherwise")
+RULES = ("improbable", "confident learning", "otherwise")
 
 
 def changed_labels(data: EmbeddingSet, rate: float, how: str, seed: int) -> Array:
@@ -61,15 +62,17 @@ def changed_labels(data: EmbeddingSet, rate: float, how: str, seed: int) -> Arra
 
 def named_rows(rule: str, labels: Array, probabilities: Array) -> Array:
     """Returns which labels a rule names, as truth values."""
-    tested = ~np.isnan(probabilities[:, 0])
-    if rule == "confident learning":
-        named = np.zeros(len(labels), dtype=bool)
+    named = np.zeros(len(labels), dtype=bool)
+    if rule == "improbable":
         named[[each.row for each in wrong_labels(labels, probabilities)]] = True
         return named
-    named = tested & (np.nan_to_num(probabilities).argmax(axis=1) != labels)
-    if rule == "improbable":
-        own = probabilities[np.arange(len(labels)), labels]
-        named &= np.nan_to_num(own) < 1 / probabilities.shape[1]
+    tested = ~np.isnan(probabilities[:, 0])
+    if rule == "otherwise":
+        named[tested] = probabilities[tested].argmax(axis=1) != labels[tested]
+    else:
+        named[tested] = find_label_issues(
+            labels[tested], probabilities[tested], filter_by="confident_learning", n_jobs=1
+        )
     return named
 
 

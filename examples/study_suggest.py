@@ -112,6 +112,8 @@ def curve(data: EmbeddingSet, strategy: str, seed: int) -> dict[str, list[float]
 def saved(budgets: list[float], own: Array, at_random: Array, start: float) -> float:
     """Returns the part of the labels that a strategy saves, in percent.
 
+    Where its accuracy does not rise, the last of these labels count.
+
     Args:
         budgets: Labels in units of classes.
         own: Its accuracies over the budgets.

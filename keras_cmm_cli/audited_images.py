@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from keras_cmm.clip import ImageEmbedder
+    from keras_cmm.evaluation import PictureSignature
     from keras_cmm.labelling import Finding
 
 _SPLITS = ("train", "val", "test")
@@ -125,17 +126,31 @@ class AuditedImages:
             findings: What `keras_cmm.labelling.audit` found.
             readable: The image of each embedding.
         """
-        from keras_cmm.evaluation import likeness
-
+        near = [each for each in findings if each.kind == "near_duplicate"]
+        rows = {row for each in near for row in (each.row, each.other) if row is not None}
+        signatures = self._signatures(sorted(int(readable[row]) for row in rows))
         found = []
         for each in findings:
             row, other = (
                 None if number is None else int(readable[number])
                 for number in (each.row, each.other)
             )
-            both = row is not None and other is not None
             # The same pixels in two files count as near: the files differ.
-            if both and likeness(self.images[row], self.images[other]) == "other":
+            if each.kind == "near_duplicate" and not _are_copies(
+                signatures[row], signatures[other]
+            ):
                 continue
             found.append(each._replace(row=row, other=other))
         return found
+
+    def _signatures(self, rows: Sequence[int]) -> dict[int | None, PictureSignature | None]:
+        """Returns the signatures of some images: each is read once, however many are like it."""
+        from keras_cmm.evaluation import PictureSignature
+
+        with ThreadPoolExecutor() as pool:
+            made = pool.map(PictureSignature.of, [self.images[row] for row in rows])
+            return dict(zip(rows, made, strict=True))
+
+
+def _are_copies(one: PictureSignature | None, other: PictureSignature | None) -> bool:
+    return one is not None and other is not None and one.likeness(other) != "other"

@@ -86,8 +86,10 @@ def by_typiclust(pool: Pool, count: int, generator: np.random.Generator) -> Rows
         members = np.flatnonzero(cluster_of == number)
         cosines = rows[members] @ rows[members].T
         nearest = np.sort(cosines, axis=1)[:, -1 - _NEAREST : -1]
-        density = nearest.mean(axis=1) if nearest.size else np.zeros(len(members))
-        typical.append(int(members[density.argmax()]) - known)
+        # Of rows of unit length.
+        distances = np.sqrt(np.maximum(2 - 2 * nearest, 0))
+        mean = distances.mean(axis=1) if distances.size else np.zeros(len(members))
+        typical.append(int(members[mean.argmin()]) - known)
     return _filled(typical, pool, count, generator)
 
 

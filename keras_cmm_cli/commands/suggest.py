@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -164,7 +164,8 @@ def suggest(
         _Row(click.format_filename(images[rows[each.row]]), each.class_name, each.probability)
         for each in suggestions(classifier, embeddings, number, strategy, seed)
     ]
-    result = {"json": _as_json, "csv": _as_csv, "table": _as_table}[style](found)
+    forms: dict[str, Callable[..., Any]] = {"json": _as_json, "csv": _as_csv, "table": _as_table}
+    result = forms[style](found)
     if output is None:
         terminal.result(result)
         return
@@ -248,7 +249,7 @@ def _as_table(found: Sequence[_Row]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table: Any = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("image to label", overflow="fold")
     table.add_column("seems to be", overflow="fold")
     table.add_column("probability", justify="right")

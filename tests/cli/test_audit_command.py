@@ -31,10 +31,11 @@ def faulty(tmp_path):
     return folder
 
 
-def test_everything_is_found_and_nothing_changed(run, refused, faulty, tiny_preset, tmp_path):
+def test_everything_is_found_and_nothing_changed(run, refused, faulty, tmp_path):
     before = contents(faulty)
     page, output = tmp_path / "audit.html", tmp_path / "audit.csv"
-    arguments = ("audit", faulty, "--preset", tiny_preset, "--report", page, "--output", output)
+    options = ("--preset", "emoji_clip_tiny", "--report", page, "--output", output)
+    arguments = ("audit", faulty, *options)
     result = run(*arguments)
     assert result.exit_code == 0, result.output
     assert contents(faulty) == before
