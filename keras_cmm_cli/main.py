@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from keras_cmm_cli.commands.aggregate import aggregate
+from keras_cmm_cli.commands.audit import audit
 from keras_cmm_cli.commands.benchmark import benchmark
 from keras_cmm_cli.commands.convert import convert
 from keras_cmm_cli.commands.datasets import datasets
@@ -30,6 +31,7 @@ from keras_cmm_cli.commands.push import push
 from keras_cmm_cli.commands.serve import serve
 from keras_cmm_cli.commands.store import store
 from keras_cmm_cli.commands.studio import studio
+from keras_cmm_cli.commands.suggest import suggest
 from keras_cmm_cli.environment import NEEDS_KERAS, hide_tensorflow, wait_passively
 from keras_cmm_cli.terminal import one_line
 
@@ -140,6 +142,8 @@ for _command in (
     export,
     explain,
     grow,
+    suggest,
+    audit,
     embed,
     benchmark,
     aggregate,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,6 @@ Embeddings = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 Predict = Callable[[Embeddings, Labels, Embeddings], npt.NDArray[np.floating]]
 """Trains on embeddings and labels, and returns the probabilities of other embeddings."""
-
-_MOST_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,16 +65,14 @@ class CrossValidation:
         return confusion_matrix(self._predicted, self.labels[self.rows], classes)
 
     def suspicious(self) -> list[int]:
-        """Returns the images whose label is improbable, the most improbable first.
+        """Returns the images whose label looks wrong, the most suspicious first.
 
-        These are named otherwise, and their label is less probable than by guessing.
+        `keras_cmm.labelling.wrong_labels` finds them, as it does for `keras-cmm audit`.
         """
-        rows = self.rows
-        own = self.probabilities[rows, self.labels[rows]]
-        found = np.flatnonzero(
-            (self._predicted != self.labels[rows]) & (own < 1 / self.probabilities.shape[1])
-        )
-        return [int(rows[each]) for each in found[np.argsort(own[found], kind="stable")]]
+        from keras_cmm.labelling import wrong_labels
+
+        found = wrong_labels(self.labels, self.probabilities)
+        return [each.row for each in found if each.row is not None]
 
     def scores(self) -> HeldOutScores | None:
         """Returns how sure the classifiers were, or `None` if no image was tested."""
@@ -111,31 +107,6 @@ class CrossValidation:
         }
 
 
-def stratified_folds(labels: Labels, seed: int) -> Iterator[tuple[Labels, Labels]]:
-    """Yields the images to train on and those to test on, for each fold.
-
-    Each class is spread over the folds evenly, so that none is without images in training. The only
-    image of a class is always trained on.
-
-    Args:
-        labels: `(images,)` class ids.
-        seed: Seed of the order within the classes.
-
-    Example:
-        >>> folds = stratified_folds(np.array([0, 0, 1, 1, 2]), seed=0)
-        >>> [(len(train), len(test)) for train, test in folds]
-        [(3, 2), (3, 2)]
-    """
-    fold_of = np.full(len(labels), -1)
-    random = np.random.default_rng(seed)
-    for label in np.unique(labels):
-        rows = random.permutation(np.flatnonzero(labels == label))
-        if len(rows) > 1:
-            fold_of[rows] = np.arange(len(rows)) % _MOST_FOLDS
-    for fold in range(fold_of.max(initial=-1) + 1):
-        yield np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-
-
 def cross_validate(
     embeddings: Embeddings,
     labels: Labels,
@@ -154,9 +125,9 @@ def cross_validate(
         seed: Seed of the folds.
         progress: Called with the part that is done.
     """
-    probabilities = np.full((len(labels), classes), np.nan)
-    folds = list(stratified_folds(labels, seed))
-    for number, (train, test) in enumerate(folds):
-        probabilities[test] = predict(embeddings[train], labels[train], embeddings[test])
-        progress((number + 1) / len(folds))
-    return CrossValidation(labels, probabilities, len(folds))
+    from keras_cmm.labelling import out_of_fold, stratified_folds
+
+    probabilities = out_of_fold(
+        embeddings, labels, classes, predict, seed, lambda done, all_: progress(done / all_)
+    )
+    return CrossValidation(labels, probabilities, len(list(stratified_folds(labels, seed))))

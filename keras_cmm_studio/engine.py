@@ -20,7 +20,6 @@ from keras_cmm_studio.named_bytes import NamedBytes
 from keras_cmm_studio.none_of_these import reject_rate
 from keras_cmm_studio.project import Project, fingerprint
 from keras_cmm_studio.project_state import ProjectState
-from keras_cmm_studio.suggestions import by_class, by_margin
 from keras_cmm_studio.trained_classifier import TrainedClassifier
 
 if TYPE_CHECKING:
@@ -214,11 +213,9 @@ class Engine:
         rows = np.stack([self._rows[name] for name in images])
         with self._keras:
             names, probabilities, classifier = self._probabilities(model, rows)
-        if classifier is not None:
-            order = by_margin(probabilities, most)
-        else:
-            counts = np.array([len(state.images_of(each.id)) for each in state.classes])
-            order = by_class(probabilities, counts, most)
+        from keras_cmm.labelling import suggest
+
+        order = suggest(rows, probabilities, most, **self._labelled(state, names)).tolist()
         ids = {each.name: each.id for each in state.classes}
         found = []
         for row in order:
@@ -231,7 +228,22 @@ class Engine:
                     "probability": float(probabilities[row, best]),
                 }
             )
-        return {"rule": "class" if classifier is None else "margin", "images": found}
+        return {"rule": "class" if classifier is None else "cover", "images": found}
+
+    def _labelled(self, state: ProjectState, names: Sequence[str]) -> dict[str, Any]:
+        """Returns the labelled images of some classes, as arguments of `suggest`."""
+        numbers = {name: number for number, name in enumerate(names)}
+        known = [
+            (self._rows[image.name], numbers[each.name])
+            for each in state.classes
+            if each.name in numbers
+            for image in state.images_of(each.id)
+            if image.name in self._rows
+        ]
+        if not known:
+            return {}
+        rows, labels = zip(*known, strict=True)
+        return {"labelled": np.stack(rows), "labels": np.array(labels)}
 
     def _ready(self) -> StudioModel:
         if self._model is None:

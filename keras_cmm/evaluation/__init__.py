@@ -11,6 +11,7 @@ from keras_cmm.evaluation.confusion import Confusion, frequent_confusions
 from keras_cmm.evaluation.copies import Copies, find_copies
 from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
 from keras_cmm.evaluation.modality_gap import ModalityGap, measure_modality_gap
+from keras_cmm.evaluation.picture_signature import PictureSignature
 from keras_cmm.evaluation.protocol import Run, make_task, plan_runs
 from keras_cmm.evaluation.published_result import PUBLISHED_RESULTS, PublishedResult
 from keras_cmm.evaluation.record import versions
@@ -43,6 +44,7 @@ __all__ = [
     "MappedEmbeddings",
     "ModalityGap",
     "Outcome",
+    "PictureSignature",
     "PublishedResult",
     "Run",
     "ShiftedTestSet",

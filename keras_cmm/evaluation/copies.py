@@ -8,22 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from keras_cmm.clip import read_image
 from keras_cmm.clip.embedding.image_keys import identify
+from keras_cmm.evaluation.picture_signature import PictureSignature
 from keras_cmm_runtime.errors import InputError
 
 # Copies of a picture have nearly the same embedding. Only such pairs are looked at.
 _MIN_COSINE = 0.95
-# On the demo's pictures, JPEGs of quality 30 and resized copies differ in 22 of 512 bits at most,
-# and different pictures in 49 at least.
-_SIDE = 16
-_MAX_BITS = 30
-# A smaller step between neighbours is the noise of a JPEG.
-_MIN_STEP = 3
-# Of values in [0, 255], on average. Flat pictures of all colours have the same hash.
-_MAX_COLOUR = 10.0
 _CHUNK = 1024
 
 
@@ -65,9 +56,6 @@ def find_copies(
         >>> ant, bee = np.zeros((9, 9, 3), "uint8"), np.full((9, 9, 3), 255, "uint8")
         >>> find_copies([ant, bee], np.eye(2), [bee], np.eye(2)[1:])
         Copies(exact=[1], near=[])
-
-    References:
-        The difference hash: N. Krawetz, "Kind of like that", hackerfactor.com, 2013.
     """
     if not len(images) or not len(train_images):
         return Copies([], [])
@@ -83,10 +71,10 @@ def find_copies(
             _chosen(train_images, [row for _, row in pairs]),
         )
         near = []
-        for pair, likeness in zip(pairs, seen, strict=True):
-            if likeness == "same":
+        for pair, found in zip(pairs, seen, strict=True):
+            if found == "same":
                 exact.add(pair[0])
-            elif likeness == "near":
+            elif found == "near":
                 near.append(pair)
     return Copies(sorted(exact), near)
 
@@ -118,29 +106,5 @@ def _nearest_pairs(
 
 
 def _likeness(image: Any, other: Any) -> str:
-    try:
-        one, two = read_image(image), read_image(other)
-    except InputError:
-        return "other"
-    if one.size == two.size and one.tobytes() == two.tobytes():
-        return "same"
-    bits = np.count_nonzero(_hash(one) != _hash(two))
-    return "near" if bits <= _MAX_BITS and _colour_distance(one, two) <= _MAX_COLOUR else "other"
-
-
-def _hash(picture: Image.Image) -> npt.NDArray[np.bool_]:
-    """Returns where cells of the picture are darker than the next to the right and below."""
-    grey = picture.convert("L")
-    steps = []
-    for axis, size in ((1, (_SIDE + 1, _SIDE)), (0, (_SIDE, _SIDE + 1))):
-        cells = np.asarray(grey.resize(size, Image.Resampling.BILINEAR), dtype="int16")
-        steps.append(np.diff(cells, axis=axis).flatten() >= _MIN_STEP)
-    return np.concatenate(steps)
-
-
-def _colour_distance(one: Image.Image, two: Image.Image) -> float:
-    cells = [
-        np.asarray(picture.resize((8, 8), Image.Resampling.BOX), dtype="float32")
-        for picture in (one, two)
-    ]
-    return float(np.abs(cells[0] - cells[1]).mean())
+    one, two = PictureSignature.of(image), PictureSignature.of(other)
+    return "other" if one is None or two is None else one.likeness(two)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.clip import read_image
+from keras_cmm.report.thumbnail import thumbnail
 from keras_cmm_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-_THUMBNAIL_SIZE = 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +56,4 @@ class GalleryPicture:
         Raises:
             InputError: If the picture cannot be read.
         """
-        picture = read_image(self.image)
-        picture.thumbnail((_THUMBNAIL_SIZE, _THUMBNAIL_SIZE))
-        file = io.BytesIO()
-        picture.save(file, format="WEBP", quality=85)
-        return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+        return thumbnail(self.image)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from keras_cmm.evaluation import MappedEmbeddings, frequent_confusions
 from keras_cmm.report import accuracy_figures, classifier_figures, gap_figures, palette
 from keras_cmm.report.classifier_result import ClassifierResult
+from keras_cmm.report.page_environment import page_environment
 from keras_cmm.report.report_content import ReportContent
 from keras_cmm_runtime.utils.files import replacing
-
-if TYPE_CHECKING:
-    import jinja2
 
 
 def write_report(path: str | Path, content: ReportContent) -> None:
@@ -40,24 +37,9 @@ def write_report(path: str | Path, content: ReportContent) -> None:
         ...     "<h1>Ants &amp; bees</h1>" in path.read_text(encoding="utf-8")
         True
     """
-    html = _environment().get_template("report.html").render(_variables(content))
+    html = page_environment().get_template("report.html").render(_variables(content))
     with replacing(Path(path)) as file:
         file.write(html.encode())
-
-
-def _environment() -> jinja2.Environment:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("keras_cmm.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["fact"] = _format_fact
-    environment.filters["percent"] = _format_percent
-    return environment
 
 
 def _variables(content: ReportContent) -> dict[str, Any]:
@@ -119,19 +101,3 @@ def _gap_variables(embeddings: MappedEmbeddings) -> dict[str, Any]:
         "gap_rows": gap_figures.table_rows(gaps),
         "variance": variance,
     }
-
-
-def _format_fact(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} = {_format_fact(item)}" for name, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_format_fact(item) for item in value)
-    return str(value)
-
-
-def _format_percent(share: float) -> str:
-    if share < 0.005:
-        return "<1\u2009%"
-    return f"{100 * share:.0f}\u2009%"

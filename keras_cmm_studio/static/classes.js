@@ -114,8 +114,8 @@ async function showSuggestions() {
   } catch {
     return;
   }
-  const rule = found.rule === "margin"
-    ? "Label these next: the classifier is least sure of them."
+  const rule = found.rule === "cover"
+    ? "Label these next: they tell the classifier most."
     : "Label these next: some of each class, as their names find them.";
   const items = found.images.slice(0, 4).map((each) => {
     const image = imageByName(each.image);

@@ -1,11 +1,9 @@
-"""The folds, what is counted over them, and which images to label next."""
+"""What is counted over the folds, and which labels look wrong."""
 
 import numpy as np
-import pytest
 
 from keras_cmm_runtime.metrics import wilson_interval
-from keras_cmm_studio.cross_validation import CrossValidation, cross_validate, stratified_folds
-from keras_cmm_studio.suggestions import by_class, by_margin
+from keras_cmm_studio.cross_validation import CrossValidation, cross_validate
 
 LABELS = np.array([0] * 7 + [1] * 2 + [2] + [3] * 4)
 
@@ -15,23 +13,6 @@ def nearest_mean(train, labels, test):
     means = np.stack([train[labels == label].mean(axis=0) for label in range(4)])
     scores = np.exp(-10 * np.linalg.norm(test[:, None] - means, axis=2))
     return scores / scores.sum(axis=1, keepdims=True)
-
-
-def test_each_image_is_tested_once_but_the_only_one_of_its_class():
-    folds = list(stratified_folds(LABELS, seed=3))
-    assert len(folds) == 5
-    tested = np.concatenate([test for _, test in folds])
-    assert sorted(tested.tolist()) == np.flatnonzero(LABELS != 2).tolist()
-    for train, test in folds:
-        assert sorted([*train, *test]) == list(range(len(LABELS)))
-        assert set(LABELS[train]) == {0, 1, 2, 3}
-
-
-def test_folds_depend_on_the_seed_alone():
-    def tests(seed):
-        return [test.tolist() for _, test in stratified_folds(LABELS, seed)]
-
-    assert tests(1) == tests(1) != tests(2)
 
 
 def test_a_wrong_label_is_counted_and_suspicious():
@@ -68,15 +49,3 @@ def test_one_image_a_class_gives_no_figure():
 def test_an_improbable_label_comes_first():
     probabilities = np.array([[0.6, 0.4], [0.7, 0.3], [0.9, 0.1], [0.8, 0.2]])
     assert CrossValidation(np.array([1, 1, 1, 0]), probabilities, 2).suspicious() == [2, 1, 0]
-
-
-@pytest.mark.parametrize(("most", "expected"), [(2, [1, 2]), (9, [1, 2, 0])])
-def test_the_least_sure_are_suggested_first(most, expected):
-    probabilities = np.array([[0.9, 0.1, 0.0], [0.4, 0.35, 0.25], [0.5, 0.1, 0.4]])
-    assert by_margin(probabilities, most) == expected
-
-
-def test_the_class_with_the_fewest_images_is_asked_for_first():
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.1, 0.9]])
-    assert by_class(probabilities, np.array([3, 0]), 2) == [3, 0]
-    assert by_class(probabilities, np.array([0, 5]), 9) == [0, 1, 2, 3]

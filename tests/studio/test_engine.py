@@ -173,7 +173,7 @@ def test_the_wrong_label_is_found_until_it_is_mended(studio):
 
 def test_unlabelled_images_are_suggested(studio):
     before, after = studio.before["suggestions"], studio.suggestions(3)
-    assert (before["rule"], after["rule"]) == ("class", "margin")
+    assert (before["rule"], after["rule"]) == ("class", "cover")
     assert len(before["images"]) == 2
     unlabelled = {image.name for image in studio.project.state.images_of(None)}
     assert {each["image"] for each in after["images"]} == unlabelled
