@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_cmm_runtime.utils.check_number import check_int
 
-# As few-shot work on CLIP draws them: CoOp and Tip-Adapter take this area.
+# Those of Tip-Adapter, whose cache holds means of such views.
 _AREA = (0.5, 1.0)
 _RATIO = (3 / 4, 4 / 3)
 _ATTEMPTS = 10
