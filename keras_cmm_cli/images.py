@@ -146,7 +146,11 @@ class ImagesGiven:
 
 
 def embed_images(
-    terminal: Terminal, embedder: ImageEmbedder, images: Iterable[Any], strict: bool
+    terminal: Terminal,
+    embedder: ImageEmbedder,
+    images: Iterable[Any],
+    strict: bool,
+    views: int = 0,
 ) -> EmbeddedImages:
     """Embeds images and shows the progress.
 
@@ -156,15 +160,16 @@ def embed_images(
         images: Files or arrays.
         strict: Whether an image that cannot be read is an error. Otherwise it is left out, with a
             warning.
+        views: Augmented views of each image that are embedded too.
     """
     store = embedder.store
     taken_before = 0 if store is None else store.taken
     with terminal.progress("embedding images") as progress:
-        embedded = embedder.embed(images, on_error="raise" if strict else "skip", progress=progress)
+        embedded = embedder.embed(images, "raise" if strict else "skip", progress, views)
     if store is not None and store.taken > taken_before:
+        needed = (views + 1) * len(embedded.rows)
         terminal.note(
-            f"{store.taken - taken_before:,} of {len(embedded.rows):,} embeddings taken from the "
-            "store."
+            f"{store.taken - taken_before:,} of {needed:,} embeddings taken from the store."
         )
     return embedded
 

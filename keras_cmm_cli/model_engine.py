@@ -14,7 +14,7 @@ import click
 
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import embed_images
-from keras_cmm_cli.options import batch_size_option, strict_option, unused_seed_option
+from keras_cmm_cli.options import VIEWS, batch_size_option, strict_option, unused_seed_option
 from keras_cmm_cli.saved_model import fetched, load_classifier
 from keras_cmm_cli.store import advising_on_store, default_folder, store_option
 from keras_cmm_cli.terminal import Terminal
@@ -60,12 +60,14 @@ class ModelGiven:
         engine: `"onnx"` or `"keras"`, or an engine that only this command has.
         batch_size: Images a pass through the backbone.
         store: The folder of the store of embeddings, or `None`. Only Keras has one.
+        views: Augmented views of each image that count too. Only Keras takes them.
     """
 
     folder: Path
     engine: str
     batch_size: int
     store: Path | None
+    views: int = 0
 
     def load(self, terminal: Terminal) -> Engine:
         """Loads the model."""
@@ -76,19 +78,23 @@ class ModelGiven:
         with terminal.status("loading Keras"):
             load_keras()
         with terminal.status("loading the model"):
-            return _Keras(load_classifier(self.folder, self.batch_size, self.store))
+            classifier = load_classifier(self.folder, self.batch_size, self.store)
+            return _Keras(classifier, self.views)
 
 
 class _Keras:
-    def __init__(self, classifier: CMMImageClassifier) -> None:
+    def __init__(self, classifier: CMMImageClassifier, views: int) -> None:
         self._classifier = classifier
+        self._views = views
         self.class_names = classifier.class_names
         self.named = classifier.named
 
     def logits(
         self, terminal: Terminal, images: Collection[Any], strict: bool
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        embeddings, rows = embed_images(terminal, self._classifier.embedder, images, strict)
+        embeddings, rows = embed_images(
+            terminal, self._classifier.embedder, images, strict, self._views
+        )
         return self._classifier.predict_embeddings(embeddings), rows
 
 
@@ -115,7 +121,8 @@ def model_options(
 ) -> Callable[..., Any]:
     """Adds the options of a command that runs a model, which gets a `ModelGiven` as `model`.
 
-    They are `--engine`, `--batch-size`, `--store`, `--no-store`, `--seed` and `--strict`.
+    They are `--engine`, `--views`, `--batch-size`, `--store`, `--no-store`, `--seed` and
+    `--strict`.
 
     Args:
         command: The command.
@@ -130,8 +137,16 @@ def model_options(
         show_default=True,
         envvar=ENGINE_VARIABLE,
         help="What runs the model: ONNX Runtime, which starts at once, or Keras. auto takes ONNX "
-        "Runtime where the model has a classifier.onnx and no --store is given. The variable "
-        f"{ENGINE_VARIABLE} sets another default.{further_help}",
+        "Runtime where the model has a classifier.onnx and neither --store nor --views is given. "
+        f"The variable {ENGINE_VARIABLE} sets another default.{further_help}",
+    )
+    @click.option(
+        "--views",
+        type=VIEWS,
+        default=0,
+        show_default=True,
+        help="Augmented views of each image that count beside it: crops, mirrored or not. Their "
+        "mean embedding is classified, by Keras.",
     )
     @batch_size_option
     @store_option
@@ -145,6 +160,7 @@ def model_options(
         *args: Any,
         model_dir: Path | str,
         engine: str,
+        views: int,
         batch_size: int,
         store: Path | None,
         no_store: bool,
@@ -152,19 +168,25 @@ def model_options(
     ) -> Any:
         if no_store and store is not None:
             raise click.UsageError("--store and --no-store exclude each other; give one.")
-        model_dir = fetched(model_dir, whole=engine == "keras" or store is not None)
-        chosen = _chosen(model_dir, engine, store)
+        model_dir = fetched(model_dir, whole=engine == "keras" or store is not None or views > 0)
+        chosen = _chosen(model_dir, engine, store, views)
         folder = None
         if chosen == "keras" and not no_store:
             folder = store or default_folder()
         with advising_on_store(folder):
-            model = ModelGiven(model_dir, chosen, batch_size, folder)
+            model = ModelGiven(model_dir, chosen, batch_size, folder, views)
             return command(*args, model=model, **kwargs)
 
     return body
 
 
-def _chosen(model_dir: Path, engine: str, store: Path | None) -> str:
+def _chosen(model_dir: Path, engine: str, store: Path | None, views: int) -> str:
+    has_keras = importlib.util.find_spec("keras_cmm") is not None
+    if views and (engine == "onnx" or not has_keras):
+        raise click.UsageError(
+            "--views needs Keras, since classifier.onnx sees one view of an image; leave out "
+            "--views" + (" or --engine onnx." if has_keras else ", or install keras-cmm.")
+        )
     if engine == "onnx" and store is not None:
         raise click.UsageError(
             "--store needs Keras, since ONNX Runtime keeps no embeddings; leave out --store or "
@@ -173,7 +195,7 @@ def _chosen(model_dir: Path, engine: str, store: Path | None) -> str:
     if engine != "auto":
         return engine
     # Where Keras is not installed, the error is about the missing file.
-    if importlib.util.find_spec("keras_cmm") is None:
+    if not has_keras:
         if store is not None:
             warnings.warn(
                 "--store has no effect, since keras-cmm, which keeps embeddings, is not installed.",
@@ -181,4 +203,4 @@ def _chosen(model_dir: Path, engine: str, store: Path | None) -> str:
             )
         return "onnx"
     has_onnx = (model_dir / "classifier.onnx").is_file()
-    return "onnx" if has_onnx and store is None else "keras"
+    return "onnx" if has_onnx and store is None and not views else "keras"

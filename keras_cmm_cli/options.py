@@ -38,6 +38,8 @@ unused_seed_option = click.option(
     expose_value=False,
     help="Accepted by every command; nothing is random in this one.",
 )
+VIEWS = click.IntRange(min=0)
+
 report_option = click.option(
     "--report", type=click.Path(path_type=Path), help="HTML file to write a report to."
 )

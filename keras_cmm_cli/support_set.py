@@ -26,6 +26,7 @@ def draw_support_set(
     seed: int,
     strict: bool,
     broken: list[int],
+    views: int = 0,
 ) -> tuple[FewShotSample, npt.NDArray[np.float32]]:
     """Draws few-shot images and embeds them. Others replace those that cannot be read.
 
@@ -37,6 +38,7 @@ def draw_support_set(
         seed: Seed of the draw.
         strict: Whether an image that cannot be read is an error.
         broken: Numbers of the images that cannot be read; those that are found are added.
+        views: Augmented views of each image that are embedded too.
 
     Returns:
         The sample, and the embeddings of its images, `(images, dim)`.
@@ -58,7 +60,7 @@ def draw_support_set(
         new = [row for row in rows if row not in embedded]
         if not new:
             break
-        embeddings, kept = embed_images(terminal, embedder, images.take(new).images, strict)
+        embeddings, kept = embed_images(terminal, embedder, images.take(new).images, strict, views)
         good = [new[position] for position in kept.tolist()]
         embedded.update(zip(good, embeddings, strict=True))
         broken += set(new).difference(good)

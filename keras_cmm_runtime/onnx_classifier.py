@@ -100,6 +100,11 @@ class OnnxClassifier:
         if not path.is_dir():
             return cls(path, threads)
         if not (path / ONNX_FILE).is_file():
+            if _has_second_encoder(path):
+                raise InputError(
+                    f"{path}: has no {ONNX_FILE}, because it has a second encoder and such a file "
+                    "holds one; run the model by Keras."
+                )
             raise InputError(
                 f"{path}: has no {ONNX_FILE}; make it by `keras-cmm export {path} --format onnx "
                 f"--output {path / ONNX_FILE}`."
@@ -302,6 +307,16 @@ class OnnxClassifier:
             return self.preprocessor.pixels(image)
         except InputError as error:
             return error
+
+
+def _has_second_encoder(folder: Path) -> bool:
+    """Whether a folder holds a classifier of Keras with two encoders."""
+    path = folder / "task.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return content["config"]["also"] is not None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _open_session(path: Path, threads: int | None) -> Any:

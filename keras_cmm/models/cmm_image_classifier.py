@@ -379,19 +379,21 @@ class CMMImageClassifier(
         """Compiles with what `get_compile_config` returned."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def embed(self, x: Any) -> npt.NDArray[np.float32]:
+    def embed(self, x: Any, views: int = 0) -> npt.NDArray[np.float32]:
         """Embeds images.
 
         Args:
             x: images, see the class, or a single one.
+            views: int >= 0. So many augmented views of each image are embedded too, and the image
+                gets the mean of its embeddings. See `keras_cmm_runtime.images.ImageView`.
 
         Returns:
             float32 array of shape `(images, dim)`, rows of unit length.
         """
-        return self._embed([x] if is_one_picture(x) else x, None)[0]
+        return self._embed([x] if is_one_picture(x) else x, None, views)[0]
 
     def predict(
-        self, x: Any, batch_size: int | None = None, **kwargs: Any
+        self, x: Any, batch_size: int | None = None, *, views: int = 0, **kwargs: Any
     ) -> npt.NDArray[np.float32]:
         """Returns the fused logits of images.
 
@@ -399,12 +401,13 @@ class CMMImageClassifier(
             x: images, see the class, or a single one: a path, a PIL image or an array of shape
                 `(height, width, channels)`.
             batch_size: int. Samples a step of the head.
+            views: int >= 0. So many augmented views of each image count too, see `embed`.
             **kwargs: the other arguments of `keras.Model.predict`.
 
         Returns:
             float32 array of shape `(images, classes)`, for `head.probabilities`.
         """
-        return self.predict_embeddings(self.embed(x), batch_size=batch_size, **kwargs)
+        return self.predict_embeddings(self.embed(x, views), batch_size=batch_size, **kwargs)
 
     def predict_embeddings(
         self, embeddings: npt.NDArray[np.floating], batch_size: int | None = None, **kwargs: Any

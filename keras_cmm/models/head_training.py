@@ -28,6 +28,7 @@ from keras_cmm.models.second_encoder import SecondEncoder, refuse_second_encoder
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe, checked_sample_weight, checked_support
 from keras_cmm.utils.labels import ids_of_labels
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.utils.check_number import check_int
 
 
 class HeadTraining(ImageExplanations):
@@ -63,6 +64,7 @@ class HeadTraining(ImageExplanations):
         validation_data: Any = None,
         augmentation: Callable[[Any], Any] | None = None,
         seed: int = 0,
+        views: int = 0,
         **kwargs: Any,
     ) -> keras.callbacks.History:
         """Trains the head on images.
@@ -90,6 +92,9 @@ class HeadTraining(ImageExplanations):
                 `(batch, image_size, image_size, 3)`, or `None`. With it, the backbone sees newly
                 augmented images every epoch, which is tens of times slower.
             seed: int >= 0. Seed of the order of the samples.
+            views: int >= 0. So many augmented views of each image, crops that are mirrored or not,
+                are embedded once beside it, and it counts by the mean of its embeddings. See
+                `keras_cmm_runtime.images.ImageView`.
             **kwargs: the other arguments of `keras.Model.fit`, such as `callbacks`, `verbose`,
                 `class_weight` (by class id or name) and `sample_weight`. Callbacks see the head as
                 their model. A sample of weight 0 is left out. Weights do not move the start.
@@ -108,6 +113,12 @@ class HeadTraining(ImageExplanations):
         samples = None if is_dataset(x) else len(y)
         is_auto = self._has_default_optimizer()
         check_fit_arguments(kwargs, self.class_names, seed, samples, is_auto)
+        check_int("views", views, 0)
+        if augmentation is not None and views:
+            raise ValueError(
+                "`views` cannot be used with `augmentation`, which makes new ones every epoch; "
+                f"give one of them. Received: views={views}"
+            )
         if augmentation is not None:
             refuse_second_encoder(self, "cannot be trained with `augmentation`; leave one out")
         if augmentation is not None and kwargs.pop("validation_split", 0.0):
@@ -117,7 +128,7 @@ class HeadTraining(ImageExplanations):
         if validation_data is not None:
             validation_data = self._embed_labelled(*validation_pair(validation_data))
         if augmentation is None:
-            embeddings, labels = self._embed_labelled(x, y)
+            embeddings, labels = self._embed_labelled(x, y, views)
             history = self._fit_head(recipe, embeddings, labels, validation_data, seed, kwargs)
             self._name_support(x)
             return history
@@ -183,7 +194,13 @@ class HeadTraining(ImageExplanations):
         return self._fit_head(recipe, embeddings, labels, validation_data, seed, kwargs)
 
     def evaluate(
-        self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *,
+        views: int = 0,
+        **kwargs: Any,
     ) -> dict[str, float]:
         """Returns the loss and the metrics on images, by name.
 
@@ -191,6 +208,7 @@ class HeadTraining(ImageExplanations):
             x: images, see the class.
             y: labels, where `x` does not bring its own.
             batch_size: int. Samples per step of the head.
+            views: int >= 0, as in `predict`.
             **kwargs: the other arguments of `keras.Model.evaluate`.
 
         Raises:
@@ -198,7 +216,7 @@ class HeadTraining(ImageExplanations):
         """
         check_finite_weights(self, "the classifier")
         self._compile_head()
-        embeddings, labels = self._embed_labelled(x, y)
+        embeddings, labels = self._embed_labelled(x, y, views)
         kwargs.setdefault("return_dict", True)
         batch_size = batch_size or TrainingRecipe().batch_size
         return self.head.evaluate(embeddings, labels, batch_size=batch_size, **kwargs)
@@ -295,7 +313,7 @@ class HeadTraining(ImageExplanations):
         self._keep_support(embeddings, labels, kept, weights)
         return history
 
-    def _embed(self, x: Any, y: Any) -> tuple[npt.NDArray[np.float32], list[Any]]:
+    def _embed(self, x: Any, y: Any, views: int = 0) -> tuple[npt.NDArray[np.float32], list[Any]]:
         labels: list[Any] = []
 
         def images() -> Any:
@@ -306,12 +324,12 @@ class HeadTraining(ImageExplanations):
         # The embedder chooses its engine by the number of images, where that is known.
         counts_images = not is_dataset(x) or is_hugging_face(x)
         given = Counted(images(), len(x)) if counts_images and hasattr(x, "__len__") else images()
-        return self.embedder.embed(given).embeddings, labels
+        return self.embedder.embed(given, views=views).embeddings, labels
 
     def _embed_labelled(
-        self, x: Any, y: Any
+        self, x: Any, y: Any, views: int = 0
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        embeddings, labels = self._embed(x, self._checked_labels(x, y))
+        embeddings, labels = self._embed(x, self._checked_labels(x, y), views)
         if any(label is None for label in labels):
             raise InputError("the data set must yield (images, labels). Received: images alone")
         return embeddings, self._class_ids(labels)

@@ -20,14 +20,14 @@ class ImageAnswers:
 
     class_names: tuple[str, ...]
     head: CMMClassifier
-    embed: Callable[[Any], npt.NDArray[np.float32]]
-    predict: Callable[[Any], npt.NDArray[np.float32]]
+    embed: Callable[..., npt.NDArray[np.float32]]
+    predict: Callable[..., npt.NDArray[np.float32]]
     predict_embeddings: Callable[[Any], npt.NDArray[np.float32]]
-    _embed_labelled: Callable[[Any, Any], tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]
+    _embed_labelled: Callable[..., tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]
     _recipe: Callable[[int | None, int | None, dict[str, Any]], TrainingRecipe]
 
     def classify(
-        self, x: Any, top_k: int = 5, reject: float | None = None
+        self, x: Any, top_k: int = 5, reject: float | None = None, views: int = 0
     ) -> list[list[tuple[str, float]]]:
         """Names the most probable classes of images.
 
@@ -36,6 +36,7 @@ class ImageAnswers:
             top_k: int, at least 1. How many classes.
             reject: float in (0, 1) or `None`. An image is "unknown" if the classifier is less sure
                 of it than of all but this part of held-out images, see `calibrate_unknowns`.
+            views: int >= 0, as in `predict`.
 
         Returns:
             For each image its `(class name, probability)` pairs, the most probable first. An
@@ -46,7 +47,7 @@ class ImageAnswers:
             ValueError: if `top_k` is no int >= 1.
         """
         check_int("top_k", top_k, 1)
-        return self.classify_embeddings(self.embed(x), top_k, reject)
+        return self.classify_embeddings(self.embed(x, views), top_k, reject)
 
     def classify_embeddings(
         self, embeddings: npt.NDArray[np.floating], top_k: int = 5, reject: float | None = None
@@ -55,7 +56,9 @@ class ImageAnswers:
         check_int("top_k", top_k, 1)
         return self.named(self.predict_embeddings(embeddings), top_k, reject)
 
-    def predict_sets(self, x: Any, coverage: float = 0.9) -> list[list[tuple[str, float]]]:
+    def predict_sets(
+        self, x: Any, coverage: float = 0.9, views: int = 0
+    ) -> list[list[tuple[str, float]]]:
         """Names for each image the classes that hold its own with probability `coverage`.
 
         The sets are conformal, see `keras_cmm_runtime.unknowns.HeldOutScores`. The probability is
@@ -64,6 +67,7 @@ class ImageAnswers:
         Args:
             x: images, see the class, or a single one.
             coverage: float in (0, 1).
+            views: int >= 0, as in `predict`.
 
         Returns:
             For each image its `(class name, probability)` pairs, one or more, the most probable
@@ -72,7 +76,7 @@ class ImageAnswers:
         Raises:
             InputError: if `coverage` is out of range, or too few images were held out for it.
         """
-        return self.named(self.predict(x), coverage=coverage)
+        return self.named(self.predict(x, views=views), coverage=coverage)
 
     def named(
         self,
@@ -86,7 +90,9 @@ class ImageAnswers:
         scores = self.head.held_out_scores
         return named_classes(self.class_names, probabilities, top_k, scores, reject, coverage)
 
-    def calibrate_unknowns(self, x: Any, y: Any = None, folds: int = 5, seed: int = 0) -> None:
+    def calibrate_unknowns(
+        self, x: Any, y: Any = None, folds: int = 5, seed: int = 0, views: int = 0
+    ) -> None:
         """Finds how sure the classifier is of new images of its classes, by cross-validation.
 
         `classify(..., reject=0.05)` and `predict_sets` judge by it, also after saving and loading.
@@ -99,6 +105,7 @@ class ImageAnswers:
             y: labels, where `x` does not bring its own.
             folds: int >= 2.
             seed: int >= 0. Seed of the folds and of the training.
+            views: int >= 0, as in `fit`.
 
         Raises:
             InputError: if an image or a label cannot be used, or no class has two images.
@@ -108,6 +115,6 @@ class ImageAnswers:
             >>> model.classify(["fog.jpg"], reject=0.05)  # doctest: +SKIP
             [[('unknown', 0.74)]]
         """
-        embeddings, labels = self._embed_labelled(x, y)
+        embeddings, labels = self._embed_labelled(x, y, views)
         recipe = self._recipe(None, None, {})
         self.head.calibrate_unknowns(embeddings, labels, folds, seed, recipe)

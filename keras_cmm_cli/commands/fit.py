@@ -22,6 +22,7 @@ from keras_cmm_cli.images import (
 from keras_cmm_cli.model_folder import INDICES_FILE, describe_run, write_model
 from keras_cmm_cli.options import (
     DTYPES,
+    VIEWS,
     Shots,
     preset_option,
     refuse_together,
@@ -93,6 +94,14 @@ Example:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Share of each class's images to hold out, by --seed, and to test the classifier on.",
 )
+@click.option(
+    "--views",
+    type=VIEWS,
+    default=0,
+    show_default=True,
+    help="Augmented views of each training image to embed beside it: crops, mirrored or not. The "
+    "image counts by the mean of its embeddings.",
+)
 @prompt_options
 @click.option(
     "--epochs",
@@ -150,6 +159,7 @@ def fit(
     indices: Path | None,
     test: Path | None,
     val_fraction: float | None,
+    views: int,
     templates: tuple[str, ...],
     descriptions: Path | None,
     epochs: int | None,
@@ -251,11 +261,11 @@ def fit(
             held_out = readable[rows].tolist()
         left_out = [*broken, *held_out]
         sample, embeddings = draw_support_set(
-            terminal, classifier.embedder, images, shots, seed, strict, left_out
+            terminal, classifier.embedder, images, shots, seed, strict, left_out, views
         )
     else:
         embeddings = embed_images(
-            terminal, classifier.embedder, images.take(sample.indices).images, strict=True
+            terminal, classifier.embedder, images.take(sample.indices).images, True, views
         ).embeddings
     support = images.take(sample.indices)
     protocol = f"of --test {test}"
@@ -267,9 +277,14 @@ def fit(
         test_images, protocol = images.take(others), "not trained on"
     test_set = None
     if test_images is not None and len(test_images):
+        trained_on = embeddings
+        if views:  # Copies are found by the embeddings of the images themselves.
+            trained_on = embed_images(
+                terminal, classifier.embedder, support.images, strict=True
+            ).embeddings
         # Before the training, so that nothing is trained in vain if no image can be read.
         test_set = HeldOutImages.embed(
-            terminal, classifier.embedder, test_images, (embeddings, support), printable(protocol)
+            terminal, classifier.embedder, test_images, (trained_on, support), printable(protocol)
         )
     history = _train(terminal, classifier, embeddings, support.labels, epochs, batch_size, seed)
     if folds is not None:
@@ -279,6 +294,8 @@ def fit(
             )
 
     run = describe_run(classifier, sample, preset, history, seed, dtype)
+    if views:
+        run["hyperparameters"]["views"] = views
     if also is not None:
         weight = float(classifier.head.mapping.also_weight)
         run["also"] = {"preset": printable(also), "weight": weight}

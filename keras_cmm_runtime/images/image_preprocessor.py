@@ -11,6 +11,7 @@ from PIL import Image
 
 from keras_cmm_runtime.errors import InputError, TooManyPixelsError
 from keras_cmm_runtime.images.image_reading import image_name, read_image
+from keras_cmm_runtime.images.image_view import ImageView
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -177,7 +178,7 @@ class ImagePreprocessor:
         """Resizes and crops an image.
 
         Args:
-            image: what `read_image` takes: a path, a PIL image, an array.
+            image: what `read_image` takes: a path, a PIL image, an array. Or an `ImageView` of it.
 
         Returns:
             uint8 array of shape `(image_size, image_size, 3)`.
@@ -185,9 +186,11 @@ class ImagePreprocessor:
         Raises:
             InputError: As `read`.
         """
+        filter_ = _INTERPOLATIONS[self.interpolation]
+        if isinstance(image, ImageView):
+            return np.asarray(image.cut(self.read(image.image), self.image_size, filter_))
         picture = self.read(image)
         size, (width, height) = self.image_size, self._target(picture)
-        filter_ = _INTERPOLATIONS[self.interpolation]
         if width > size and self.resize_size is None:
             # PIL scales the width first, then the height. Cropping in between gives the same bits,
             # and saves scaling the height of pixels that are cut off.

@@ -20,8 +20,15 @@ def test_a_second_encoder(shared_photos, fit, run, refused):
     image = shared_photos / "red_fox" / "0.png"
     predicted = run("predict", folder, image, "--format", "json", "-q")
     assert predicted.exit_code == 0, predicted.output
+    line = refused("predict", folder, image, "--engine", "onnx")
+    assert "has a second encoder" in line
     line = refused("explain", folder, image, "--output", folder.parent / "heat.png")
     assert "a second encoder has no heat map" in line
+    grown = folder.parent / "grown"
+    result = run("grow", folder, "--add", f"fox={image}", "--output", grown)
+    assert result.exit_code == 0, result.output
+    assert "no classifier.onnx is written" in result.stderr
+    assert CMMImageClassifier.from_preset(grown).class_names[-1] == "fox"
 
 
 def test_an_unknown_one(shared_photos, fit, tmp_path):

@@ -8,6 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,8 +23,12 @@ from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
 from keras_cmm.clip.embedding.image_keys import identify
 from keras_cmm.clip.encoders import Encoder, KerasHubEncoder
 from keras_cmm_runtime.errors import InputError
-from keras_cmm_runtime.images import ImagePreprocessor, is_one_image
+from keras_cmm_runtime.images import ImagePreprocessor, ImageView, is_one_image
+from keras_cmm_runtime.utils.check_number import check_int
 from keras_cmm_runtime.utils.items import items
+from keras_cmm_runtime.utils.unit_rows import unit_rows
+
+_IMAGES_AT_A_TIME = 1024
 
 # The key of an image, and its pixels, or `None` if the store has its embedding.
 _Read = tuple[bytes, npt.NDArray[np.uint8] | None]
@@ -115,6 +120,7 @@ class ImageEmbedder(Batched):
         images: Iterable[Any],
         on_error: Literal["raise", "skip"] = "raise",
         progress: Callable[[int, int | None], None] | None = None,
+        views: int = 0,
     ) -> EmbeddedImages:
         """Embeds images.
 
@@ -124,18 +130,21 @@ class ImageEmbedder(Batched):
                 the image with a warning that names it.
             progress: called with the number of images done, and the number of all images or `None`
                 if it is not known.
+            views: int, at least 0. So many augmented views of each image are embedded too, see
+                `ImageView`, and the image gets the mean of all its embeddings, of unit length. A
+                store keeps each of them.
 
         Returns:
             The embeddings and the numbers of their images.
 
         Raises:
-            InputError: If `images` is a single image, if an image cannot be read and `on_error` is
-                `"raise"`, or if the store cannot be written or is damaged. Embeddings that were
-                written to the store stay there.
+            InputError: If `images` is a single image, if `views` is no int >= 0, if an image cannot
+                be read and `on_error` is `"raise"`, or if the store cannot be written or is
+                damaged. Embeddings that were written to the store stay there.
         """
         embeddings = np.empty((0, self.dim), dtype="float32")
         rows = [np.empty(0, dtype="int64")]
-        for part in self.embed_parts(images, on_error, progress):
+        for part in self.embed_parts(images, on_error, progress, views):
             start = len(embeddings)
             # In place, since `np.concatenate` at the end would hold all embeddings twice.
             embeddings.resize((start + len(part.rows), embeddings.shape[1]), refcheck=False)
@@ -148,6 +157,7 @@ class ImageEmbedder(Batched):
         images: Iterable[Any],
         on_error: Literal["raise", "skip"] = "raise",
         progress: Callable[[int, int | None], None] | None = None,
+        views: int = 0,
     ) -> Iterator[EmbeddedImages]:
         """Embeds images like `embed`, but yields the embeddings in parts.
 
@@ -157,17 +167,22 @@ class ImageEmbedder(Batched):
             images: as in `embed`.
             on_error: as in `embed`.
             progress: as in `embed`.
+            views: as in `embed`.
 
         Yields:
             Embeddings and the numbers of their images: a batch, or with a store up to `shard_size`
-            images.
+            images, or with views up to 1,024.
 
         Raises:
             InputError: As `embed`.
         """
         if on_error not in ("raise", "skip"):
             raise ValueError(f'`on_error` must be "raise" or "skip". Received: {on_error=}')
+        check_int("views", views, 0)
         refuse_one_image(images)
+        if views:
+            yield from self._embed_views(images, views, on_error, progress)
+            return
         space = self._space()
         total = len(images) if isinstance(images, Sized) else None
         done = 0
@@ -252,6 +267,28 @@ class ImageEmbedder(Batched):
         description = {"preprocessing": vars(self.preprocessor), **self.encoder.digest()}
         return self.store.space(description, self.encoder.dim)
 
+    def _embed_views(
+        self,
+        images: Iterable[Any],
+        views: int,
+        on_error: Literal["raise", "skip"],
+        progress: Callable[[int, int | None], None] | None,
+    ) -> Iterator[EmbeddedImages]:
+        total = len(images) if isinstance(images, Sized) else None
+        source, done = items(images), 0
+        while some := list(itertools.islice(source, _IMAGES_AT_A_TIME)):
+            plain = self.embed(some, on_error)
+            of_some = [
+                ImageView(some[row], number) for row in plain.rows for number in range(1, views + 1)
+            ]
+            shown = progress and partial(_report_views, progress, views, done, total)
+            others = self.embed(of_some, progress=shown).embeddings
+            sums = others.reshape(len(plain.rows), views, self.dim).sum(axis=1) + plain.embeddings
+            yield EmbeddedImages(unit_rows(sums), plain.rows + done)
+            done += len(some)
+        if progress:
+            progress(done, total)
+
     def _embed_all(self, images: Iterator[_Numbered]) -> Iterator[EmbeddedImages]:
         while batch := list(itertools.islice(images, self.batch_size)):
             pixels = np.stack([pixels for _, _, pixels in batch if pixels is not None])
@@ -306,6 +343,17 @@ class ImageEmbedder(Batched):
             return key, None if key in space else self.preprocessor.pixels(image)
         except InputError as error:
             return error
+
+
+def _report_views(
+    progress: Callable[[int, int | None], None],
+    views: int,
+    before: int,
+    total: int | None,
+    embedded: int,
+    _: int | None,
+) -> None:
+    progress(before + embedded // views, total)
 
 
 def refuse_one_image(images: Any) -> None:

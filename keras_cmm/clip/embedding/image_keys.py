@@ -6,21 +6,26 @@ import hashlib
 from typing import Any, NamedTuple
 
 from keras_cmm.clip.embedding.embedding_space import KEY_BYTES
-from keras_cmm_runtime.images import file_bytes, image_name, read_image
+from keras_cmm_runtime.images import ImageView, file_bytes, image_name, read_image
+from keras_cmm_runtime.images.image_view import VIEW_RECIPE
 
 
 def identify(image: Any) -> tuple[bytes, Any]:
     """Returns the key of an image, and the image in a form that need not be read from disk again.
 
     The key is 128 bits of a SHA-256: of the bytes of a file, or of the pixels of an image that has
-    no file.
+    no file. The key of a view is that of its image with the number of the view.
 
     Args:
-        image: what `read_image` takes.
+        image: what `read_image` takes, or an `ImageView` of it.
 
     Raises:
         InputError: If the image cannot be read.
     """
+    if isinstance(image, ImageView):
+        key, content = identify(image.image)
+        head = f"view {image.number}: {VIEW_RECIPE}"
+        return _key(head.encode(), key), ImageView(content, image.number)
     content = file_bytes(image)
     if content is not None:
         return _key(b"file", content), _FileContent(content, image_name(image))

@@ -67,14 +67,15 @@ class JointEmbedder(ImageEmbedder):
         images: Iterable[Any],
         on_error: Literal["raise", "skip"] = "raise",
         progress: Callable[[int, int | None], None] | None = None,
+        views: int = 0,
     ) -> Iterator[EmbeddedImages]:
         """Embeds images in parts; see `ImageEmbedder.embed_parts`."""
         refuse_one_image(images)
         total = len(images) if isinstance(images, Sized) else None
         source, done = items(images), 0
         while some := list(itertools.islice(source, _IMAGES_AT_A_TIME)):
-            of_first = self.first.embed(some, on_error)
-            of_second = self.second.embed([some[row] for row in of_first.rows])
+            of_first = self.first.embed(some, on_error, views=views)
+            of_second = self.second.embed([some[row] for row in of_first.rows], views=views)
             rows = np.concatenate([of_first.embeddings, of_second.embeddings], axis=1)
             yield EmbeddedImages(rows, of_first.rows + done)
             done += len(some)
