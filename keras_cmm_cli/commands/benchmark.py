@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 METHODS = (
     "cmm,cmm_plain,zero_shot,nearest_mean,linear_probe,clip_adapter,tip_adapter,tip_adapter_f,"
-    "task_res,lp_plus_plus,clap,gda,proker"
+    "task_res,lp_plus_plus,clap,gda,proker,lfa,rla,hoso_adapter,prototype_mixing"
 )
 
 
