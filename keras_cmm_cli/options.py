@@ -41,6 +41,12 @@ unused_seed_option = click.option(
 report_option = click.option(
     "--report", type=click.Path(path_type=Path), help="HTML file to write a report to."
 )
+ranks_option = click.option(
+    "--ranks",
+    type=click.Path(path_type=Path),
+    help="PNG file for the methods' mean ranks over the data sets, and what chance explains "
+    "(Nemenyi's critical difference).",
+)
 
 
 class Shots(click.ParamType):
