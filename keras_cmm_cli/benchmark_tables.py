@@ -11,12 +11,17 @@ Row = Mapping[str, Any]
 
 MISSING = "-"
 _ONE_RUN = "in brackets: the 95% interval (Wilson) of one run on few test images"
+_REGRET_COLUMNS = ("top-1, points", "shots", "mean", "each seed", "best peer")
+_REGRET_NOTES = (
+    "below 0 cmm leads; each seed is compared with the best peer of that seed",
+    "the average is over the data sets that have the number of shots",
+)
 
 
 def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[ResultTable]:
     """Makes one table for each data set, and one of the average of several data sets.
 
-    Shifted test sets have an average of their own.
+    Shifted test sets have an average of their own. Transductive methods have tables of their own.
 
     Args:
         records: Records of `keras_cmm.evaluation.run_benchmark`.
@@ -28,12 +33,47 @@ def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[Res
     from keras_cmm.evaluation import own_and_shifted
 
     tables = []
-    for setting, same in _by_setting(records):
-        own, shifted = own_and_shifted(same)
-        # Zero-shot runs draw nothing, so their records have no such mark.
-        draws = ", given indices" if any(record.get("indices") for record in same) else ""
-        shape = _Shape(same, setting + draws, plus_minus)
-        tables += shape.tables(own, "") + shape.tables(shifted, "shifts ")
+    for part, kind in zip(_by_kind(records), ("", ", transductive"), strict=True):
+        for setting, same in _by_setting(part):
+            own, shifted = own_and_shifted(same)
+            # Zero-shot runs draw nothing, so their records have no such mark.
+            draws = ", given indices" if any(record.get("indices") for record in same) else ""
+            shape = _Shape(same, setting + draws + kind, plus_minus)
+            tables += shape.tables(own, "") + shape.tables(shifted, "shifts ")
+    return tables
+
+
+def regret_tables(records: Sequence[Row]) -> list[ResultTable]:
+    """Makes the table of regret: how far CMM is behind the best of the other methods.
+
+    Args:
+        records: Records of `keras_cmm.evaluation.run_benchmark`.
+
+    Returns:
+        A table for each backbone and protocol, with a row for each data set and number of shots.
+        There is none without runs of CMM and of another method.
+    """
+    from keras_cmm.evaluation import find_regrets, own_and_shifted
+
+    tables = []
+    inductive, _ = _by_kind(records)
+    for setting, same in _by_setting(own_and_shifted(inductive)[0]):
+        regrets = find_regrets(same)
+        datasets = list(dict.fromkeys(each.dataset for each in regrets))
+        regrets.sort(key=lambda each: (datasets.index(each.dataset), each.shots))
+        rows = [
+            [
+                each.dataset,
+                str(each.shots),
+                f"{each.mean:+.1f}",
+                " ".join(f"{value:+.1f}" for value in each.by_seed.values()),
+                each.peer,
+            ]
+            for each in regrets
+        ]
+        if rows:
+            heading = f"regret: the best peer minus cmm ({setting})"
+            tables.append(ResultTable(heading, _REGRET_COLUMNS, rows, _REGRET_NOTES))
     return tables
 
 
@@ -91,6 +131,14 @@ def _by_setting(records: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
     settings = grouped(records, ("backbone", "protocol"))
     return [(f"{key[0]}, protocol {key[1]}", found) for key, found in settings.items()]
+
+
+def _by_kind(records: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Returns the records of methods that see a test image alone, and of those that see all."""
+    kinds: tuple[list[Row], list[Row]] = [], []
+    for record in records:
+        kinds[bool(record.get("transductive"))].append(record)
+    return kinds
 
 
 def _halves(row: Row | None) -> list[str]:

@@ -43,6 +43,12 @@ VIEWS = click.IntRange(min=0)
 report_option = click.option(
     "--report", type=click.Path(path_type=Path), help="HTML file to write a report to."
 )
+ranks_option = click.option(
+    "--ranks",
+    type=click.Path(path_type=Path),
+    help="PNG file for the methods' mean ranks over the data sets, and what chance explains "
+    "(Nemenyi's critical difference).",
+)
 
 
 class Shots(click.ParamType):

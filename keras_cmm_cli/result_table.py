@@ -133,4 +133,4 @@ def _is_numeral(text: str) -> bool:
 
 
 def _is_number(column: str) -> bool:
-    return column not in ("source", "protocol", "method")
+    return column not in ("source", "protocol", "method", "best peer")

@@ -10,11 +10,13 @@ from keras_cmm.evaluation.benchmark_data import BenchmarkData
 from keras_cmm.evaluation.confusion import Confusion, frequent_confusions
 from keras_cmm.evaluation.copies import Copies, find_copies
 from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
+from keras_cmm.evaluation.method_ranks import MethodRanks, rank_methods
 from keras_cmm.evaluation.modality_gap import ModalityGap, measure_modality_gap
 from keras_cmm.evaluation.picture_signature import PictureSignature
 from keras_cmm.evaluation.protocol import Run, make_task, plan_runs
 from keras_cmm.evaluation.published_result import PUBLISHED_RESULTS, PublishedResult
 from keras_cmm.evaluation.record import versions
+from keras_cmm.evaluation.regret import Regret, find_regrets
 from keras_cmm.evaluation.runner import Outcome, run_benchmark, run_plan
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.evaluation.single_run import run_task
@@ -26,6 +28,7 @@ from keras_cmm.evaluation.summary import (
     summarize,
     summarize_and_average,
 )
+from keras_cmm.evaluation.transductive_run import run_transductive
 from keras_cmm_runtime.metrics.accuracy import (
     calibration_error,
     confusion_matrix,
@@ -42,10 +45,12 @@ __all__ = [
     "Confusion",
     "Copies",
     "MappedEmbeddings",
+    "MethodRanks",
     "ModalityGap",
     "Outcome",
     "PictureSignature",
     "PublishedResult",
+    "Regret",
     "Run",
     "ShiftedTestSet",
     "average_over_datasets",
@@ -53,6 +58,7 @@ __all__ = [
     "can_classify_new",
     "confusion_matrix",
     "find_copies",
+    "find_regrets",
     "frequent_confusions",
     "grouped",
     "harmonic_mean",
@@ -63,10 +69,12 @@ __all__ = [
     "own_and_shifted",
     "per_class_accuracy",
     "plan_runs",
+    "rank_methods",
     "run_base_to_new",
     "run_benchmark",
     "run_plan",
     "run_task",
+    "run_transductive",
     "short_draws",
     "summarize",
     "summarize_and_average",

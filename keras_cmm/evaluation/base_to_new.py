@@ -16,7 +16,7 @@ from keras_cmm.data import EmbeddingSet
 from keras_cmm.evaluation.record import Record, make_record
 from keras_cmm.evaluation.single_run import fit_method, predict_logits
 from keras_cmm.evaluation.summary import GROUP, summarize_and_average
-from keras_cmm.methods import CMM, METHODS, CLIPAdapter, FewShotMethod, FewShotTask, ZeroShot
+from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask, MappedImages, ZeroShot
 from keras_cmm.models import CMMClassifier
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.metrics.accuracy import top_1
@@ -38,7 +38,7 @@ def can_classify_new(method: str) -> bool:
         issubclass(cls, kind)
         and cls.predict_logits is kind.predict_logits
         and cls._logits is kind._logits
-        for kind in (CMM, CLIPAdapter, ZeroShot)
+        for kind in (CMM, MappedImages, ZeroShot)
     )
 
 
@@ -51,8 +51,8 @@ def run_base_to_new(
     texts alone. Base images are scored among the base classes, new images among the new classes.
 
     CMM keeps the mapping that the base classes trained, and starts the prototype of a new class as
-    its recipe starts that of a class without images. CLIP-Adapter keeps its adapter and takes the
-    texts of the new classes.
+    its recipe starts that of a class without images. Methods that map images keep the map
+    and take the texts of the new classes.
 
     Args:
         embedding_set: The data set that the task was drawn from.
@@ -201,8 +201,8 @@ def _new_logits(
     images: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.float32]:
     """Returns the logits of classes that the method was not fitted on."""
-    if isinstance(fitted, CLIPAdapter):
-        other = copy.copy(fitted)  # It keeps the adapter of the images, and gets other texts.
+    if isinstance(fitted, MappedImages):
+        other = copy.copy(fitted)  # It keeps the map of the images, and gets other texts.
         other.text_weights_ = np.float32(task.logit_scale) * text_embeddings
         return other.predict_logits(images)
     if not isinstance(fitted, CMM):

@@ -11,6 +11,7 @@ import keras
 from keras_cmm import __version__
 from keras_cmm.data import EmbeddingSet
 from keras_cmm.methods import FewShotMethod, FewShotTask
+from keras_cmm.methods.transductive import TransductiveMethod
 
 Record = dict[str, Any]
 
@@ -19,7 +20,7 @@ def make_record(
     embedding_set: EmbeddingSet,
     task: FewShotTask,
     method: str,
-    fitted: FewShotMethod,
+    fitted: FewShotMethod | TransductiveMethod,
     **measures: Any,
 ) -> Record:
     """Returns the flat JSON-able record of a fitted method, with what was measured."""

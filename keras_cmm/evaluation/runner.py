@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -14,7 +14,9 @@ from keras_cmm.evaluation.benchmark_data import BenchmarkData
 from keras_cmm.evaluation.protocol import Run, Shots, plan_runs
 from keras_cmm.evaluation.record import Record
 from keras_cmm.evaluation.single_run import run_task
+from keras_cmm.evaluation.transductive_run import run_transductive
 from keras_cmm.methods import METHODS, FewShotTask
+from keras_cmm.methods.transductive import TRANSDUCTIVE_METHODS
 from keras_cmm_runtime.errors import InputError
 
 Data = TypeVar("Data", bound=BenchmarkData)
@@ -64,6 +66,8 @@ def run_plan(
                     task = data.task(run.shots, run.seed)
                 if base_to_new:
                     records = [run_base_to_new(data.embedding_set, task, run.method, data.also)]
+                elif run.method in TRANSDUCTIVE_METHODS:
+                    records = run_transductive(data.embedding_set, task, run.method, data.shifts)
                 else:
                     records = run_task(data.embedding_set, task, run.method, data.shifts, data.also)
             except InputError as error:
@@ -82,14 +86,17 @@ def run_benchmark(
 ) -> list[Record]:
     """Fits and tests every method on every data set, at every number of shots and seed.
 
-    Test rows are used by `predict_logits` alone, after `fit`. Zero-shot gives one record a data
-    set, with shots 0 and seed 0. A number of shots that no class of a data set has is left out with
-    a warning, because its runs would repeat those of fewer shots. A run that its method refuses is
-    left out with a warning too, such as a linear probe on images of one class.
+    Test rows are used by `predict_logits` alone, after `fit`; transductive methods, which have no
+    `fit`, see them without labels. Zero-shot gives one record a data set, with shots 0 and seed 0.
+    A number of shots that no class of a data set has is left out with a warning, because its runs
+    would repeat those of fewer shots. A run that its method refuses is left out with a warning too,
+    such as a linear probe on images of one class.
 
     Args:
         embedding_sets: The data sets.
-        methods: Keys of `keras_cmm.methods.METHODS`.
+        methods: Keys of `keras_cmm.methods.METHODS`, or of
+            `keras_cmm.methods.transductive.TRANSDUCTIVE_METHODS`, which see all test images at
+            once. The two groups cannot be compared, so one call runs one of them.
         shots: Numbers of rows a class, 1 or more, or "all".
         seeds: Seeds of the draws and of the training, from 0 to 2**32 - 1.
         on_record: Called with each record as soon as there is one.
@@ -107,9 +114,9 @@ def run_benchmark(
         The hardest wrong cosines are left out where all classes share one text.
 
     Raises:
-        InputError: If a method is unknown, `shots` or a seed cannot be used, two data sets have
-            the same name, protocol and backbone, one has no embeddings of the name `also`, or every
-            run is refused.
+        InputError: If a method is unknown or of another group than the first, `shots` or a seed
+            cannot be used, two data sets have the same name, protocol and backbone, one has no
+            embeddings of the name `also`, or every run is refused.
 
     Example:
         >>> import numpy as np
@@ -152,9 +159,12 @@ def _check_arguments(
     seeds: Sequence[int],
 ) -> None:
     integers = int | np.integer
+    known: Collection[str] = METHODS
+    if methods and methods[0] in TRANSDUCTIVE_METHODS:
+        known = TRANSDUCTIVE_METHODS
     for method in methods:
-        if method not in METHODS:
-            raise InputError(f"`methods` must be among {', '.join(METHODS)}. Received: {method}")
+        if method not in known:
+            raise InputError(f"`methods` must be among {', '.join(known)}. Received: {method}")
     for number in shots:
         if number != "all" and not (isinstance(number, integers) and number > 0):
             raise InputError(f'`shots` must be integers >= 1 or "all". Received: {number!r}')

@@ -8,11 +8,16 @@ from keras_cmm.methods.cmm import CMM
 from keras_cmm.methods.few_shot_method import FewShotMethod
 from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.gda import GDA
+from keras_cmm.methods.hoso_adapter import HOSOAdapter
+from keras_cmm.methods.lfa import LFA
 from keras_cmm.methods.linear_probe import LinearProbe
 from keras_cmm.methods.lp_plus_plus import LPPlusPlus
+from keras_cmm.methods.mapped_images import MappedImages
 from keras_cmm.methods.nearest_mean import NearestMean
 from keras_cmm.methods.plain_cmm import PlainCMM
 from keras_cmm.methods.proker import ProKeR
+from keras_cmm.methods.prototype_mixing import PrototypeMixing
+from keras_cmm.methods.rla import RLA
 from keras_cmm.methods.task_res import TaskRes
 from keras_cmm.methods.tip_adapter import TipAdapter
 from keras_cmm.methods.tip_adapter_f import TipAdapterF
@@ -34,6 +39,10 @@ METHODS: dict[str, type[FewShotMethod]] = {
         CLAP,
         GDA,
         ProKeR,
+        LFA,
+        RLA,
+        HOSOAdapter,
+        PrototypeMixing,
     )
 }
 
@@ -41,15 +50,20 @@ __all__ = [
     "CLAP",
     "CMM",
     "GDA",
+    "LFA",
     "METHODS",
+    "RLA",
     "CLIPAdapter",
     "FewShotMethod",
     "FewShotTask",
+    "HOSOAdapter",
     "LPPlusPlus",
     "LinearProbe",
+    "MappedImages",
     "NearestMean",
     "PlainCMM",
     "ProKeR",
+    "PrototypeMixing",
     "TaskRes",
     "TipAdapter",
     "TipAdapterF",

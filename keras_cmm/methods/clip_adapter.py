@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from keras_cmm.methods.few_shot_method import FewShotMethod
+from keras_cmm.methods.bottleneck import start_kernels
 from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.methods.mapped_images import MappedImages
 from keras_cmm.methods.selection import best_on_validation, tuning_task
 from keras_cmm.methods.support_training import SupportTraining
 
@@ -22,7 +23,7 @@ _RATIOS = (0.2, 0.4, 0.6, 0.8)
 
 
 @dataclass(eq=False)
-class CLIPAdapter(SupportTraining, FewShotMethod):
+class CLIPAdapter(SupportTraining, MappedImages):
     """CLIP-Adapter: `logit_scale * normalize(r * MLP(x) + (1 - r) * x) @ T0.T`.
 
     The MLP is Dense(dim / 4)-ReLU-Dense(dim)-ReLU without biases, trained by cross-entropy, Adam
@@ -72,12 +73,10 @@ class CLIPAdapter(SupportTraining, FewShotMethod):
             "selection": selection,
         }
 
-    def _logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _mapped(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         hidden = np.maximum(embeddings @ self.first_weights_, 0)
         adapted = np.maximum(hidden @ self.second_weights_, 0)
-        mixed = np.float32(self.ratio_) * adapted + np.float32(1 - self.ratio_) * embeddings
-        mixed /= np.linalg.norm(mixed, axis=1, keepdims=True)
-        return mixed @ self.text_weights_.T
+        return np.float32(self.ratio_) * adapted + np.float32(1 - self.ratio_) * embeddings
 
     def _grid_logits(
         self, tuning: FewShotTask, images: npt.NDArray[np.float32]
@@ -94,11 +93,9 @@ class _AdapterModel(keras.Model):
     def __init__(self, task: FewShotTask, ratio: float) -> None:
         # TensorFlow refuses the automatic name, which starts with "_".
         super().__init__(dtype="float32", name="clip_adapter")
-        dim = task.text_embeddings.shape[1]
-        bottleneck = max(1, dim // 4)
-        generator = np.random.default_rng(task.seed)
-        self.first = self._add_kernel("first", (dim, bottleneck), generator)
-        self.second = self._add_kernel("second", (bottleneck, dim), generator)
+        first, second = start_kernels(task.text_embeddings.shape[1], task.seed)
+        self.first = self._add_kernel("first", first)
+        self.second = self._add_kernel("second", second)
         self.ratio = ratio
         self.text_weights = task.text_weights.T
 
@@ -108,13 +105,9 @@ class _AdapterModel(keras.Model):
         mixed = self.ratio * adapted + (1 - self.ratio) * inputs
         return ops.matmul(ops.normalize(mixed, axis=-1), self.text_weights)
 
-    def _add_kernel(self, name: str, shape: tuple[int, int], generator: np.random.Generator) -> Any:
-        # PyTorch's default for a linear layer, as in the authors' code. NumPy draws the same
-        # numbers on every backend.
-        limit = 1 / np.sqrt(shape[0])
-        start = generator.uniform(-limit, limit, size=shape)
+    def _add_kernel(self, name: str, start: npt.NDArray[np.float64]) -> Any:
         return self.add_weight(
-            shape=shape,
+            shape=start.shape,
             initializer=lambda shape, dtype: ops.convert_to_tensor(start, dtype=dtype),
             name=name,
         )

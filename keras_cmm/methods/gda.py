@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.methods.few_shot_task import FewShotTask
+from keras_cmm.methods.gaussian_classifier import gaussian_classifier
 from keras_cmm.methods.linear_head import LinearHead
 from keras_cmm.methods.selection import best_on_validation, tuning_task
 
@@ -16,9 +17,6 @@ DEFAULT_ALPHA = 0.1
 
 # The authors' grid, the same on every data set.
 _ALPHAS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-
-# A smaller variance is rounding: no class has two rows that differ.
-_MIN_VARIANCE = 1e-6
 
 
 class GDA(LinearHead):
@@ -50,7 +48,7 @@ class GDA(LinearHead):
     def _fit(self, task: FewShotTask) -> dict[str, object]:
         tuning, selection = tuning_task(task)
         alpha = DEFAULT_ALPHA if tuning is None else best_on_validation(tuning, _grid_logits)
-        weights, bias = _gaussian_classifier(task)
+        weights, bias = gaussian_classifier(task)
         self.weights_ = task.text_weights + np.float32(alpha) * weights
         self.bias_ = np.float32(alpha) * bias
         return {"alpha": alpha, "selection": selection}
@@ -59,39 +57,8 @@ class GDA(LinearHead):
 def _grid_logits(
     tuning: FewShotTask, images: npt.NDArray[np.float32]
 ) -> Iterator[tuple[float, npt.NDArray[np.float32]]]:
-    weights, bias = _gaussian_classifier(tuning)
+    weights, bias = gaussian_classifier(tuning)
     gaussian_logits = images @ weights.T + bias
     text_logits = np.float32(tuning.logit_scale) * images @ tuning.text_embeddings.T
     for alpha in _ALPHAS:
         yield alpha, text_logits + np.float32(alpha) * gaussian_logits
-
-
-def _gaussian_classifier(
-    task: FewShotTask,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Returns weights `(classes, dim)` and biases `(classes,)` of the Gaussians alone."""
-    embeddings = task.embeddings.astype("float64")
-    means = _class_means(task, embeddings)
-    centred = embeddings - means[task.labels]
-    # The centred rows of a class sum to zero, so this is the covariance times N - 1.
-    scatter = centred.T @ centred
-    variance = np.trace(scatter) / max(len(centred) - 1, 1)
-    dim = scatter.shape[0]
-    identity = np.eye(dim)
-    if variance < _MIN_VARIANCE:
-        precision = dim * identity
-    else:
-        precision = dim * np.linalg.inv(scatter + variance * identity)
-    weights = means @ precision
-    bias = -0.5 * np.sum(weights * means, axis=1)
-    return weights.astype("float32"), bias.astype("float32")
-
-
-def _class_means(task: FewShotTask, embeddings: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    counts = task.rows_per_class[:, None]
-    present = counts[:, 0] > 0
-    sums = np.zeros(task.text_embeddings.shape)
-    np.add.at(sums, task.labels, embeddings)
-    means = sums / np.maximum(counts, 1)
-    gap = np.mean(means[present] - task.text_embeddings[present], axis=0)
-    return np.where(counts > 0, means, task.text_embeddings + gap)

@@ -10,6 +10,7 @@ from keras_cmm.report.image_sheets import contact_sheet, mistakes_sheet
 from keras_cmm.report.report_content import ReportContent
 from keras_cmm.report.write_audit_page import write_audit_page
 from keras_cmm.report.write_plots import write_confusions, write_plots
+from keras_cmm.report.write_ranks import write_ranks
 from keras_cmm.report.write_report import write_report
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "write_audit_page",
     "write_confusions",
     "write_plots",
+    "write_ranks",
     "write_report",
 ]

@@ -33,6 +33,10 @@ _LABELS = {
     "clap": "CLAP",
     "gda": "GDA",
     "proker": "ProKeR",
+    "lfa": "LFA",
+    "rla": "RLA (ProLIP)",
+    "hoso_adapter": "HOSO-Adapter",
+    "prototype_mixing": "Prototype mixing",
 }
 
 # A chart is as wide as the page allows, so x is in percent of its width; y is in pixels.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,9 @@ import numpy as np
 from keras_cmm.evaluation import MappedEmbeddings
 from keras_cmm.report import accuracy_figures, classifier_figures, gap_figures, palette
 from keras_cmm.report.classifier_result import ClassifierResult
+from keras_cmm.report.plot_style import new_figure, save_figure, set_title
 from keras_cmm.report.report_content import ReportContent
 from keras_cmm_runtime.errors import InputError
-from keras_cmm_runtime.utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 # In the order of the report's own markers.
 _MARKERS = ("o", "s", "D", "^", "v", "X")
 _INK, _MUTED, _RULE = palette.INK[0], palette.MUTED[0], palette.RULE[0]
-_DPI = 160
 
 
 def write_plots(directory: str | Path, content: ReportContent) -> list[Path]:
@@ -60,7 +58,7 @@ def write_plots(directory: str | Path, content: ReportContent) -> list[Path]:
     paths = []
     for name, figure in figures.items():
         paths.append(Path(directory) / f"{name}.png")
-        _save(figure, paths[-1])
+        save_figure(figure, paths[-1])
     return paths
 
 
@@ -86,35 +84,13 @@ def write_confusions(path: str | Path, result: ClassifierResult) -> None:
             f"a picture of a confusion matrix shows at most {classifier_figures.MAX_CLASSES} "
             f"classes; write the matrix as CSV. Received: {classes} classes"
         )
-    _save(_draw_confusions(result), Path(path))
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as file, warnings.catch_warnings():
-        # The font of matplotlib lacks many scripts. The HTML report shows names in all of them.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        # By the description a command knows what it wrote.
-        figure.savefig(file, format="png", dpi=_DPI, metadata={"Description": "keras-cmm figure"})
-
-
-def _new_figure(width: float, height: float, columns: int = 1, rows: int = 1) -> tuple[Figure, Any]:
-    # pyplot would keep every figure alive, and may need a display.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), facecolor="white")
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
-    axes = figure.subplots(rows, columns, squeeze=False).flatten()
-    for ax in axes:
-        ax.spines[["top", "right", "left"]].set_visible(False)
-        ax.spines["bottom"].set_color(_RULE)
-        ax.tick_params(length=0, colors=_MUTED, labelsize=9)
-    return figure, axes
+    save_figure(_draw_confusions(result), Path(path))
 
 
 def _draw_accuracy(panels: list[accuracy_figures.Panel]) -> Figure:
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = _new_figure(1.0 + 4.6 * columns, 0.4 + 3.4 * rows, columns, rows)
+    figure, axes = new_figure(1.0 + 4.6 * columns, 0.4 + 3.4 * rows, columns, rows)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     handles: dict[str, Any] = {}
@@ -141,7 +117,7 @@ def _draw_accuracy(panels: list[accuracy_figures.Panel]) -> Figure:
         ax.set_xticks([], minor=True)
         ax.set_xlabel("shots per class", color=_MUTED, fontsize=9)
         ax.grid(axis="y", color=_RULE)
-        _set_title(ax, f"{panel.title}: top-1 accuracy, %")
+        set_title(ax, f"{panel.title}: top-1 accuracy, %")
     legend = figure.legend(
         list(handles.values()), list(handles), loc="outside right upper", frameon=False, fontsize=9
     )
@@ -152,14 +128,14 @@ def _draw_accuracy(panels: list[accuracy_figures.Panel]) -> Figure:
 
 def _draw_class_accuracy(result: ClassifierResult) -> Figure:
     scores = classifier_figures.class_scores(result)
-    figure, (ax,) = _new_figure(7.0, 0.8 + 0.17 * len(scores))
+    figure, (ax,) = new_figure(7.0, 0.8 + 0.17 * len(scores))
     places = np.arange(len(scores))
     ax.barh(places, [score.accuracy for score in scores], 0.7, color=palette.RIGHT[0])
     _name_ticks(ax, "y", [score.name for score in scores])
     ax.set(xlim=(0, 100), ylim=(len(scores) - 0.4, -0.6))
     ax.grid(axis="x", color=_RULE)
     ax.set_axisbelow(True)
-    _set_title(ax, "Accuracy by class, %")
+    set_title(ax, "Accuracy by class, %")
     return figure
 
 
@@ -172,7 +148,7 @@ def _draw_confusions(result: ClassifierResult) -> Figure:
     on_diagonal = np.eye(len(matrix), dtype=bool)[..., None]
     colours = np.where(on_diagonal, to_rgb(palette.RIGHT[0]), to_rgb(palette.WRONG[0]))
     side = float(np.clip(0.17 * len(matrix), 3.5, 15.0)) + 1.5
-    figure, (ax,) = _new_figure(side, side)
+    figure, (ax,) = new_figure(side, side)
     ax.imshow(1.0 - strength * (1.0 - colours), interpolation="none")
     _name_ticks(ax, "x", result.class_names)
     _name_ticks(ax, "y", result.class_names)
@@ -187,7 +163,7 @@ def _draw_gap(embeddings: MappedEmbeddings) -> Figure:
     before, after, _ = gap_figures.project(embeddings)
     low, high = gap_figures.limits((before, after))
     height = 5.0 * float((high[1] - low[1]) / (high[0] - low[0]))
-    figure, axes = _new_figure(10.4, height + 0.9, columns=2)
+    figure, axes = new_figure(10.4, height + 0.9, columns=2)
     titles = ("Before the mapping", "After the mapping")
     for ax, projection, gap, title in zip(axes, (before, after), gaps, titles, strict=True):
         links = np.stack([projection.means, projection.texts], axis=1)
@@ -196,7 +172,7 @@ def _draw_gap(embeddings: MappedEmbeddings) -> Figure:
         ax.scatter(*projection.texts.T, s=34, color=palette.WRONG[0], edgecolors="white", zorder=3)
         ax.spines["bottom"].set_visible(False)
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xticks=[], yticks=[], aspect="equal")
-        _set_title(ax, f"{title}: distance of the centroids {gap.centroid_distance:.3f}")
+        set_title(ax, f"{title}: distance of the centroids {gap.centroid_distance:.3f}")
     axes[0].legend(
         [axes[0].collections[0], axes[0].collections[1]],
         ["images", "texts of the classes"],
@@ -205,10 +181,6 @@ def _draw_gap(embeddings: MappedEmbeddings) -> Figure:
         fontsize=9,
     )
     return figure
-
-
-def _set_title(ax: Axes, title: str) -> None:
-    ax.set_title(title, loc="left", fontsize=10, fontweight="bold", color=_INK, parse_math=False)
 
 
 def _name_ticks(ax: Axes, axis: str, names: Any) -> None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
 from keras_cmm_cli.benchmark_records import BenchmarkRecords
-from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables
+from keras_cmm_cli.benchmark_tables import base_to_new_tables, benchmark_tables, regret_tables
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import (
     SEED,
     CommaSeparated,
     Shots,
     batch_size_option,
+    is_given,
+    ranks_option,
     refuse_together,
     report_option,
 )
-from keras_cmm_cli.outputs import REPORT, check_apart, check_new_file
+from keras_cmm_cli.outputs import FIGURE, REPORT, check_apart, check_new_file
+from keras_cmm_cli.ranks_figure import write_ranks_figure
 from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.runs_folder import Record, warn_of_mixed_versions
 from keras_cmm_cli.store import store_options
@@ -32,8 +35,9 @@ if TYPE_CHECKING:
 
 METHODS = (
     "cmm,cmm_plain,zero_shot,nearest_mean,linear_probe,clip_adapter,tip_adapter,tip_adapter_f,"
-    "task_res,lp_plus_plus,clap,gda,proker"
+    "task_res,lp_plus_plus,clap,gda,proker,lfa,rla,hoso_adapter,prototype_mixing"
 )
+TRANSDUCTIVE = ("em_dirichlet", "text_guided_mixture")
 
 
 @click.command(
@@ -83,7 +87,8 @@ Examples:
     type=CommaSeparated(click.STRING, "NAME,..."),
     default=METHODS,
     show_default=True,
-    help="Methods, in the order of the table.",
+    help="Methods, in the order of the table. With --transductive the default is "
+    f"{','.join(TRANSDUCTIVE)}.",
 )
 @click.option(
     "--shots",
@@ -106,6 +111,12 @@ Examples:
     help="Train on the first half of the classes, and test on the other half too.",
 )
 @click.option(
+    "--transductive",
+    is_flag=True,
+    help="Run the methods that see all test images at once, without labels. What they say of an "
+    "image depends on the others, so their figures cannot be compared with those of other methods.",
+)
+@click.option(
     "--output-dir",
     type=click.Path(path_type=Path),
     metavar="RUNS",
@@ -119,9 +130,12 @@ Examples:
 )
 @click.option("--output", type=click.Path(path_type=Path), help="JSON file for the records.")
 @report_option
+@ranks_option
 @click.option("--resume", is_flag=True, help="Keep the records in --output, run what is missing.")
 @click.option(
-    "--overwrite", is_flag=True, help="Replace the files --output and --report if they exist."
+    "--overwrite",
+    is_flag=True,
+    help="Replace the files --output, --report and --ranks if they exist.",
 )
 @batch_size_option
 @store_options
@@ -140,10 +154,12 @@ def benchmark(
     seeds: list[int],
     seed: int | None,
     base_to_new: bool,
+    transductive: bool,
     output_dir: Path | None,
     skip_existing: bool,
     output: Path | None,
     report: Path | None,
+    ranks: Path | None,
     resume: bool,
     overwrite: bool,
     batch_size: int,
@@ -155,7 +171,8 @@ def benchmark(
     test images. Hyper-parameters are fixed, or chosen on few-shot validation images, never on
     test images; each record says which.
 
-    The tables give top-1 accuracy in percent: its mean and standard deviation over the seeds.
+    The tables give top-1 accuracy in percent: its mean and standard deviation over the seeds. With
+    cmm and others a last table gives the regret: by how much the best of the others is ahead.
 
     With --output-dir each run is written to a file of its own as soon as it is done. After an
     interruption, give the same command again to do the missing runs. With --output all records are
@@ -176,16 +193,19 @@ def benchmark(
     _check_inputs(files, datasets, data_dir, preset, indices)
     if also is not None and not files:
         raise click.UsageError("--also is for embeddings files.")
+    _check_kind(base_to_new, transductive, also, ranks)
     if base_to_new and report is not None:
         raise click.UsageError("--report shows no base-to-new runs; leave one of the two out.")
-    check_apart({"--output": output, "--report": report}, (*files, indices))
+    check_apart({"--output": output, "--report": report, "--ranks": ranks}, (*files, indices))
     records = BenchmarkRecords(output, output_dir, resume, overwrite)
     if report is not None:
         check_new_file(report, overwrite or resume, REPORT)
+    if ranks is not None:
+        check_new_file(ranks, overwrite or resume, FIGURE)
 
     with terminal.status("loading Keras"):
         load_keras(tensorflow=bool(datasets) and protocol == "tfds")
-    methods = _known_methods(methods, base_to_new)
+    methods = _known_methods(methods, base_to_new, transductive)
     from keras_cmm.evaluation import plan_runs, versions
     from keras_cmm_cli.benchmark_inputs import Embedding, open_datasets, open_files
 
@@ -240,7 +260,9 @@ def benchmark(
     shown = [records[each] for each in asked if records.has(each)]
     shown.sort(key=lambda record: methods.index(record["method"]))
     tables = base_to_new_tables(shown) if base_to_new else []
-    for table in tables or benchmark_tables(shown, terminal.plus_minus):
+    if not base_to_new:
+        tables = benchmark_tables(shown, terminal.plus_minus) + regret_tables(shown)
+    for table in tables:
         terminal.result(table.to_rich())
         terminal.result("")
     if output_dir is not None and shown:
@@ -252,9 +274,12 @@ def benchmark(
     if report is not None and shown:
         from keras_cmm.report import ReportContent, write_report
 
-        content = ReportContent("Few-shot benchmark", records=shown, command=command_line())
+        title = "Transductive benchmark" if transductive else "Few-shot benchmark"
+        content = ReportContent(title, records=shown, command=command_line())
         write_report(report, content)
         terminal.note(f"{report}: the report.")
+    if ranks is not None and shown:
+        failed |= not write_ranks_figure(terminal, ranks, shown)
     if failed:
         raise click.exceptions.Exit(2)
 
@@ -278,16 +303,38 @@ def _check_inputs(
         raise click.UsageError("--data-dir, --preset and --indices are for --dataset.")
 
 
-def _known_methods(methods: list[str], base_to_new: bool) -> list[str]:
+def _check_kind(
+    base_to_new: bool, transductive: bool, also: str | None, ranks: Path | None
+) -> None:
+    """Refuses what base-to-new runs and transductive methods do not have."""
+    if transductive and base_to_new:
+        raise click.UsageError("--transductive and --base-to-new exclude each other; give one.")
+    if transductive and also is not None:
+        raise click.UsageError("--transductive methods use no second encoder; leave out --also.")
+    if ranks is not None and (base_to_new or transductive):
+        kind = "--base-to-new" if base_to_new else "--transductive"
+        raise click.UsageError(f"--ranks shows no {kind} runs; leave one of the two out.")
+
+
+def _known_methods(methods: list[str], base_to_new: bool, transductive: bool) -> list[str]:
     """Refuses unknown methods, and leaves out those that cannot score new classes."""
     from keras_cmm.evaluation import can_classify_new
-    from keras_cmm.methods import METHODS as KNOWN
+    from keras_cmm.methods import METHODS as INDUCTIVE
+    from keras_cmm.methods.transductive import TRANSDUCTIVE_METHODS
 
-    unknown = [method for method in methods if method not in KNOWN]
-    if unknown:
-        raise click.BadParameter(
-            f"{unknown[0]!r} is not among {', '.join(KNOWN)}.", param_hint="'--methods'"
-        )
+    if transductive and not is_given("methods"):
+        methods = list(TRANSDUCTIVE)
+    known: Collection[str] = TRANSDUCTIVE_METHODS if transductive else INDUCTIVE
+    for method in methods:
+        if method in known:
+            continue
+        if method in TRANSDUCTIVE_METHODS:
+            hint = "is transductive; give --transductive, which runs no other methods."
+        elif method in INDUCTIVE:
+            hint = "is not transductive; leave out --transductive, or the method."
+        else:
+            hint = f"is not among {', '.join(known)}."
+        raise click.BadParameter(f"{method!r} {hint}", param_hint="'--methods'")
     if not base_to_new:
         return methods
     unable = [method for method in methods if not can_classify_new(method)]

@@ -89,7 +89,9 @@ def test_latex(run, runs):
     text = run("aggregate", runs, "--format", "latex", "--no-published").stdout
     assert r"zero\_shot & 44.0 &  &  \\" in text
     assert r"52.0 $\pm$ 1.0" in text
-    assert text.count(r"\begin{tabular}{lrrr}") == text.count(r"\end{tabular}") == 3
+    assert text.count(r"\begin{tabular}{lrrr}") == 3
+    assert text.count(r"\begin{tabular}{lrrrl}") == 1  # the regret
+    assert text.count(r"\end{tabular}") == 4
     assert r"top-1 \% &" in text
 
 

@@ -28,7 +28,7 @@ def test_zero_shot_is_scored_among_the_classes_of_each_half(data):
     assert "top1" not in record
 
 
-@pytest.mark.parametrize("method", ["cmm", "cmm_plain", "clip_adapter"])
+@pytest.mark.parametrize("method", ["cmm", "cmm_plain", "clip_adapter", "lfa", "rla"])
 def test_base_classes_are_learned_and_new_ones_kept(data, method):
     zero_shot = run_base_to_new(data, make_task(data, 0, seed=0), "zero_shot")
     record = run_base_to_new(data, make_task(data, 8, seed=1), method)

@@ -1,48 +1,17 @@
 import numpy as np
 import pytest
 from small_tasks import (
-    CLASSES,
-    DIM,
     QUERIES,
     SCALE,
     check_contract,
     make_task,
     naive_best,
+    naive_gaussian_logits,
+    naive_means,
     one_shot,
 )
 
 from keras_cmm.methods import GDA
-
-
-def naive_means(task):
-    means = {}
-    for label in range(CLASSES):
-        rows = [x for x, y in zip(task.embeddings, task.labels, strict=True) if y == label]
-        if rows:
-            means[label] = sum(row.astype("float64") for row in rows) / len(rows)
-    gap = sum(means[label] - task.text_embeddings[label] for label in means) / len(means)
-    return [means.get(label, task.text_embeddings[label] + gap) for label in range(CLASSES)]
-
-
-def naive_gaussian_logits(task, queries):
-    """Minus half the Mahalanobis distance, less the part that no class shares."""
-    means = naive_means(task)
-    centred = np.array([x - means[y] for x, y in zip(task.embeddings, task.labels, strict=True)])
-    rows = len(centred)
-    covariance = np.zeros((DIM, DIM))
-    for row in centred:
-        covariance += np.outer(row, row) / max(rows - 1, 1)
-    if np.trace(covariance) < 1e-6:
-        inverse = np.eye(DIM)
-    else:
-        inverse = np.linalg.pinv((rows - 1) * covariance + np.trace(covariance) * np.eye(DIM))
-    precision = DIM * inverse
-    return np.array(
-        [
-            [-0.5 * (x - m) @ precision @ (x - m) + 0.5 * x @ precision @ x for m in means]
-            for x in queries.astype("float64")
-        ]
-    )
 
 
 def naive_logits(task, queries, alpha):

@@ -258,7 +258,8 @@ def test_tip_adapter_f_does_not_touch_the_global_generator():
 
 def test_the_names_of_the_methods():
     names = "cmm cmm_plain zero_shot nearest_mean linear_probe clip_adapter tip_adapter "
-    names += "tip_adapter_f task_res lp_plus_plus clap gda proker"
+    names += "tip_adapter_f task_res lp_plus_plus clap gda proker lfa rla hoso_adapter "
+    names += "prototype_mixing"
     assert list(METHODS) == names.split()
 
 

@@ -6,9 +6,12 @@ import pytest
 from keras_cmm.methods import (
     CLAP,
     CMM,
+    LFA,
     METHODS,
+    RLA,
     CLIPAdapter,
     FewShotTask,
+    HOSOAdapter,
     LPPlusPlus,
     NearestMean,
     TaskRes,
@@ -24,6 +27,9 @@ SETTINGS = {
     TaskRes: ("learning_rate", "epochs", "batch_size", "max_steps"),
     TipAdapterF: ("learning_rate", "weight_decay", "epochs", "batch_size"),
     LPPlusPlus: ("iterations",),
+    LFA: ("learning_rate", "weight_decay", "batch_size"),
+    RLA: ("learning_rate", "steps", "batch_size"),
+    HOSOAdapter: ("learning_rate", "ratio_learning_rate", "steps", "batch_size"),
     CMM: ("margin", "triplet_weight", "contrastive_weight"),
 }
 EYE = np.eye(3, dtype="float32")
