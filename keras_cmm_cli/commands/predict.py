@@ -197,7 +197,10 @@ def _predict_in_parts(
     workers: WorkersGiven,
 ) -> None:
     """Runs `--engine local` and `--engine ray`."""
-    refuse_with_parts("reject", "coverage", "format", "sort_into", "link", "overwrite", "strict")
+    refuse_with_parts(
+        *("reject", "coverage", "format", "sort_into", "link", "overwrite", "strict"),
+        *("views", "store", "no_store"),
+    )
     if len(paths) != 1:
         raise click.UsageError(f"--engine {model.engine} takes one IMAGES: a folder or a file.")
     if output is None:
