@@ -25,10 +25,10 @@ def odd_images(
 ) -> list[Finding]:
     """Finds images that are far from all others, and that the classifier is not sure of.
 
-    Far is below Tukey's fence: the mean cosine to the five nearest images, after the mean image is
-    taken away, is lower than the first quartile by 1.5 times the distance of the quartiles. How
-    sure a classifier is, is its largest probability, by which `predict --reject` calls an image
-    unknown. An odd image is among the least sure quarter.
+    Far is below Tukey's fence: the mean cosine to the five nearest images is lower than the first
+    quartile by 1.5 times the distance of the quartiles. How sure a classifier is, is its largest
+    probability, by which `predict --reject` calls an image unknown. An odd image is among the least
+    sure quarter.
 
     Args:
         embeddings: `(images, dim)`.
@@ -58,7 +58,7 @@ def odd_images(
     if len(rows) < _LEAST_IMAGES:
         return []
     rows = unit_rows(rows)
-    similarities = nearest_rows(unit_rows(rows - rows.mean(axis=0)), _NEAREST)[0].mean(axis=1)
+    similarities = nearest_rows(rows, _NEAREST)[0].mean(axis=1)
     low, high = np.percentile(similarities, [25, 75])
     is_odd = similarities < low - _FENCE * (high - low)
     tested = ~np.isnan(probabilities[:, 0])
