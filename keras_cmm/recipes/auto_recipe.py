@@ -43,7 +43,8 @@ class AutoRecipe(TrainingRecipe):
     class, averaged over all classes, and at least 1. `prepare` starts a head in five steps:
 
     1. Text trust. The support set tells how far CLIP's own logits can be trusted, see `text_trust`.
-       Class names that tell nothing, such as numbers, count for less or nothing.
+       Texts that are sure of more than they know count for less. Class names that tell nothing,
+       such as numbers, count for nothing.
     2. Closed form. Map and prototypes start at `closed_form_start`, a linear discriminant with the
        texts as prior. Training can only move away from it where the support set asks for it. The
        embeddings of a second encoder start at `second_tower`, which finds how much they count.
@@ -74,8 +75,8 @@ class AutoRecipe(TrainingRecipe):
         max_steps: int >= 1 or `None`. It bounds the cost of many classes.
         rate_exponent: float. The learning rate grows with this power of the number of images.
         full_trust: float in [0, 1]. The texts count in full where the labels are most probable at
-            this part of CLIP's logits or more, and in proportion to that part below. 0 trusts them
-            always.
+            this part of CLIP's logits or more, and for less below, see `text_trust`. 1 takes CLIP
+            at its word, 0 trusts the texts always.
         shot_scale: float > 0. Scale of the mapped images' logits at one shot.
         shot_exponent: float. That scale grows with this power of the shots.
         text_share: float in [0, 1). The part of CLIP's logits that the prototypes take over at one
@@ -103,7 +104,7 @@ class AutoRecipe(TrainingRecipe):
     min_steps: int = 150
     max_steps: int | None = 150
     rate_exponent: float = 0.25
-    full_trust: float = 0.5
+    full_trust: float = 1.0
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
     text_share: float = 0.5

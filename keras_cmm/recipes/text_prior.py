@@ -24,9 +24,11 @@ def text_trust(logits: Array, labels: npt.NDArray[np.integer], full_trust: float
     """Returns how far the class texts can be trusted, from 0 to 1.
 
     CLIP's logits are multiplied by the factor that makes the labels most probable. A factor near 1
-    says that the texts tell the classes apart as CLIP's logit scale claims. A factor near 0 says
-    that they tell nothing, as texts of meaningless class names do. The trust is full from the
-    factor `full_trust` on, and falls in proportion to the factor below.
+    says that the texts tell the classes apart as CLIP's logit scale claims. A lower factor says
+    that they are sure of more than they know: some name other classes, or they hold much that says
+    nothing of the images. A factor near 0 says that they tell nothing, as texts of meaningless
+    class names do. The trust is full from the factor `full_trust` on, and below it falls with the
+    square of the factor: beside the images, texts count for less than they would alone.
 
     Args:
         logits: `(images, classes)`, CLIP's own logits of the support set.
@@ -37,7 +39,7 @@ def text_trust(logits: Array, labels: npt.NDArray[np.integer], full_trust: float
         >>> import numpy as np
         >>> logits, labels = 9.0 * np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, 2, 1])
         >>> round(text_trust(logits, labels, full_trust=0.5), 2)
-        0.4
+        0.16
         >>> text_trust(-logits, labels, full_trust=0.5)
         0.0
     """
@@ -56,7 +58,8 @@ def text_trust(logits: Array, labels: npt.NDArray[np.integer], full_trust: float
         return 1.0
     if slope(0.0) >= 0:
         return 0.0
-    return float(brentq(slope, 0.0, full_trust)) / full_trust
+    factor = float(brentq(slope, 0.0, full_trust))
+    return (factor / full_trust) ** 2
 
 
 def text_places(

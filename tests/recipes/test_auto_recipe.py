@@ -292,7 +292,7 @@ def test_texts_count_by_the_part_of_clips_logits_that_is_likeliest():
         losses.append(-np.log(powers[np.arange(16), LABELS] / powers.sum(axis=1)).mean())
     likeliest = parts[np.argmin(losses)]
     assert 0.02 < likeliest < 0.4
-    weight = likeliest / 0.5
+    weight = likeliest**2
     head = make_head()
     recipe = AutoRecipe(text_share=0.0)
     prepare(recipe, head, images, LABELS)
