@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
+from scipy.special import logsumexp
 
 from keras_cmm.layers import CrossModalMapping
 from keras_cmm.recipes.closed_form_start import (
@@ -34,6 +35,13 @@ _RATED_IMAGES = 100
 # take gigabytes.
 _MAX_RATED_ROWS = 1000
 
+# A start without the wrong labels that the first one saw finds more of them. A third round finds
+# few, and takes as long.
+_STARTS = 3
+
+# Rows times classes above which no label is doubted, since it would take minutes to look at them.
+_MAX_DOUBTED = 1 << 31
+
 
 @dataclass(frozen=True)
 class AutoRecipe(TrainingRecipe):
@@ -41,6 +49,9 @@ class AutoRecipe(TrainingRecipe):
 
     One set of constants serves every data set and number of shots. The shots are the images per
     class, averaged over all classes, and at least 1. `prepare` starts a head in five steps:
+
+    Images whose label the start finds less probable than a guess are taken for mislabelled: the
+    head is started again without them, twice at most, and they are not trained on.
 
     1. Text trust. The support set tells how far CLIP's own logits can be trusted, see `text_trust`.
        Texts that are sure of more than they know count for less. Class names that tell nothing,
@@ -160,9 +171,73 @@ class AutoRecipe(TrainingRecipe):
         _check_mapping(head.mapping)
         if head.is_trained:
             return self._resume(head, embeddings, labels, sample_weight, class_weight)
+        dim = head.text_embeddings.shape[1]
+        images, also = unit_rows(embeddings[:, :dim]), unit_rows(embeddings[:, dim:])
+
+        # 1. to 3. The start, and what it finds wrong.
+        start, trust, share, told = self._start_on_likely_labels(head, images, also, labels)
+
+        # 4. Rows.
+        rows: npt.NDArray[np.float32] = np.concatenate([images, also], axis=1)
+        row_labels, is_told = labels, told
+        if self.text_rows:
+            mean = unit_rows(images.mean(axis=0))
+            # Texts that are not trusted tell no more of their class than the mean image does.
+            text_rows = unit_rows(trust * start.text_rows + (1 - trust) * mean)
+            mean_also = np.tile(unit_rows(also.mean(axis=0)), (len(text_rows), 1))
+            rows = np.concatenate([rows, np.concatenate([text_rows, mean_also], axis=1)])
+            row_labels = np.concatenate([labels, np.arange(head.num_classes, dtype="int64")])
+            is_told = np.concatenate([told, np.ones(head.num_classes, dtype=bool)])
+        weights = row_weights(row_labels, sample_weight, class_weight)
+        if not told.all():
+            weights = np.where(is_told, 1.0 if weights is None else weights, 0.0)
+        head.train_temperature = self.train_temperature
+        head.train_offsets = logit_adjustment(
+            row_labels, head.num_classes, self.logit_adjustment, weights
+        )
+
+        # 5. Learning rate. The prototypes' logits weigh more with the share, and so does each step.
+        learning_rate = (1 - share) * self._learning_rate(
+            head, rows[is_told], row_labels[is_told], np.count_nonzero(told)
+        )
+        doubtful = int(np.count_nonzero(~told))
+        return TrainingSet(rows, row_labels, weights, learning_rate, doubtful)
+
+    def _start_on_likely_labels(
+        self,
+        head: Head,
+        images: npt.NDArray[np.float32],
+        also: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+    ) -> tuple[ClosedFormStart, float, float, npt.NDArray[np.bool_]]:
+        """Starts a head, and again without the images whose labels it then finds unlikely.
+
+        Returns:
+            The start, the trust in the texts, the part of CLIP's logits that the prototypes take
+            over, and which images the last start was made of.
+        """
+        told = np.ones(len(labels), dtype=bool)
+        for number in range(_STARTS):
+            some = slice(None) if told.all() else told
+            start, trust, share = self._start(head, images[some], also[some], labels[some])
+            if number == _STARTS - 1 or len(labels) * head.num_classes > _MAX_DOUBTED:
+                break
+            rows = np.concatenate([images[some], also[some]], axis=1)
+            unlikely = _unlikely_labels(head, rows, labels[some])
+            if not unlikely.any() or unlikely.all():
+                break
+            told[np.flatnonzero(told)[unlikely]] = False
+        return start, trust, share, told
+
+    def _start(
+        self,
+        head: Head,
+        images: npt.NDArray[np.float32],
+        also: npt.NDArray[np.float32],
+        labels: npt.NDArray[np.int64],
+    ) -> tuple[ClosedFormStart, float, float]:
+        """Starts a head, and returns the start, the trust, and the prototypes' part of CLIP."""
         texts = head.text_embeddings
-        images = unit_rows(embeddings[:, : texts.shape[1]])
-        also = unit_rows(embeddings[:, texts.shape[1] :])
         shots = max(1.0, len(labels) / head.num_classes)
 
         # 1. Text trust.
@@ -186,26 +261,7 @@ class AutoRecipe(TrainingRecipe):
         head.prototypes.embeddings.assign(prototypes)
         head.clip_weight = trust - share
         head.alpha = scale / head.logit_scale
-
-        # 4. Rows.
-        rows: npt.NDArray[np.float32] = np.concatenate([images, also], axis=1)
-        row_labels = labels
-        if self.text_rows:
-            mean = unit_rows(images.mean(axis=0))
-            # Texts that are not trusted tell no more of their class than the mean image does.
-            text_rows = unit_rows(trust * start.text_rows + (1 - trust) * mean)
-            mean_also = np.tile(unit_rows(also.mean(axis=0)), (len(text_rows), 1))
-            rows = np.concatenate([rows, np.concatenate([text_rows, mean_also], axis=1)])
-            row_labels = np.concatenate([labels, np.arange(head.num_classes, dtype="int64")])
-        weights = row_weights(row_labels, sample_weight, class_weight)
-        head.train_temperature = self.train_temperature
-        head.train_offsets = logit_adjustment(
-            row_labels, head.num_classes, self.logit_adjustment, weights
-        )
-
-        # 5. Learning rate. The prototypes' logits weigh more with the share, and so does each step.
-        learning_rate = (1 - share) * self._learning_rate(head, rows, row_labels, len(labels))
-        return TrainingSet(rows, row_labels, weights, learning_rate)
+        return start, trust, share
 
     def _learning_rate(
         self,
@@ -256,6 +312,22 @@ class AutoRecipe(TrainingRecipe):
         )
         left = min(1.0, error / start_error)
         return rows._replace(learning_rate=left * rows.learning_rate)
+
+
+def _unlikely_labels(
+    head: Head, rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Returns which labels a started head finds less probable than a guess would be.
+
+    The start was made of these labels. So what it finds so improbable is most often wrong.
+    """
+    unlikely = np.zeros(len(labels), dtype=bool)
+    for first in range(0, len(labels), _MAX_RATED_ROWS):
+        block = slice(first, first + _MAX_RATED_ROWS)
+        logits = np.asarray(head.predict(rows[block], batch_size=256, verbose=0), "float64")
+        own = logits[np.arange(len(logits)), labels[block]]
+        unlikely[block] = own - logsumexp(logits, axis=1) < -math.log(head.num_classes)
+    return unlikely
 
 
 def _start_mapping(

@@ -30,12 +30,25 @@ class TrainingSet(NamedTuple):
         labels: `(rows,)` class ids.
         sample_weight: `(rows,)` or `None`.
         learning_rate: float. The peak learning rate.
+        doubtful: int. Images of weight 0 that the recipe takes for mislabelled.
     """
 
     embeddings: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     sample_weight: npt.NDArray[Any] | None
     learning_rate: float
+    doubtful: int = 0
+
+    def used(self) -> TrainingSet:
+        """Returns the set without the rows of weight 0."""
+        if self.sample_weight is None or (self.sample_weight != 0).all():
+            return self
+        used = self.sample_weight != 0
+        return self._replace(
+            embeddings=self.embeddings[used],
+            labels=self.labels[used],
+            sample_weight=self.sample_weight[used],
+        )
 
     def without_texts(self, num_images: int) -> TrainingSet:
         """Returns the set of the first `num_images` rows."""
@@ -149,7 +162,9 @@ class TrainingRecipe:
             **kwargs: other arguments of `keras.Model.fit`, such as `verbose`.
 
         Returns:
-            Keras's `History`. Its `params["learning_rate"]` is the peak learning rate.
+            Keras's `History`. Its `params["learning_rate"]` is the peak learning rate, and
+            `params["doubtful"]` the number of images that were not trained on because the recipe
+            takes them for mislabelled.
 
         Raises:
             InputError: if `x`, `y` or a weight cannot be used.
@@ -210,6 +225,8 @@ class TrainingRecipe:
         batches: keras.utils.PyDataset | None = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
+        if batches is None:
+            rows = rows.used()
         count = len(rows.labels)
         epochs = self.epochs_for(count)
         if compile_arguments.get("optimizer", "auto") == "auto":
@@ -229,7 +246,7 @@ class TrainingRecipe:
                 self.max_steps,
             )
         history = head.fit(batches, epochs=epochs, shuffle=False, **kwargs)
-        history.params["learning_rate"] = rows.learning_rate
+        history.params |= {"learning_rate": rows.learning_rate, "doubtful": rows.doubtful}
         return history
 
     def _calibrate_by_second(

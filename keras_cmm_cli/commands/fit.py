@@ -399,4 +399,9 @@ def _train(
             verbose=0,
             callbacks=[callback],
         )
+    if doubtful := history.params["doubtful"]:
+        terminal.note(
+            f"{counted(doubtful, 'training image', 'training images')} left out, since the label "
+            "is less probable than a guess; `keras-cmm audit` shows labels that look wrong."
+        )
     return {name: [float(value) for value in values] for name, values in history.history.items()}

@@ -362,3 +362,38 @@ def test_the_error_of_many_rows_is_that_of_some_of_every_class():
     options = {"rate_exponent": 0.0, "text_share": 0.0}
     _, rate, error = started(TEXTS, images, labels, **options)
     assert rate == pytest.approx(1e-3 * (512 / 8) ** 0.5 * error, rel=0.1)
+
+
+def mislabelled_support_set(wrong=4, per_class=6, classes=6, dim=16):
+    generator = np.random.default_rng(3)
+    texts = np.linalg.qr(generator.normal(size=(dim, classes)))[0].T.astype("float32")
+    labels = np.repeat(np.arange(classes), per_class)
+    images = unit(texts[labels] + 0.08 * generator.normal(size=(len(labels), dim)))
+    given = labels.copy()
+    given[:wrong] = (given[:wrong] + 1) % classes
+    return texts, images.astype("float32"), given, labels
+
+
+def test_images_with_wrong_labels_are_not_trained_on():
+    texts, images, given, labels = mislabelled_support_set()
+    head = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
+    history = AutoRecipe().fit(head, images, given, calibrate=False, verbose=0)
+    assert history.params["doubtful"] == 4
+    assert (head.predict(images, verbose=0).argmax(axis=1) == labels).all()
+    clean = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
+    history = AutoRecipe().fit(clean, images[4:], given[4:], calibrate=False, verbose=0)
+    assert history.params["doubtful"] == 0
+    for weight, other in zip(head.get_weights(), clean.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, atol=1e-5)
+
+
+def test_doubtful_images_keep_their_place_and_weigh_nothing():
+    texts, images, given, _ = mislabelled_support_set()
+    head = CMMClassifier.from_text_embeddings(texts, logit_scale=50.0)
+    prepared = AutoRecipe().prepare(head, images, given, class_weight={0: 2.0})
+    assert len(prepared.labels) == len(images) + len(texts)
+    weights = prepared.sample_weight
+    np.testing.assert_array_equal(weights[:4], 0.0)
+    np.testing.assert_array_equal(weights[4:6], 2.0)
+    assert (weights[6:] > 0).all()
+    assert len(prepared.used().labels) == len(prepared.labels) - 4
