@@ -39,6 +39,9 @@ _MAX_RATED_ROWS = 1000
 # few, and takes as long.
 _STARTS = 3
 
+# If fewer of the labels are likely, the start is wrong rather than the labels.
+_LEAST_LIKELY = 2 / 3
+
 # Rows times classes above which no label is doubted, since it would take minutes to look at them.
 _MAX_DOUBTED = 1 << 31
 
@@ -224,7 +227,8 @@ class AutoRecipe(TrainingRecipe):
                 break
             rows = np.concatenate([images[some], also[some]], axis=1)
             unlikely = _unlikely_labels(head, rows, labels[some])
-            if not unlikely.any() or unlikely.all():
+            likely = np.count_nonzero(~unlikely)
+            if likely == len(unlikely) or likely < _LEAST_LIKELY * len(labels):
                 break
             told[np.flatnonzero(told)[unlikely]] = False
         return start, trust, share, told
