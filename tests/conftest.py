@@ -20,6 +20,8 @@ collect_ignore = ["conftest.py"] + [
 ]
 
 
+# Last, since the places count among the tests that are left when marks have left some out.
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Gives the longest to different workers, which begin with them: each takes an equal part."""
     longest = [item for item in items if "test_backends" in item.nodeid]
