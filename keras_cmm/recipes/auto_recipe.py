@@ -207,7 +207,7 @@ class AutoRecipe(TrainingRecipe):
 
         # 5. Learning rate. The prototypes' logits weigh more with the share, and so does each step.
         learning_rate = (1 - share) * self._learning_rate(
-            head, rows[is_told], row_labels[is_told], np.count_nonzero(told)
+            head, rows[is_told], row_labels[is_told], int(np.count_nonzero(told))
         )
         doubtful = int(np.count_nonzero(~told))
         return TrainingSet(rows, row_labels, weights, learning_rate, doubtful)
