@@ -16,11 +16,14 @@ OTHERS = sorted({"torch", "jax", "tensorflow"} - {keras.backend.backend()})
 # One process for both: importing a backend is slow. The project's own options would collect the
 # doctests of everything.
 RUN = """
-import sys, pytest
+import os, sys, pytest
 options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider"]
 marked = ["-m", "backend_neutral", *sys.argv[1:]]
 doctests = ["--doctest-modules", "keras_cmm/layers", "keras_cmm/losses"]
-sys.exit(pytest.main([*options, *marked]) or pytest.main([*options, *doctests]))
+code = pytest.main([*options, *marked]) or pytest.main([*options, *doctests])
+sys.stdout.flush()
+# Threads of TensorFlow may wait for each other for ever when Python ends in the usual way.
+os._exit(code)
 """
 
 # Importing the other tests would take half a minute.
