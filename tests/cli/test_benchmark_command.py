@@ -450,7 +450,8 @@ def test_an_empty_output_file_is_as_good_as_none(run, embeddings_file, tmp_path)
 
 def test_a_second_encoder_of_the_files(run, refused, tmp_path):
     data = make_embeddings()
-    centres = np.random.default_rng(0).normal(size=(data.num_classes, 4))
+    # As many dimensions as classes: a linear map can tell them all apart.
+    centres = np.random.default_rng(0).normal(size=(data.num_classes, data.num_classes))
     further = NamedEmbeddings(centres[data.train_labels], centres[data.test_labels])
     path, output = tmp_path / "two.safetensors", tmp_path / "results.json"
     dataclasses.replace(data, also={"eye": further}).write(path)
