@@ -7,6 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import click
+
 from keras_cmm_cli.terminal import visible
 
 if TYPE_CHECKING:
@@ -16,6 +18,16 @@ FORMAT_HELP = (
     "csv puts a ' before a text that a spreadsheet would run as a formula; numbers stay as they "
     "are. Control characters in names are written as in JSON, such as \\u001b."
 )
+
+format_option = click.option(
+    "--format",
+    "style",
+    type=click.Choice(("table", "json", "csv")),
+    default="table",
+    show_default=True,
+    help=FORMAT_HELP,
+)
+"""`--format`, which the command gets as `style`."""
 
 _LATEX = str.maketrans(
     {

@@ -19,7 +19,7 @@ from keras_cmm_cli.options import batch_size_option, is_given, report_option, se
 from keras_cmm_cli.outputs import REPORT, check_apart, check_new_file
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.result_files import checked_style, write_result
-from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
+from keras_cmm_cli.result_table import format_option, to_csv
 from keras_cmm_cli.run_file import command_line
 from keras_cmm_cli.saved_model import fetched, load_classifier
 from keras_cmm_cli.store import open_store, store_options
@@ -54,14 +54,7 @@ Examples:
 @click.option(
     "--model", type=ModelPath(), help="Model of `fit`, for its CLIP, its classes and their prompts."
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(("table", "json", "csv")),
-    default="table",
-    show_default=True,
-    help=FORMAT_HELP,
-)
+@format_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),

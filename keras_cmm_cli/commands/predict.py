@@ -15,7 +15,7 @@ from keras_cmm_cli.model_engine import ModelGiven, model_options
 from keras_cmm_cli.options import RATE, is_given, refuse_together
 from keras_cmm_cli.outputs import check_apart, check_new_file, check_new_folder
 from keras_cmm_cli.path_lists import given_paths
-from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
+from keras_cmm_cli.result_table import format_option, to_csv
 from keras_cmm_cli.saved_model import model_argument
 from keras_cmm_cli.sorted_images import sort_images
 from keras_cmm_cli.terminal import Terminal, counted, visible, visible_lines, with_terminal
@@ -64,14 +64,7 @@ Examples:
     show_default=True,
     help="Number of classes for each image.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(("table", "json", "csv")),
-    default="table",
-    show_default=True,
-    help=FORMAT_HELP,
-)
+@format_option
 @click.option(
     "--reject",
     type=RATE,

@@ -23,7 +23,7 @@ from keras_cmm_cli.outputs import check_apart
 from keras_cmm_cli.path_lists import given_paths
 from keras_cmm_cli.prompts import prompt_options, read_prompts
 from keras_cmm_cli.result_files import checked_style, write_result
-from keras_cmm_cli.result_table import FORMAT_HELP, to_csv
+from keras_cmm_cli.result_table import format_option, to_csv
 from keras_cmm_cli.run_file import file_hash, read_run
 from keras_cmm_cli.saved_model import fetched, load_classifier
 from keras_cmm_cli.store import open_store, store_options
@@ -88,14 +88,7 @@ Examples:
     show_default=True,
     help="How the images are chosen; the documentation compares the strategies.",
 )
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(("table", "json", "csv")),
-    default="table",
-    show_default=True,
-    help=FORMAT_HELP,
-)
+@format_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
