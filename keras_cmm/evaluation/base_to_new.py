@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.data import EmbeddingSet
+from keras_cmm.evaluation.measures import predict_logits
 from keras_cmm.evaluation.record import Record, make_record
-from keras_cmm.evaluation.single_run import fit_method, predict_logits
+from keras_cmm.evaluation.single_run import fit_method
 from keras_cmm.evaluation.summary import GROUP, summarize_and_average
 from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask, MappedImages, ZeroShot
 from keras_cmm.models import CMMClassifier

@@ -13,8 +13,12 @@ import numpy.typing as npt
 
 from keras_cmm.data import EmbeddingSet, FewShotSample, sample_few_shot, sample_validation
 from keras_cmm.methods import FewShotTask
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.unit_rows import unit_rows
+
+# Numbers in a support set that is read into memory, 1 GiB of float32.
+_LARGEST_IN_MEMORY = 1 << 28
 
 Shots = int | Literal["all"]
 
@@ -120,7 +124,7 @@ def make_task(
     labels = embedding_set.train_labels[rows].astype(np.int64)
     largest = int(np.bincount(labels, minlength=1).max())
     task = FewShotTask(
-        embeddings=unit_rows(embedding_set.train_embeddings[rows]),
+        embeddings=_support_rows(embedding_set.train_embeddings, rows),
         labels=labels,
         text_embeddings=unit_rows(embedding_set.text_embeddings),
         logit_scale=embedding_set.logit_scale,
@@ -133,6 +137,15 @@ def make_task(
     if not rows.size:
         return task
     return _with_validation(task, embedding_set, rows, largest, val_sample, also)
+
+
+def _support_rows(
+    embeddings: npt.NDArray[np.floating], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32] | LazyRows:
+    """Returns support rows, which stay where they are if they would take much memory."""
+    if len(rows) * embeddings.shape[1] <= _LARGEST_IN_MEMORY:
+        return unit_rows(embeddings[rows])
+    return LazyRows(embeddings, rows).unit(slice(None))
 
 
 def _with_validation(

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 
 import keras
 import numpy as np
-import numpy.typing as npt
-from scipy.special import softmax
 
 from keras_cmm.data import EmbeddingSet
-from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
+from keras_cmm.evaluation.measures import measure_on
 from keras_cmm.evaluation.record import Record, make_record
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
-from keras_cmm.methods import CMM, METHODS, FewShotMethod, FewShotTask
+from keras_cmm.methods import METHODS, FewShotMethod, FewShotTask
 from keras_cmm_runtime.errors import InputError
-from keras_cmm_runtime.metrics.accuracy import calibration_error, top_1
-from keras_cmm_runtime.utils.unit_rows import unit_rows
-
-Rows = npt.NDArray[np.float32]
 
 
 def fit_method(method: str, task: FewShotTask) -> tuple[FewShotMethod, float]:
@@ -42,13 +35,6 @@ def fit_method(method: str, task: FewShotTask) -> tuple[FewShotMethod, float]:
             f"{task.num_classes:,} classes; give fewer shots, or leave it out. ({error})"
         ) from error
     return fitted, time.perf_counter() - start
-
-
-def predict_logits(fitted: FewShotMethod, embeddings: Rows, also_rows: Rows | None) -> Rows:
-    """Returns the logits of a method, from a second encoder too where there is one that it uses."""
-    if also_rows is None or not fitted.uses_also:
-        return fitted.predict_logits(embeddings)
-    return fitted.predict_logits(embeddings, also_rows)
 
 
 def run_task(
@@ -94,7 +80,7 @@ def run_task(
             "shifted test sets have no embeddings of a second encoder: leave out `also` or them."
         )
     fitted, fit_seconds = fit_method(method, task)
-    also_rows = None if also is None else unit_rows(embedding_set.further(also).test)
+    also_rows = None if also is None else embedding_set.further(also).test
     own = ShiftedTestSet(
         embedding_set.dataset,
         embedding_set.test_embeddings,
@@ -103,17 +89,14 @@ def run_task(
     )
     records = []
     for test in (own, *shifts):
-        embeddings = unit_rows(test.embeddings)
-        start = time.perf_counter()
-        logits = predict_logits(fitted, embeddings, also_rows)
-        predict_seconds = time.perf_counter() - start
+        measures, predict_seconds = measure_on(fitted, test, also_rows)
         record = make_record(
             embedding_set,
             task,
             method,
             fitted,
             test_rows=len(test.labels),
-            **_measures(fitted, embeddings, also_rows, logits[:, test.classes], test),
+            **measures,
             fit_seconds=fit_seconds,
             predict_seconds=predict_seconds,
         )
@@ -121,32 +104,3 @@ def run_task(
             record |= {"dataset": test.dataset, "trained_on": embedding_set.dataset}
         records.append(record)
     return records
-
-
-def _measures(
-    fitted: FewShotMethod,
-    embeddings: Rows,
-    also_rows: Rows | None,
-    logits: Rows,
-    test: ShiftedTestSet,
-) -> dict[str, float]:
-    """Returns top-1 and the calibration errors, and for CMM the cosines of the modality gap."""
-    measures = {
-        "top1": top_1(logits, test.labels),
-        "ece": calibration_error(softmax(logits, axis=1), test.labels),
-    }
-    if fitted.temperature_ is not None:
-        measures["ece_calibrated"] = calibration_error(
-            softmax(logits / fitted.temperature_, axis=1), test.labels
-        )
-    if isinstance(fitted, CMM):
-        rows = embeddings
-        if also_rows is not None:
-            rows = np.concatenate([embeddings, also_rows], axis=1)
-        mapped = MappedEmbeddings.from_head(fitted.model_, rows, test.labels, test.classes)
-        for prefix, gap in zip(("", "mapped_"), mapped.modality_gaps(), strict=True):
-            measures[f"{prefix}own_cosine"] = gap.own_cosine
-            # It is NaN where all classes share one text, and JSON has no NaN.
-            if not math.isnan(gap.hardest_wrong_cosine):
-                measures[f"{prefix}hardest_wrong_cosine"] = gap.hardest_wrong_cosine
-    return measures

@@ -14,6 +14,7 @@ from keras_cmm.methods.few_shot_task import FewShotTask
 from keras_cmm.methods.selection import tuning_task
 from keras_cmm.models import CMMClassifier
 from keras_cmm.recipes import AutoRecipe, TrainingRecipe
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.check_number import check_number
 
@@ -61,6 +62,7 @@ class CMM(FewShotMethod):
     """
 
     name: ClassVar[str] = "cmm"
+    reads_in_parts: ClassVar[bool] = True
     uses_also: ClassVar[bool] = True
 
     def __init__(
@@ -158,17 +160,18 @@ class CMM(FewShotMethod):
 
 
 def joined(
-    embeddings: npt.NDArray[np.float32], also_embeddings: npt.NDArray[np.float32] | None
-) -> npt.NDArray[np.float32]:
+    embeddings: npt.NDArray[np.float32] | LazyRows,
+    also_embeddings: npt.NDArray[np.float32] | None,
+) -> npt.NDArray[np.float32] | LazyRows:
     """Returns the rows that a head takes: CLIP's embeddings, with those of a second encoder."""
     if also_embeddings is None:
         return embeddings
-    return np.concatenate([embeddings, also_embeddings], axis=1)
+    return np.concatenate([np.asarray(embeddings), also_embeddings], axis=1)
 
 
 def _validation(
     task: FewShotTask,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.integer]]:
+) -> tuple[npt.NDArray[np.float32] | LazyRows, npt.NDArray[np.integer]]:
     assert task.val_embeddings is not None
     assert task.val_labels is not None
     return joined(task.val_embeddings, task.val_also_embeddings), task.val_labels

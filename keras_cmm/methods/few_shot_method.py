@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -23,6 +24,8 @@ class FewShotMethod(ABC):
     Attributes:
         name: Key of the method in `keras_cmm.methods.METHODS`, in records and on the command line.
         min_classes: Number of classes that must have support rows.
+        reads_in_parts: Whether it reads a support set that is `LazyRows` in parts. Other methods
+            get it as an array, in memory.
         uses_also: Whether it uses the embeddings of a second encoder. Other methods ignore them.
         temperature_: Set by `fit` of a method that fits a temperature: logits divided by it give
             calibrated probabilities.
@@ -41,6 +44,7 @@ class FewShotMethod(ABC):
 
     name: ClassVar[str]
     min_classes: ClassVar[int] = 1
+    reads_in_parts: ClassVar[bool] = False
     uses_also: ClassVar[bool] = False
     hyperparameters_: dict[str, object]
     temperature_: float | None = None
@@ -63,6 +67,8 @@ class FewShotMethod(ABC):
                 f"The number of classes with support rows must be at least {self.min_classes} for "
                 f"`{self.name}`; `zero_shot` needs none. Received: {present}"
             )
+        if not self.reads_in_parts and not isinstance(task.embeddings, np.ndarray):
+            task = replace(task, embeddings=np.asarray(task.embeddings))
         self.hyperparameters_ = self._fit(task)
         self._num_classes = task.num_classes
         self._dim = task.text_embeddings.shape[1]

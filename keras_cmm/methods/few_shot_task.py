@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.check_number import check_int, check_number
 
@@ -21,7 +23,8 @@ class FewShotTask:
     It holds no test data, so no method can choose anything on test data.
 
     Args:
-        embeddings: Support set, unit-length float32 image embeddings, shape `(rows, dim)`.
+        embeddings: Support set, unit-length float32 image embeddings, shape `(rows, dim)`. They may
+            be `LazyRows`, so that a method may read them in parts.
         labels: Class of each support row, integers in `[0, classes)`, shape `(rows,)`. A class may
             have no support row.
         text_embeddings: Unit-length float32 class prototypes T0, shape `(classes, dim)`.
@@ -58,7 +61,7 @@ class FewShotTask:
         The few-shot protocol of CoOp: Zhou et al., IJCV 2022, arXiv:2109.01134.
     """
 
-    embeddings: npt.NDArray[np.float32]
+    embeddings: Any
     labels: npt.NDArray[np.integer]
     text_embeddings: npt.NDArray[np.float32]
     logit_scale: float
@@ -133,7 +136,10 @@ class FewShotTask:
             _check_unit_rows(name, also)
 
     def _check_rows(
-        self, name: str, embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.integer]
+        self,
+        name: str,
+        embeddings: npt.NDArray[np.float32] | LazyRows,
+        labels: npt.NDArray[np.integer],
     ) -> None:
         expected = (len(labels), self.text_embeddings.shape[1])
         if labels.ndim != 1 or embeddings.shape != expected:
@@ -153,10 +159,11 @@ class FewShotTask:
         _check_unit_rows(name, embeddings)
 
 
-def _check_unit_rows(name: str, embeddings: npt.NDArray[np.float32]) -> None:
+def _check_unit_rows(name: str, embeddings: npt.NDArray[np.float32] | LazyRows) -> None:
     if embeddings.dtype != np.float32:
         raise InputError(f"`{name}` must be float32. Received: {embeddings.dtype}")
-    lengths = np.linalg.norm(embeddings, axis=1)
+    blocks = [np.linalg.norm(rows, axis=1) for _, rows in LazyRows.of(embeddings).blocks()]
+    lengths = np.concatenate(blocks or [np.empty(0)])
     # `not <=` also refuses NaN.
     if lengths.size and not np.abs(lengths - 1.0).max() <= _UNIT_TOLERANCE:
         raise InputError(

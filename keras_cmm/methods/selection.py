@@ -59,7 +59,7 @@ def tuning_task(task: FewShotTask) -> tuple[FewShotTask | None, str]:
         val_also_embeddings=None
         if task.also_embeddings is None
         else task.also_embeddings[held_out],
-        val_embeddings=task.embeddings[held_out],
+        val_embeddings=np.asarray(task.embeddings[held_out]),
         val_labels=task.labels[held_out],
         val_source="held out of the support set",
     )

@@ -71,19 +71,19 @@ class ImageExplanations:
 
     def _keep_support(
         self,
-        embeddings: npt.NDArray[np.float32],
+        embeddings: npt.NDArray[np.floating[Any]],
         labels: npt.NDArray[np.int64],
         numbers: npt.NDArray[np.int64],
         weights: npt.NDArray[np.float32] | None,
     ) -> None:
         """Keeps the images of a `fit`, by their numbers; those of weight 0 were not trained on."""
-        used = slice(None) if weights is None else np.flatnonzero(weights)
-        embeddings, labels, numbers = embeddings[used], labels[used], numbers[used]
         self.support_images = None
-        if len(labels) <= MOST_SUPPORT_IMAGES:
-            classes = [self.class_names[label] for label in labels.tolist()]
-            names = [f"image {number}" for number in numbers.tolist()]
-            self.support_images = SupportImages(embeddings, classes, names)
+        used = np.arange(len(labels)) if weights is None else np.flatnonzero(weights)
+        if len(used) <= MOST_SUPPORT_IMAGES:
+            classes = [self.class_names[label] for label in labels[used].tolist()]
+            names = [f"image {number}" for number in numbers[used].tolist()]
+            rows = np.asarray(embeddings[used], dtype="float32")
+            self.support_images = SupportImages(rows, classes, names)
 
     def _name_support(self, x: Any) -> None:
         """Names the images of the last `fit` by their paths, if they were given as paths."""

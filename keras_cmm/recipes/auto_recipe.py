@@ -24,6 +24,7 @@ from keras_cmm.recipes.logit_adjustment import logit_adjustment
 from keras_cmm.recipes.second_tower import second_tower
 from keras_cmm.recipes.text_prior import share_text_logits, text_trust
 from keras_cmm.recipes.training_recipe import TrainingRecipe, TrainingSet, row_weights
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.utils.check_number import check_number
 from keras_cmm_runtime.utils.unit_rows import unit_rows
 
@@ -34,6 +35,9 @@ _RATED_IMAGES = 100
 # Bounds time and memory: one number needs no more rows, and 84,000 rows of 21,000 classes would
 # take gigabytes.
 _MAX_RATED_ROWS = 1000
+
+# Bounds time and memory: the mean length of mapped images needs no more rows.
+_MAX_MAPPED_ROWS = 20_000
 
 # A start without the wrong labels that the first one saw finds more of them. A third round finds
 # few, and takes as long.
@@ -152,7 +156,7 @@ class AutoRecipe(TrainingRecipe):
 
     def closed_form(
         self,
-        embeddings: npt.NDArray[np.float32],
+        embeddings: LazyRows,
         labels: npt.NDArray[np.int64],
         text_embeddings: npt.NDArray[np.float32],
     ) -> ClosedFormStart:
@@ -164,7 +168,7 @@ class AutoRecipe(TrainingRecipe):
     def prepare(
         self,
         head: Head,
-        embeddings: npt.NDArray[np.float32],
+        embeddings: npt.NDArray[np.floating[Any]] | LazyRows,
         labels: npt.NDArray[np.int64],
         sample_weight: npt.NDArray[Any] | None = None,
         class_weight: Mapping[int, float] | None = None,
@@ -181,20 +185,24 @@ class AutoRecipe(TrainingRecipe):
         if head.is_trained:
             return self._resume(head, embeddings, labels, sample_weight, class_weight)
         dim = head.text_embeddings.shape[1]
-        images, also = unit_rows(embeddings[:, :dim]), unit_rows(embeddings[:, dim:])
+        of_clip, of_also = slice(0, dim), slice(dim, None)
+        given = LazyRows.of(embeddings)
+        images, also = given.unit(of_clip), given.unit(of_also)
 
         # 1. to 3. The start, and what it finds wrong.
         start, trust, share, told = self._start_on_likely_labels(head, images, also, labels)
 
         # 4. Rows.
-        rows: npt.NDArray[np.float32] = np.concatenate([images, also], axis=1)
+        rows = given.unit(of_clip, of_also) if head.also_dim else images
         row_labels, is_told = labels, told
         if self.text_rows:
-            mean = unit_rows(images.mean(axis=0))
+            mean = unit_rows(images.mean())
             # Texts that are not trusted tell no more of their class than the mean image does.
             text_rows = unit_rows(trust * start.text_rows + (1 - trust) * mean)
-            mean_also = np.tile(unit_rows(also.mean(axis=0)), (len(text_rows), 1))
-            rows = np.concatenate([rows, np.concatenate([text_rows, mean_also], axis=1)])
+            if head.also_dim:
+                mean_also = np.tile(unit_rows(also.mean()), (len(text_rows), 1))
+                text_rows = np.concatenate([text_rows, mean_also], axis=1)
+            rows = rows.followed_by(text_rows)
             row_labels = np.concatenate([labels, np.arange(head.num_classes, dtype="int64")])
             is_told = np.concatenate([told, np.ones(head.num_classes, dtype=bool)])
         weights = row_weights(row_labels, sample_weight, class_weight)
@@ -215,8 +223,8 @@ class AutoRecipe(TrainingRecipe):
     def _start_on_likely_labels(
         self,
         head: Head,
-        images: npt.NDArray[np.float32],
-        also: npt.NDArray[np.float32],
+        images: LazyRows,
+        also: LazyRows,
         labels: npt.NDArray[np.int64],
     ) -> tuple[ClosedFormStart, float, float, npt.NDArray[np.bool_]]:
         """Starts a head, and again without the images whose labels it then finds unlikely.
@@ -235,8 +243,7 @@ class AutoRecipe(TrainingRecipe):
                 break
             if number == _STARTS - 1:
                 break
-            rows = np.concatenate([images[some], also[some]], axis=1)
-            unlikely, expected = _unlikely_labels(head, rows, labels[some])
+            unlikely, expected = _unlikely_labels(head, images[some], also[some], labels[some])
             likely = np.count_nonzero(~unlikely)
             is_clean = np.mean(unlikely) <= _DOUBTED_PART * expected
             if is_clean or likely < _LEAST_LIKELY * len(labels):
@@ -247,8 +254,8 @@ class AutoRecipe(TrainingRecipe):
     def _start(
         self,
         head: Head,
-        images: npt.NDArray[np.float32],
-        also: npt.NDArray[np.float32],
+        images: LazyRows,
+        also: LazyRows,
         labels: npt.NDArray[np.int64],
     ) -> tuple[ClosedFormStart, float, float]:
         """Starts a head, and returns the start, the trust, and the prototypes' part of CLIP."""
@@ -257,22 +264,34 @@ class AutoRecipe(TrainingRecipe):
 
         # 1. Text trust.
         some = rows_of_all_classes(labels, _MAX_RATED_ROWS)
-        trust = text_trust(head.logit_scale * images[some] @ texts.T, labels[some], self.full_trust)
+        logits = head.logit_scale * np.asarray(images[some]) @ texts.T
+        trust = text_trust(logits, labels[some], self.full_trust)
 
         # 2. Closed form.
         start = self.closed_form(images, labels, texts)
 
         # 3. Scales.
         share = trust * self.text_share / shots
+        some = rows_of_all_classes(labels, _MAX_MAPPED_ROWS)
+        mapped = np.asarray(images[some]) @ start.transform
         prototypes, scale = share_text_logits(
             start.prototypes,
             start.transform,
-            images,
+            mapped,
             texts,
             scale=self.shot_scale * shots**self.shot_exponent,
             text_scale=share * head.logit_scale,
         )
-        _start_mapping(head, start.transform, images, also, labels, prototypes)
+        kernel = start.transform - np.eye(len(start.transform), dtype="float32")
+        if head.also_dim:
+            second = second_tower(images, also, labels, prototypes)
+            length = float(np.linalg.norm(mapped, axis=1).mean())
+            # The inputs are scaled by it, so training learns less from what counts for less, and
+            # nothing from what counts for nothing.
+            of_also = min(1.0, second.weight)
+            head.mapping.also_weight.assign(of_also)
+            kernel = np.concatenate([kernel, second.kernel * (length / max(of_also, 1e-12))])
+        head.mapping.kernel.assign(kernel)
         head.prototypes.embeddings.assign(prototypes)
         head.clip_weight = trust - share
         head.alpha = scale / head.logit_scale
@@ -281,7 +300,7 @@ class AutoRecipe(TrainingRecipe):
     def _learning_rate(
         self,
         head: Head,
-        rows: npt.NDArray[np.float32],
+        rows: LazyRows,
         labels: npt.NDArray[np.int64],
         num_images: int,
     ) -> float:
@@ -296,7 +315,7 @@ class AutoRecipe(TrainingRecipe):
         some = order[:: math.ceil(len(labels) / _MAX_RATED_ROWS)]
         growth = (num_images / _RATED_IMAGES) ** self.rate_exponent
         narrowness = (_RATED_DIM / head.text_embeddings.shape[1]) ** 0.5
-        error = self.training_error(head, rows[some], labels[some])
+        error = self.training_error(head, np.asarray(rows[some]), labels[some])
         return self.learning_rate * growth * narrowness * error
 
     def training_error(
@@ -311,7 +330,7 @@ class AutoRecipe(TrainingRecipe):
     def _resume(
         self,
         head: Head,
-        embeddings: npt.NDArray[np.float32],
+        embeddings: npt.NDArray[np.floating[Any]] | LazyRows,
         labels: npt.NDArray[np.int64],
         sample_weight: npt.NDArray[Any] | None,
         class_weight: Mapping[int, float] | None,
@@ -322,7 +341,7 @@ class AutoRecipe(TrainingRecipe):
         head.train_offsets = new.train_offsets
         some = np.random.default_rng(0).permutation(len(rows.labels))[:_MAX_RATED_ROWS]
         error, start_error = (
-            self.training_error(each, rows.embeddings[some], rows.labels[some])
+            self.training_error(each, np.asarray(rows.embeddings[some]), rows.labels[some])
             for each in (head, new)
         )
         left = min(1.0, error / start_error)
@@ -330,7 +349,7 @@ class AutoRecipe(TrainingRecipe):
 
 
 def _unlikely_labels(
-    head: Head, rows: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+    head: Head, images: LazyRows, also: LazyRows, labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.bool_], float]:
     """Returns which labels a started head finds less probable than a guess would be.
 
@@ -340,32 +359,12 @@ def _unlikely_labels(
     guess = 1 / head.num_classes
     for first in range(0, len(labels), _MAX_RATED_ROWS):
         block = slice(first, first + _MAX_RATED_ROWS)
-        logits = np.asarray(head.predict(rows[block], batch_size=256, verbose=0), "float64")
+        rows = np.concatenate([np.asarray(part[block]) for part in (images, also)], axis=1)
+        logits = np.asarray(head.predict(rows, batch_size=256, verbose=0), "float64")
         probabilities = softmax(logits, axis=1)
         unlikely[block] = probabilities[np.arange(len(logits)), labels[block]] < guess
         expected += probabilities[probabilities < guess].sum()
     return unlikely, expected / len(labels)
-
-
-def _start_mapping(
-    head: Head,
-    transform: npt.NDArray[np.float32],
-    images: npt.NDArray[np.float32],
-    also: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.int64],
-    prototypes: npt.NDArray[np.float32],
-) -> None:
-    """Starts the map of CLIP's embeddings, `images`, and of a second encoder's, `also`."""
-    kernel = transform - np.eye(len(transform), dtype="float32")
-    if head.also_dim:
-        second = second_tower(images, also, labels, prototypes)
-        length = float(np.linalg.norm(images @ transform, axis=1).mean())
-        # The inputs are scaled by it, so training learns less from what counts for less, and
-        # nothing from what counts for nothing.
-        scale = min(1.0, second.weight)
-        head.mapping.also_weight.assign(scale)
-        kernel = np.concatenate([kernel, second.kernel * (length / max(scale, 1e-12))])
-    head.mapping.kernel.assign(kernel)
 
 
 def _check_mapping(mapping: Any) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.recipes.head import Head
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.unknowns import HeldOutScores
 
 # One number needs no more, and 21,000 rows of as many classes would take gigabytes.
 _MAX_ROWS = 2000
+
+# Logits that are looked at at a time.
+_BLOCK = 1 << 21
 
 # Standard deviation of the temperature's logarithm before any row is seen. A few rows that are all
 # right would sharpen without end, and a few that are wrong would flatten as far.
@@ -43,13 +48,13 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    logits = np.asarray(logits, dtype="float64")
-    rows = np.arange(len(labels))
-
     def improbability(log_temperature: float) -> float:
         prior = 0.5 * (log_temperature / _PRIOR_DEVIATION) ** 2
-        own = log_softmax(logits / np.exp(log_temperature), axis=1)[rows, labels]
-        return float((prior - own.sum()) / len(rows))
+        own = 0.0
+        for block in _blocks(logits):
+            scaled = np.asarray(logits[block], dtype="float64") / np.exp(log_temperature)
+            own += log_softmax(scaled, axis=1)[np.arange(len(scaled)), labels[block]].sum()
+        return float((prior - own) / len(labels))
 
     found = minimize_scalar(improbability, bounds=(np.log(0.1), np.log(10.0)), method="bounded")
     return float(np.exp(found.x))
@@ -71,14 +76,25 @@ def held_out_scores(
     """
     from scipy.special import softmax
 
-    scaled = np.asarray(logits[:_MAX_ROWS], dtype="float64") / temperature
-    return HeldOutScores.of(softmax(scaled, axis=1), labels[:_MAX_ROWS])
+    best, own = [], []
+    for block in _blocks(logits[:_MAX_ROWS]):
+        probabilities = softmax(np.asarray(logits[block], dtype="float64") / temperature, axis=1)
+        best.append(probabilities.max(axis=1))
+        own.append(probabilities[np.arange(len(probabilities)), labels[block]])
+    return HeldOutScores(np.concatenate(best), np.concatenate(own))
+
+
+def _blocks(logits: npt.NDArray[Any]) -> Iterator[slice]:
+    """Yields rows whose logits in float64 take no more than 16 MiB."""
+    step = max(1, _BLOCK // logits.shape[1])
+    for first in range(0, len(logits), step):
+        yield slice(first, min(first + step, len(logits)))
 
 
 def calibrate_head(
     head: Head,
     judge: Head,
-    embeddings: npt.NDArray[np.floating[Any]],
+    embeddings: npt.NDArray[np.floating[Any]] | LazyRows,
     labels: npt.NDArray[Any],
     seed: int,
 ) -> None:
@@ -92,7 +108,7 @@ def calibrate_head(
         seed: Seed of the draw.
     """
     rows = np.random.default_rng(seed).permutation(len(labels))[:_MAX_ROWS]
-    logits = judge.predict(np.asarray(embeddings)[rows], batch_size=256, verbose=0)
+    logits = judge.predict(np.asarray(embeddings[rows]), batch_size=256, verbose=0)
     labels = np.asarray(labels)[rows]
     head.temperature = fit_temperature(logits, labels)
     head.held_out_scores = held_out_scores(logits, labels, head.temperature)
@@ -122,7 +138,7 @@ def held_out_rows(
     per_class = max(1, min(4, shots // 4))
     generator = np.random.default_rng(seed)
     held_out = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
+    order = np.argsort(labels, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
         held_out[generator.permutation(rows)[: min(per_class, len(rows) - 1)]] = True
     return held_out

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from keras_cmm.recipes.text_prior import text_places
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.utils.check_number import check_number
 from keras_cmm_runtime.utils.unit_rows import unit_rows
 
@@ -36,7 +38,7 @@ class ClosedFormStart(NamedTuple):
 
 
 def closed_form_start(
-    embeddings: Array,
+    embeddings: Array | LazyRows,
     labels: npt.NDArray[np.integer],
     text_embeddings: Array,
     prior_shots: float = 2.0,
@@ -52,6 +54,9 @@ def closed_form_start(
     covariance is shrunk towards the identity, because few images tell little of it. The shrinkage
     is `shrinkage_factor` times the one that maximises the leave-one-out likelihood. It is at most
     `dim / (dim + images - 1)`, the value of Wang et al.
+
+    The images are read twice, a block at a time. What is kept of them grows with the classes and
+    with the square of `dim`, not with the images.
 
     Args:
         embeddings: `(images, dim)`, rows of unit length.
@@ -82,21 +87,25 @@ def closed_form_start(
     """
     check_number("prior_shots", prior_shots, ">= 0")
     check_number("shrinkage_factor", shrinkage_factor, "> 0")
-    images = np.asarray(embeddings, dtype="float64")
     texts = np.asarray(text_embeddings, dtype="float64")
     num_classes, dim = texts.shape
     counts = np.bincount(labels, minlength=num_classes)[:, None]
     seen = counts > 0
     sums = np.zeros((num_classes, dim))
-    np.add.at(sums, labels, images)
-    centre = images.mean(axis=0)
+    for block, images in LazyRows.of(embeddings).blocks():
+        of_class = csr_array(
+            (np.ones(len(images)), (labels[block], np.arange(len(images)))),
+            shape=(num_classes, len(images)),
+        )
+        sums += of_class @ images
+    centre = sums.sum(axis=0) / len(labels)
     image_deviations = (sums - counts * centre) / np.maximum(counts, 1)
-    text_deviations = texts - (counts * texts).sum(axis=0) / len(images)
+    text_deviations = texts - (counts * texts).sum(axis=0) / len(labels)
     places = text_places(image_deviations, text_deviations, counts, shrinkage_factor)
     weight = counts / (counts + prior_shots) if prior_shots else seen.astype("float64")
     means = centre + weight * image_deviations + (1 - weight) * places
 
-    transform = _whitening(images - means[labels], labels, shrinkage_factor)
+    transform = _whitening(LazyRows.of(embeddings), labels, means, shrinkage_factor)
     return ClosedFormStart(
         transform.astype("float32"),
         unit_rows(means @ transform),
@@ -116,41 +125,51 @@ def rows_of_all_classes(labels: npt.NDArray[np.integer], most: int) -> npt.NDArr
         >>> rows_of_all_classes(np.array([0, 1, 0, 1]), most=2)
         array([0, 1])
     """
+    if len(labels) <= most:
+        return np.arange(len(labels))
     return np.argsort(labels, kind="stable")[:: math.ceil(len(labels) / most)]
 
 
-def _whitening(residuals: Array, labels: npt.NDArray[np.integer], shrinkage_factor: float) -> Array:
-    """Returns the inverse square root of the shrunk covariance, `(dim, dim)`.
+def _whitening(
+    embeddings: LazyRows,
+    labels: npt.NDArray[np.integer],
+    means: Array,
+    shrinkage_factor: float,
+) -> Array:
+    """Returns the inverse square root of the shrunk covariance around the means, `(dim, dim)`.
 
     Its scale is that of a covariance of mean variance 1.
     """
-    rows, dim = residuals.shape
-    residuals = residuals - residuals.mean(axis=0)
-    values, vectors = np.linalg.eigh(residuals.T @ residuals / rows)
+    rows, dim = embeddings.shape
+    total, products = np.zeros(dim), np.zeros((dim, dim))
+    for block, images in embeddings.blocks():
+        residuals = images - means[labels[block]]
+        total += residuals.sum(axis=0)
+        products += residuals.T @ residuals
+    mean = total / rows
+    values, vectors = np.linalg.eigh(products / rows - np.outer(mean, mean))
     values = np.maximum(values, 0.0)
     variance = values.mean()
     if variance <= 1e-12:  # Every image lies on its mean: there is no covariance to undo.
         return np.eye(dim)
     judged = rows_of_all_classes(labels, _MAX_JUDGED_ROWS)
-    likeliest = _likeliest_shrinkage(residuals, judged, values, vectors)
+    residuals = np.asarray(embeddings[judged]) - means[labels[judged]] - mean
+    likeliest = _likeliest_shrinkage(residuals, rows, values, vectors)
     shrinkage = min(shrinkage_factor * likeliest, dim / (dim + rows - 1))
     shrunk = (1 - shrinkage) * values / variance + shrinkage
     return (vectors * shrunk**-0.5) @ vectors.T
 
 
-def _likeliest_shrinkage(
-    residuals: Array, judged: npt.NDArray[np.int64], values: Array, vectors: Array
-) -> float:
+def _likeliest_shrinkage(residuals: Array, rows: int, values: Array, vectors: Array) -> float:
     """Returns the shrinkage of the largest leave-one-out likelihood.
 
     Args:
-        residuals: `(rows, dim)` deviations from the mean.
-        judged: the rows whose likelihood counts.
+        residuals: `(judged, dim)` deviations from the mean, of the rows whose likelihood counts.
+        rows: the number of all rows.
         values: `(dim,)` eigenvalues of their covariance.
         vectors: `(dim, dim)` its eigenvectors, in the columns.
     """
-    rows = len(residuals)
-    squares = (residuals[judged] @ vectors) ** 2
+    squares = (residuals @ vectors) ** 2
     # The mean of the others deviates the other way, by 1 / (rows - 1) of the row.
     others = rows / (rows - 1)
     likelihoods = []

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.recipes.closed_form_start import rows_of_all_classes
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 Array = npt.NDArray[np.floating[Any]]
@@ -41,7 +42,10 @@ class SecondTower(NamedTuple):
 
 
 def second_tower(
-    images: Array, also: Array, labels: npt.NDArray[np.integer], prototypes: Array
+    images: Array | LazyRows,
+    also: Array | LazyRows,
+    labels: npt.NDArray[np.integer],
+    prototypes: Array,
 ) -> SecondTower:
     """Finds how a second encoder is mapped to the class prototypes, and how much it counts.
 
@@ -80,9 +84,8 @@ def second_tower(
           of predictions that leave each row out.
     """
     nothing = SecondTower(np.zeros((also.shape[1], prototypes.shape[1]), dtype="float32"), 0.0)
-    if len(labels) > _MAX_ROWS:
-        some = rows_of_all_classes(labels, _MAX_ROWS)
-        images, also, labels = images[some], also[some], labels[some]
+    some = rows_of_all_classes(labels, _MAX_ROWS)
+    images, also, labels = np.asarray(images[some]), np.asarray(also[some]), labels[some]
     targets = np.asarray(prototypes, dtype="float64")[labels]
     targets = targets - targets.mean(axis=0)
     if len(labels) < 3 or not targets.any():

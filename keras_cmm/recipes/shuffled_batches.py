@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from keras_cmm.utils.lazy_rows import LazyRows
+
 
 class ShuffledBatches(keras.utils.PyDataset):
     """Rows in batches, in a new order every epoch, for `keras.Model.fit` with `shuffle=False`.
@@ -16,7 +18,7 @@ class ShuffledBatches(keras.utils.PyDataset):
     touched.
 
     Args:
-        x: array of inputs, shape `(rows, ...)`.
+        x: array of inputs, shape `(rows, ...)`, or `LazyRows`, of which a batch is read at a time.
         y: class ids, shape `(rows,)`.
         batch_size: int. Rows a step; the last step of an epoch may have fewer.
         seed: int. Seed of the orders.
@@ -33,7 +35,7 @@ class ShuffledBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x: npt.NDArray[Any],
+        x: npt.NDArray[Any] | LazyRows,
         y: npt.NDArray[np.integer],
         batch_size: int,
         seed: int,
@@ -41,7 +43,7 @@ class ShuffledBatches(keras.utils.PyDataset):
         max_steps: int | None = None,
     ) -> None:
         super().__init__()
-        self._x = x
+        self._x: Any = x
         self._y = np.asarray(y, dtype="int32")
         self._batch_size = batch_size
         self._max_steps = max_steps
@@ -63,4 +65,4 @@ class ShuffledBatches(keras.utils.PyDataset):
         self._order = self._generator.permutation(len(self._y))
 
     def _inputs(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        return self._x[rows]
+        return np.asarray(self._x[rows])

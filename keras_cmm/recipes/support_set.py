@@ -10,13 +10,12 @@ import numpy.typing as npt
 from keras_cmm.recipes.head import Head
 from keras_cmm.utils.embedding_rows import LARGEST, as_numbers, find_bad_row
 from keras_cmm.utils.labels import checked_ids, labels_as_array
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.errors import InputError
 
 
-def checked_support(
-    head: Head, x: Any, y: Any
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Returns image embeddings and class ids as arrays.
+def checked_support(head: Head, x: Any, y: Any) -> tuple[Any, npt.NDArray[np.int64]]:
+    """Returns image embeddings, in the precision that they have, and class ids as arrays.
 
     Args:
         head: a built classifier.
@@ -37,20 +36,20 @@ def checked_support(
             "`x` must hold embeddings of one image or more. "
             f"Received: an array of shape {embeddings.shape}"
         )
-    if head.also_dim:
+    if head.also_dim and not isinstance(embeddings, LazyRows):
         also = embeddings[:, -head.also_dim :]
         checked_embeddings(also, "the second encoder's part of `x`", head.also_dim)
     ids = checked_labels(y, head.num_classes, len(embeddings))
-    return embeddings.astype("float32", copy=False), ids
+    if embeddings.dtype.kind != "f":
+        embeddings = embeddings.astype("float32")
+    return embeddings, ids
 
 
-def checked_embeddings(
-    x: Any, name: str, dim: int | None, largest: float = LARGEST
-) -> npt.NDArray[Any]:
+def checked_embeddings(x: Any, name: str, dim: int | None, largest: float = LARGEST) -> Any:
     """Returns embeddings as an array, in the precision that they have.
 
     Args:
-        x: array-like or tensor of shape `(rows, dim)`.
+        x: array-like or tensor of shape `(rows, dim)`. `LazyRows` are returned as they are.
         name: str. What the message of an error calls it.
         dim: int or `None`. The width, `None` where any will do.
         largest: float. The length of a row must be smaller.
@@ -58,8 +57,8 @@ def checked_embeddings(
     Raises:
         InputError: if they are something else, or a row has no direction.
     """
-    array = as_numbers(x, name)
-    if array.ndim != 2 or not array.shape[1] or dim not in (None, array.shape[1]):
+    array = x if isinstance(x, LazyRows) else as_numbers(x, name)
+    if len(array.shape) != 2 or not array.shape[1] or dim not in (None, array.shape[1]):
         width = "dim)" if dim is None else f"{dim}), as wide as the text embeddings"
         raise InputError(
             f"`{name}` must hold embeddings of shape (rows, {width}. "

@@ -120,7 +120,7 @@ def text_places(
 def share_text_logits(
     prototypes: Array,
     transform: Array,
-    images: Array,
+    mapped: Array,
     texts: Array,
     scale: float,
     text_scale: float,
@@ -135,7 +135,7 @@ def share_text_logits(
     Args:
         prototypes: `(classes, dim)`, rows of unit length, in the space of mapped images.
         transform: `(dim, dim)`, the symmetric map.
-        images: `(images, dim)`, rows of unit length, before the map.
+        mapped: `(images, dim)`, images after the map.
         texts: `(classes, dim)`, rows of unit length.
         scale: float > 0. Logit scale of the prototypes.
         text_scale: float >= 0. Logit scale of the added part.
@@ -143,7 +143,6 @@ def share_text_logits(
     Returns:
         The new prototypes, float32 `(classes, dim)` of unit length, and their logit scale.
     """
-    mapped = images @ transform
     lengths = np.linalg.norm(mapped, axis=1, keepdims=True)
     text_part = np.linalg.solve(transform, texts.T).T
     rows = scale * prototypes + (text_scale * lengths.mean()) * text_part

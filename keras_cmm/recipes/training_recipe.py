@@ -16,6 +16,7 @@ from keras_cmm.recipes.closed_form_start import rows_of_all_classes
 from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
 from keras_cmm.recipes.support_set import checked_sample_weight, checked_support
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.utils.check_number import check_int, check_number
 
 # Bounds time: one mean needs no more rows.
@@ -26,14 +27,15 @@ class TrainingSet(NamedTuple):
     """What a head is trained on.
 
     Args:
-        embeddings: `(rows, dim)`: the images, and after them the texts that a recipe adds.
+        embeddings: `(rows, dim)`, an array or `LazyRows`: the images, and after them the texts that
+            a recipe adds.
         labels: `(rows,)` class ids.
         sample_weight: `(rows,)` or `None`.
         learning_rate: float. The peak learning rate.
         doubtful: int. Images of weight 0 that the recipe takes for mislabelled.
     """
 
-    embeddings: npt.NDArray[np.float32]
+    embeddings: npt.NDArray[np.floating[Any]] | LazyRows
     labels: npt.NDArray[np.int64]
     sample_weight: npt.NDArray[Any] | None
     learning_rate: float
@@ -147,7 +149,9 @@ class TrainingRecipe:
 
         Args:
             head: a `CMMClassifier` with class texts.
-            x: image embeddings, array-like of shape `(images, dim)`.
+            x: image embeddings, array-like of shape `(images, dim)`. An array of any precision that
+                is mapped from a file is read a block or a batch at a time, and need not fit in
+                memory.
             y: class ids, array-like of shape `(images,)`, or one-hot labels.
             sample_weight: `(images,)` or `None`. An image of weight 0 is left out.
             validation_data: `(embeddings, class ids)` or `None`.
@@ -170,10 +174,12 @@ class TrainingRecipe:
             InputError: if `x`, `y` or a weight cannot be used.
         """
         x, y = checked_support(head, x, y)
+        x = LazyRows.of(x)
         sample_weight = checked_sample_weight(sample_weight, len(y))
         if validation_data is not None:
-            validation_data = checked_support(head, *validation_data)
-        if sample_weight is not None:
+            val_x, val_y = checked_support(head, *validation_data)
+            validation_data = val_x.astype("float32", copy=False), val_y
+        if sample_weight is not None and not sample_weight.all():
             used = sample_weight != 0
             x, y, sample_weight = x[used], y[used], sample_weight[used]
         arguments = {} if compile_arguments is None else dict(compile_arguments)
@@ -188,7 +194,7 @@ class TrainingRecipe:
             batches = make_batches(rows.labels, rows.sample_weight)
         kwargs.update(validation_data=validation_data, callbacks=callbacks)
         history = self._train(head, rows, seed, arguments, batches, **kwargs)
-        head.remember_images(x[rows_of_all_classes(y, _MAX_REMEMBERED_ROWS)])
+        head.remember_images(np.asarray(x[rows_of_all_classes(y, _MAX_REMEMBERED_ROWS)]))
         if calibrate and validation_data is not None:
             calibrate_head(head, head, *validation_data, seed)
         return history
@@ -196,7 +202,7 @@ class TrainingRecipe:
     def prepare(
         self,
         head: Head,
-        embeddings: npt.NDArray[np.float32],
+        embeddings: npt.NDArray[np.floating[Any]] | LazyRows,
         labels: npt.NDArray[np.int64],
         sample_weight: npt.NDArray[Any] | None = None,
         class_weight: Mapping[int, float] | None = None,
@@ -205,7 +211,7 @@ class TrainingRecipe:
 
         Args:
             head: a built classifier.
-            embeddings: `(images, dim)`, the support set.
+            embeddings: `(images, dim)`, the support set: an array, or what `fit` made of it.
             labels: `(images,)` class ids.
             sample_weight: `(images,)` or `None`.
             class_weight: weights by class id, or `None`.
@@ -252,7 +258,7 @@ class TrainingRecipe:
     def _calibrate_by_second(
         self,
         head: Head,
-        embeddings: npt.NDArray[np.float32],
+        embeddings: npt.NDArray[np.floating[Any]] | LazyRows,
         labels: npt.NDArray[np.int64],
         sample_weight: npt.NDArray[Any] | None,
         class_weight: Mapping[int, float] | None,

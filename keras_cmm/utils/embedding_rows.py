@@ -32,7 +32,7 @@ class BadRow(NamedTuple):
     reason: str
 
 
-def find_bad_row(rows: npt.NDArray[Any], largest: float = LARGEST) -> BadRow | None:
+def find_bad_row(rows: Any, largest: float = LARGEST) -> BadRow | None:
     """Returns the first row without a direction in float32, the precision of training.
 
     Args:

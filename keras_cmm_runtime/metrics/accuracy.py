@@ -132,10 +132,27 @@ def calibration_error(
     References:
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
     """
-    confidence = probabilities.max(axis=1)
     is_right = probabilities.argmax(axis=1) == labels
+    return confidence_error(probabilities.max(axis=1), is_right, bins)
+
+
+def confidence_error(
+    confidence: npt.NDArray[np.floating], is_right: npt.NDArray[np.bool_], bins: int = 15
+) -> float:
+    """Returns the expected calibration error of rows whose best classes are known.
+
+    Args:
+        confidence: The highest probability of each row, shape `(batch,)`.
+        is_right: Whether it is that of the right class, shape `(batch,)`.
+        bins: as in `calibration_error`.
+
+    Example:
+        >>> import numpy as np
+        >>> confidence_error(np.array([0.75, 0.75]), np.array([True, False]))
+        0.25
+    """
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     total_confidence = np.bincount(bin_of, confidence, minlength=bins)
     total_right = np.bincount(bin_of, is_right, minlength=bins)
     # Each bin is weighted by its rows, so the sums need no division by its size.
-    return float(np.abs(total_confidence - total_right).sum() / len(labels))
+    return float(np.abs(total_confidence - total_right).sum() / len(confidence))
