@@ -78,7 +78,7 @@ def write_model(
         run: What `describe_run` returned, with `images` added.
         onnx: Whether to write `classifier.onnx` too.
     """
-    if classifier.support_images is not None:
+    if classifier.support_images is not None and run["images"]:
         names = [image["name"] for image in run["images"]]
         classifier.support_images = replace(classifier.support_images, names=names)
     _write_classifier(folder, classifier, onnx)

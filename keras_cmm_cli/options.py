@@ -7,12 +7,15 @@ import click
 
 DTYPES = ("float32", "bfloat16", "float16")
 
-preset_option = click.option(
+_PRESET_HELP = (
+    "CLIP to build on: a keras-hub name such as clip_vit_base_patch16, kaggle://..., hf://... or a "
+    "preset folder; a checkpoint, see convert; or emoji_clip_tiny, which comes with the package. "
+    "`keras-cmm presets` lists names."
+)
+preset_option = click.option("--preset", required=True, help=_PRESET_HELP)
+fit_preset_option = click.option(
     "--preset",
-    required=True,
-    help="CLIP to build on: a keras-hub name such as clip_vit_base_patch16, kaggle://..., hf://... "
-    "or a preset folder; a checkpoint, see convert; or emoji_clip_tiny, which comes with the "
-    "package. `keras-cmm presets` lists names.",
+    help=f"{_PRESET_HELP}  [required, but for embeddings: the model that made them]",
 )
 batch_size_option = click.option(
     "--batch-size",

@@ -19,6 +19,7 @@ from keras_cmm.data.embedding_shards import read_embedding_shards
 from keras_cmm.data.few_shot import row_keys
 from keras_cmm.data.named_embeddings import NamedEmbeddings
 from keras_cmm.utils.embedding_rows import find_bad_row
+from keras_cmm.utils.lazy_rows import forget_pages
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale import is_shard_folder
 from keras_cmm_runtime.utils import refuse_special_file, replacing, unit_rows, warn
@@ -226,9 +227,12 @@ class EmbeddingSet:
             # Labels have the type of a file's, so that a set and its file have the same digest.
             is_labels = _kind(name) == "labels"
             dtype = np.dtype("<i4") if is_labels else array.dtype.newbyteorder("<")
-            stored = np.ascontiguousarray(array, dtype)
-            digest.update(f"{name} {dtype.str} {stored.shape} ".encode())
-            digest.update(stored.view(np.uint8).data)
+            digest.update(f"{name} {dtype.str} {array.shape} ".encode())
+            step = _rows_per_chunk(array.shape)
+            for first in range(0, len(array), step):
+                rows = np.ascontiguousarray(array[first : first + step], dtype)
+                digest.update(rows.view(np.uint8).data)
+                forget_pages(array)
         return digest.hexdigest()[:16]
 
     @classmethod

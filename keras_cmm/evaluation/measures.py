@@ -14,6 +14,7 @@ from scipy.special import softmax
 from keras_cmm.evaluation.mapped_embeddings import MappedEmbeddings
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.methods import CMM, FewShotMethod
+from keras_cmm.utils.lazy_rows import LazyRows
 from keras_cmm_runtime.metrics.accuracy import confidence_error, top_1
 from keras_cmm_runtime.utils.unit_rows import unit_rows
 
@@ -54,11 +55,11 @@ def measure_on(
     if fitted.temperature_ is not None:
         confidences["ece_calibrated"] = []
         temperatures["ece_calibrated"] = fitted.temperature_
-    predict_seconds = 0.0
+    images, predict_seconds = LazyRows(test.embeddings).unit(slice(None)), 0.0
     step = max(1, _BLOCK // len(test.classes))
     for first in range(0, len(test.labels), step):
         block = slice(first, first + step)
-        rows, labels = unit_rows(test.embeddings[block]), test.labels[block]
+        rows, labels = np.asarray(images[block]), test.labels[block]
         also = None if also_rows is None else unit_rows(also_rows[block])
         start = time.perf_counter()
         logits = predict_logits(fitted, rows, also)

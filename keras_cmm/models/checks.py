@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
@@ -39,7 +40,7 @@ def checked_class_names(class_names: Sequence[str]) -> tuple[str, ...]:
             raise InputError(f"`class_names` must be valid Unicode. Received: {name!r}")
     if len(names) < 2:
         raise InputError(f"`class_names` must have two names or more. Received: {list(names)}")
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise InputError(
             "`class_names` must differ; tell them apart as in 'crane (bird)'. "

@@ -64,7 +64,7 @@ def checked_embeddings(x: Any, name: str, dim: int | None, largest: float = LARG
             f"`{name}` must hold embeddings of shape (rows, {width}. "
             f"Received: an array of shape {array.shape}"
         )
-    bad = find_bad_row(array, largest)
+    bad = find_bad_row(LazyRows.of(array), largest)
     if bad is not None:
         raise InputError(
             f"`{name}` must hold embeddings that have a direction: leave the row out or embed it "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,9 @@ from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 # Rows of a block: 16 MiB of float32 for embeddings of 512 dimensions.
 BLOCK_ROWS = 8192
+
+# Rows here and there of a mapped file that are read at a time. Each brings pages around it along.
+_SCATTERED_ROWS = 1024
 
 
 class LazyRows:
@@ -120,12 +125,47 @@ class LazyRows:
         return rows if dtype is None else rows.astype(dtype, copy=False)
 
     def _read(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        key: Any = numbers
-        if len(numbers) and (np.diff(numbers) == 1).all():
-            # One after the other, as almost always: no copy of them in their own precision.
-            key = slice(int(numbers[0]), int(numbers[-1]) + 1)
-        rows = np.asarray(self._embeddings[key]).astype("float32", copy=False)
+        rows = self._as_they_are(numbers)
         if not self._parts:
             return rows
         parts = [unit_rows(rows[:, part]) for part in self._parts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _as_they_are(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        key: Any = numbers
+        if len(numbers) and (np.diff(numbers) == 1).all():
+            # One after the other, as almost always: no copy of them in their own precision.
+            key = slice(int(numbers[0]), int(numbers[-1]) + 1)
+        elif len(numbers) > _SCATTERED_ROWS and _mapping_of(self._embeddings) is not None:
+            parts = np.array_split(numbers, math.ceil(len(numbers) / _SCATTERED_ROWS))
+            return np.concatenate([self._as_they_are(part) for part in parts])
+        forget_pages(self._embeddings)
+        return np.asarray(self._embeddings[key]).astype("float32", copy=False)
+
+
+def forget_pages(embeddings: npt.NDArray[Any]) -> None:
+    """Lets go of what was read of an array that is mapped from a file.
+
+    Pages that were read count as this process's memory until then. They are read again when they
+    are needed. Other arrays stay as they are.
+
+    Args:
+        embeddings: any array.
+    """
+    mapping = _mapping_of(embeddings)
+    if mapping is not None:
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapping_of(embeddings: Any) -> mmap.mmap | None:
+    """Returns the mapping of an array that is read from a file, or `None`.
+
+    A mapping that may be written to is none: it would lose what was written.
+    """
+    if not hasattr(mmap, "MADV_DONTNEED"):
+        return None
+    mode = None
+    while isinstance(embeddings, np.ndarray):
+        mode = getattr(embeddings, "mode", mode)
+        embeddings = embeddings.base
+    return embeddings if mode == "r" and isinstance(embeddings, mmap.mmap) else None

@@ -11,6 +11,8 @@ import click
 
 from keras_cmm_cli.accuracy import with_interval
 from keras_cmm_cli.environment import load_keras
+from keras_cmm_cli.fit_on_embeddings import are_embeddings, fit_on_embeddings
+from keras_cmm_cli.head_training import train_head
 from keras_cmm_cli.held_out_images import HeldOutImages, describe, held_out_rows
 from keras_cmm_cli.images import (
     ImagesGiven,
@@ -24,7 +26,7 @@ from keras_cmm_cli.options import (
     DTYPES,
     VIEWS,
     Shots,
-    preset_option,
+    fit_preset_option,
     refuse_together,
     report_option,
     seed_option,
@@ -39,9 +41,6 @@ from keras_cmm_cli.support_set import draw_support_set, warn_of_copies
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from keras_cmm import CMMImageClassifier
     from keras_cmm.data import ImageSource
 
@@ -62,7 +61,7 @@ Example:
     "is classified by its name and what the other classes' images teach.  [default: the classes "
     "that have images]",
 )
-@preset_option
+@fit_preset_option
 @click.option(
     "--also",
     metavar="PRESET",
@@ -152,7 +151,7 @@ def fit(
     given: ImagesGiven,
     split: str,
     class_names_file: Path | None,
-    preset: str,
+    preset: str | None,
     also: str | None,
     output: Path,
     shots: int | Literal["all"],
@@ -187,7 +186,31 @@ def fit(
     --test and --val-fraction test the classifier on images that it was not trained on, and record
     the accuracy in the model. --report tests it on the images that were not drawn, if neither is
     given. Copies of training images are left out of a test.
+
+    IMAGES_DIR may also be what `embed` wrote, a file or a folder. Then the classifier is trained on
+    the train rows and tested on the test rows, and the embeddings need not fit in memory.
     """
+    if given.table is None and given.images_dir is not None and are_embeddings(given.images_dir):
+        fit_on_embeddings(
+            terminal,
+            given.images_dir,
+            output,
+            preset=preset,
+            shots=shots,
+            seed=seed,
+            templates=templates,
+            descriptions=descriptions,
+            epochs=epochs,
+            batch_size=batch_size,
+            folds=folds,
+            dtype=dtype,
+            onnx=onnx,
+            keep_embeddings=keep_embeddings,
+            overwrite=overwrite,
+        )
+        return
+    if preset is None:
+        raise click.UsageError("Missing option '--preset'.")
     if indices is not None:
         refuse_together("indices", "shots")
         refuse_together("indices", "check")
@@ -286,7 +309,7 @@ def fit(
         test_set = HeldOutImages.embed(
             terminal, classifier.embedder, test_images, (trained_on, support), printable(protocol)
         )
-    history = _train(terminal, classifier, embeddings, support.labels, epochs, batch_size, seed)
+    history = train_head(terminal, classifier, embeddings, support.labels, epochs, batch_size, seed)
     if folds is not None:
         with terminal.status("cross-validating"):
             classifier.head.calibrate_unknowns(
@@ -363,45 +386,3 @@ def _report(
     )
     write_report(path, content)
     terminal.note(f"{path}: the report.")
-
-
-def _train(
-    terminal: Terminal,
-    classifier: CMMImageClassifier,
-    embeddings: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.integer],
-    epochs: int | None,
-    batch_size: int | None,
-    seed: int,
-) -> dict[str, list[float]]:
-    """Trains the head and shows the progress over the epochs; returns the history."""
-    import keras
-
-    from keras_cmm.utils import is_shown
-
-    with terminal.progress("training the head") as progress:
-
-        def show(epoch: int, logs: dict[str, float]) -> None:
-            progress(epoch + 1, callback.params["epochs"])
-            if is_shown(epoch, callback.params["epochs"]):
-                values = ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
-                terminal.detail(f"epoch {epoch + 1} of {callback.params['epochs']}: {values}")
-
-        callback = keras.callbacks.LambdaCallback(on_epoch_end=show)
-
-        history = classifier.fit_embeddings(
-            embeddings,
-            # Names, since a class may be called by a number.
-            [classifier.class_names[label] for label in labels.tolist()],
-            batch_size=batch_size,
-            epochs=epochs,
-            seed=seed,
-            verbose=0,
-            callbacks=[callback],
-        )
-    if doubtful := history.params["doubtful"]:
-        terminal.note(
-            f"{counted(doubtful, 'training image', 'training images')} left out, since the label "
-            "is less probable than a guess; `keras-cmm audit` shows labels that look wrong."
-        )
-    return {name: [float(value) for value in values] for name, values in history.history.items()}
