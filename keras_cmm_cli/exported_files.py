@@ -9,7 +9,15 @@ import click
 
 from keras_cmm_cli.outputs import check_new_file
 
-SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "openvino": ".xml", "litert": ".tflite"}
+SUFFIXES = {
+    "onnx": ".onnx",
+    "torch": ".pt2",
+    "openvino": ".xml",
+    "litert": ".tflite",
+    "safetensors": ".safetensors",
+}
+# Bytes near the beginning of a file that `export` wrote, where it is no archive.
+_MARKS = {"onnx": b"keras-cmm", "safetensors": b"keras-cmm-head/"}
 # No file begins so.
 _NO_FILE = b"\0keras-cmm writes no such file\0"
 
@@ -50,9 +58,9 @@ def check_new_export(output: Path, style: str, overwrite: bool) -> None:
 def _was_exported(path: Path, style: str) -> bool:
     """Returns whether `export` wrote a file, by what its metadata say."""
     try:
-        if style == "onnx":
+        if style in _MARKS:
             with path.open("rb") as file:
-                return b"keras-cmm" in file.read(4096)
+                return _MARKS[style] in file.read(4096)
         if style == "openvino":
             return b"<keras_cmm " in path.read_bytes()
         with zipfile.ZipFile(path) as archive:

@@ -85,6 +85,18 @@ class InferenceService:
         await self._batcher.stop()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
+    def check_rates(self, reject: float | None, coverage: float | None) -> None:
+        """Refuses rates that the model cannot judge images by.
+
+        Raises:
+            RequestError: If one is out of range, or the model knows too few held-out images (400).
+        """
+        try:
+            none = np.empty((0, len(self.classifier.class_names)), "float32")
+            self.classifier.named(none, reject=reject, coverage=coverage)
+        except InputError as error:
+            raise RequestError(400, str(error)) from None
+
     async def classify_images(self, images: Sequence[UploadedImage]) -> Logits:
         """Returns the logits of encoded images, `(images, classes)`.
 

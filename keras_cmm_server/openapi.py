@@ -21,6 +21,8 @@ _PROBLEMS = {
     503: "The server starts or stops.",
     504: "The answer took too long.",
 }
+_RATE = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+_RATES = {"reject": _RATE, "coverage": _RATE}
 _WHITE_PIXEL = (  # a PNG file in base64
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
 )
@@ -87,30 +89,32 @@ def _metrics() -> Schema:
 
 
 def _predict() -> Schema:
-    top_k = {"type": "integer", "minimum": 1}
+    options = {"top_k": {"type": "integer", "minimum": 1}, **_RATES}
     file = {"type": "string", "format": "binary"}
     form = {
         "type": "object",
-        "properties": {
-            "file": {"type": "array", "items": file, "minItems": 1},
-            "top_k": top_k,
-        },
+        "properties": {"file": {"type": "array", "items": file, "minItems": 1}, **options},
         "required": ["file"],
         "additionalProperties": False,
     }
-    query = {
-        "name": "top_k",
-        "in": "query",
-        "description": "Number of classes for each image, 5 by default.",
-        "schema": top_k,
+    descriptions = {
+        "top_k": "Number of classes for each image, 5 by default.",
+        "reject": "Say `unknown` of an image that the model is less sure of than of all but this "
+        "part of held-out training images, such as 0.05.",
+        "coverage": "Name as many classes for each image as it takes to hold the right one with "
+        "this probability, such as 0.9, in the place of `top_k`.",
     }
+    query = [
+        {"name": name, "in": "query", "description": text, "schema": options[name]}
+        for name, text in descriptions.items()
+    ]
     types = ("image/*", "application/octet-stream")
     content = {"multipart/form-data": {"schema": form}}
     answer = {"$ref": "#/components/schemas/Predictions"}
     return {
         "operationId": "predict",
-        "summary": "The most probable classes of one or many image files",
-        "parameters": [query],
+        "summary": "The classes of one or many image files",
+        "parameters": query,
         "requestBody": {
             "required": True,
             "content": content | {kind: {"schema": file} for kind in types},
@@ -202,7 +206,7 @@ def _schemas(size: int, classes: int) -> Schema:
     )
     wanted = _object(
         ("name",),
-        name={"enum": ["logits", "probabilities"]},
+        name={"enum": ["logits", "probabilities", "unknown", "prediction_sets"]},
         parameters=_object(
             (),
             binary_data=truth,
@@ -212,7 +216,7 @@ def _schemas(size: int, classes: int) -> Schema:
     output = _object(
         ("name", "datatype", "shape"),
         name=text,
-        datatype={"enum": ["FP32", "BYTES"]},
+        datatype={"enum": ["BOOL", "BYTES", "FP32"]},
         shape=shape,
         data={"type": "array"},
     )
@@ -237,6 +241,7 @@ def _schemas(size: int, classes: int) -> Schema:
             id=text,
             inputs=_list({"oneOf": [pixels, images]}, minItems=1, maxItems=1),
             outputs=_list(wanted),
+            parameters=_object((), **_RATES),
         ),
         "InferResponse": _object(
             ("model_name", "model_version", "outputs"),

@@ -30,6 +30,8 @@ from keras_cmm_server.tensors import (
 
 MODEL_VERSION = "1"
 OUTPUTS = ("logits", "probabilities")
+# Outputs of a request that has the parameter.
+_OUTPUTS_OF_RATES = {"unknown": "reject", "prediction_sets": "coverage"}
 JSON_LENGTH = "Inference-Header-Content-Length"
 
 
@@ -102,10 +104,8 @@ async def infer(request: Request) -> Response:
 
 async def _logits(service: InferenceService, asked: InferRequest) -> Logits:
     for wanted in asked.outputs:
-        if wanted.name not in OUTPUTS:
-            raise RequestError(
-                400, f"there is no output {wanted.name!r}; expected {' or '.join(OUTPUTS)}."
-            )
+        _check_output(asked, wanted)
+    service.check_rates(asked.reject, asked.coverage)
     size = service.classifier.preprocessor.image_size
     if len(asked.inputs) != 1 or asked.inputs[0].name not in ("pixels", "images"):
         names = ", ".join(repr(tensor.name) for tensor in asked.inputs)
@@ -130,6 +130,17 @@ async def _logits(service: InferenceService, asked: InferRequest) -> Logits:
     return await service.classify_pixels(values)
 
 
+def _check_output(asked: InferRequest, wanted: WantedOutput) -> None:
+    rate = _OUTPUTS_OF_RATES.get(wanted.name)
+    if rate is None and wanted.name not in OUTPUTS:
+        names = " or ".join((*OUTPUTS, *_OUTPUTS_OF_RATES))
+        raise RequestError(400, f"there is no output {wanted.name!r}; expected {names}.")
+    if rate and getattr(asked, rate) is None:
+        raise RequestError(400, f"the output {wanted.name!r} needs the parameter `{rate}`.")
+    if rate and wanted.classes:
+        raise RequestError(400, f"the output {wanted.name!r} takes no `classification`.")
+
+
 def _check_not_empty(shape: tuple[int, ...]) -> None:
     if not shape[0]:
         raise RequestError(400, "expected at least one image. Received: none")
@@ -138,8 +149,14 @@ def _check_not_empty(shape: tuple[int, ...]) -> None:
 def _answer(
     request: Request, service: InferenceService, asked: InferRequest, logits: Logits
 ) -> tuple[bytes, int | None]:
-    values = {"logits": logits, "probabilities": service.classifier.probabilities(logits)}
-    wanted = asked.outputs or [WantedOutput(name, asked.binary) for name in OUTPUTS]
+    probabilities = service.classifier.probabilities(logits)
+    values: dict[str, npt.NDArray[Any]] = {"logits": logits, "probabilities": probabilities}
+    if (scores := service.classifier.held_out_scores) is not None:
+        if asked.reject is not None:
+            values["unknown"] = scores.is_unknown(probabilities, asked.reject)
+        if asked.coverage is not None:
+            values["prediction_sets"] = scores.prediction_sets(probabilities, asked.coverage)
+    wanted = asked.outputs or [WantedOutput(name, asked.binary) for name in values]
     head = {"model_name": request.app.state.name, "model_version": MODEL_VERSION}
     if asked.id is not None:
         head["id"] = asked.id

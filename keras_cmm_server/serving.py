@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,30 +17,13 @@ from uvicorn.supervisors import Multiprocess
 from keras_cmm_runtime import OnnxClassifier
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils import bound_socket, is_loopback, warn
+from keras_cmm_runtime.utils.telling_server import UVICORN_OPTIONS, TellingServer
 from keras_cmm_server.app import create_app
 from keras_cmm_server.server_metrics import METRICS_FOLDER
 from keras_cmm_server.server_settings import ServerSettings
 from keras_cmm_server.worker import WORKER_VARIABLE
 
 _KEEP_ALIVE = 75  # Seconds, more than load balancers and clients keep idle connections.
-
-# Results go to stdout, everything else to stderr.
-_LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-    "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "formatter": "plain",
-            "stream": "ext://sys.stderr",
-        }
-    },
-    "loggers": {
-        "uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
-        "uvicorn.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-    },
-}
 
 
 def serve(
@@ -92,19 +74,15 @@ def serve(
                 "password and does not encrypt."
             )
         common: dict[str, Any] = {
-            "log_config": _LOGGING,
+            **UVICORN_OPTIONS,
             "access_log": log_requests,
-            "lifespan": "on",
-            "ws": "none",
-            "server_header": False,
-            "proxy_headers": False,
             "timeout_keep_alive": _KEEP_ALIVE,
             "timeout_graceful_shutdown": max(1, round(settings.grace)),
         }
         if workers == 1:
             app = create_app(classifier, name, settings)
-            server = _Server(uvicorn.Config(app, **common), lambda: tell(f"{what} (Ctrl-C stops)"))
-            server.run([listener])
+            config = uvicorn.Config(app, **common)
+            TellingServer(config, lambda: tell(f"{what} (Ctrl-C stops)")).run([listener])
             return
         del classifier  # the workers have their own
         path = "keras_cmm_server.worker:create_worker_app"
@@ -112,19 +90,6 @@ def serve(
         with _told(Path(model), name, settings, workers):
             tell(f"{what} with {workers} workers (Ctrl-C stops)")
             _Workers(config, [listener]).run()
-
-
-class _Server(uvicorn.Server):
-    """A server that tells when it can be reached."""
-
-    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._tell = tell
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._tell()
 
 
 class _Workers(Multiprocess):

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from keras_cmm_server.request_error import RequestError
 
 _MAX_DIMENSIONS = 8
+_DATATYPES = {"b": "BOOL", "f": "FP32", "O": "BYTES"}  # by numpy's kind of dtype
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,16 @@ class InferRequest:
         outputs: What it asks for; empty for all outputs.
         id: What the answer repeats, or `None`.
         binary: Whether all outputs are wanted in binary if it names none.
+        reject: The rate for the output `unknown`, unchecked, or `None`.
+        coverage: The rate for the output `prediction_sets`, unchecked, or `None`.
     """
 
     inputs: list[Tensor]
     outputs: list[WantedOutput] = field(default_factory=list)
     id: str | None = None
     binary: bool = False
+    reject: Any = None
+    coverage: Any = None
 
 
 def parse_infer_request(body: bytes, json_length: int | None = None) -> InferRequest:
@@ -107,11 +112,14 @@ def parse_infer_request(body: bytes, json_length: int | None = None) -> InferReq
     request_id = content.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise _refusal("`id` must be a string")
+    parameters = _parameters(content)
     return InferRequest(
         inputs,
         [_wanted(each) for each in outputs],
         request_id,
-        _flag(_parameters(content), "binary_data_output"),
+        _flag(parameters, "binary_data_output"),
+        parameters.get("reject"),
+        parameters.get("coverage"),
     )
 
 
@@ -122,7 +130,7 @@ def encode_infer_response(
 
     Args:
         head: Its members beside `outputs`.
-        outputs: Outputs and their values: arrays of float32, or of `bytes` objects.
+        outputs: Outputs and their values: arrays of float32, of bool, or of `bytes` objects.
 
     Returns:
         The body, and the length of its JSON if binary values follow.
@@ -137,7 +145,7 @@ def encode_infer_response(
         is_text = values.dtype == object
         output: dict[str, Any] = {
             "name": wanted.name,
-            "datatype": "BYTES" if is_text else "FP32",
+            "datatype": _DATATYPES[values.dtype.kind],
             "shape": list(values.shape),
         }
         if wanted.binary:
@@ -154,7 +162,7 @@ def encode_infer_response(
 
 def _to_binary(values: npt.NDArray[Any]) -> bytes:
     if values.dtype != object:
-        return values.astype("<f4").tobytes()
+        return values.astype("<f4" if values.dtype.kind == "f" else values.dtype).tobytes()
     return b"".join(struct.pack("<I", len(value)) + value for value in values.ravel())
 
 

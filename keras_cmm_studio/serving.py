@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
 from collections.abc import Callable
 
 import uvicorn
 
 from keras_cmm_runtime.utils import bound_socket, is_loopback
+from keras_cmm_runtime.utils.telling_server import UVICORN_OPTIONS, TellingServer
 from keras_cmm_studio.app import LOCAL_NAMES, create_app
 from keras_cmm_studio.engine import Engine
 
 _GRACE = 5  # Seconds for requests in work when the studio is told to stop.
-
-_LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(message)s"}},
-    "handlers": {
-        "stderr": {
-            "class": "logging.StreamHandler",
-            "formatter": "plain",
-            "stream": "ext://sys.stderr",
-        }
-    },
-    "loggers": {"uvicorn": {"handlers": ["stderr"], "level": "WARNING", "propagate": False}},
-}
 
 
 def run_studio(
@@ -57,25 +43,8 @@ def run_studio(
         address = f"http://{name}:{port}/" + ("" if token is None else f"?token={token}")
         config = uvicorn.Config(
             create_app(engine, hosts, token),
-            log_config=_LOGGING,
+            **UVICORN_OPTIONS,
             access_log=False,
-            lifespan="on",
-            ws="none",
-            server_header=False,
-            proxy_headers=False,
             timeout_graceful_shutdown=_GRACE,
         )
-        _Server(config, lambda: tell(address)).run([listener])
-
-
-class _Server(uvicorn.Server):
-    """A server that tells when it can be reached."""
-
-    def __init__(self, config: uvicorn.Config, tell: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._tell = tell
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._tell()
+        TellingServer(config, lambda: tell(address)).run([listener])

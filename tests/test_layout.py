@@ -28,7 +28,7 @@ EVERYWHERE = {
 LIGHT = ("numpy", "onnxruntime", "PIL")
 OPTIONAL = (
     *("datasets", "fsspec", "huggingface_hub", "pillow_heif", "platformdirs", "pyarrow"),
-    "ray",
+    *("ray", "uvicorn"),
 )
 # What `keras_cmm_server` may import besides.
 OF_THE_SERVER = ("prometheus_client", "starlette", "uvicorn")

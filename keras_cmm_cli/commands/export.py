@@ -8,7 +8,7 @@ import click
 
 from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.exported_files import SUFFIXES, check_new_export, files_of
-from keras_cmm_cli.options import unused_seed_option
+from keras_cmm_cli.options import is_given, unused_seed_option
 from keras_cmm_cli.saved_model import fetched, load_classifier, model_argument
 from keras_cmm_cli.terminal import Terminal, with_terminal
 
@@ -18,6 +18,7 @@ from keras_cmm_cli.terminal import Terminal, with_terminal
 Examples:
   keras-cmm export my_model --format onnx --output my_model/classifier.onnx
   keras-cmm export my_model --format onnx --int8 --output small.onnx --images photos/
+  keras-cmm export my_model --format safetensors --output my_head.safetensors
 """
 )
 @model_argument
@@ -27,8 +28,8 @@ Examples:
     type=click.Choice(tuple(SUFFIXES)),
     default="onnx",
     show_default=True,
-    help="ONNX; a program of torch.export; OpenVINO, which needs the extra openvino; or LiteRT, "
-    "which needs litert-torch.",
+    help="ONNX; a program of torch.export; OpenVINO, which needs the extra openvino; LiteRT, which "
+    "needs litert-torch; or safetensors, which holds the head alone for `load_head` of Python.",
 )
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write.")
 @click.option(
@@ -67,10 +68,16 @@ def export(
     """Write a model of `fit` as a file that runs without Keras.
 
     The file takes pixels and returns logits and probabilities. It is compared with Keras, and is
-    not written if it does not agree, but for --int8, which only says how they differ.
+    not written if it does not agree, but for --int8, which only says how they differ. A file of
+    safetensors is for Keras, so it is not compared.
 
     As classifier.onnx in the model's own folder, the file is what predict and evaluate run on.
     """
+    if style == "safetensors":
+        for option in ("part", "int8", "paths"):
+            if is_given(option):
+                name = "images" if option == "paths" else option
+                raise click.UsageError(f"--format safetensors takes no --{name}; leave it out.")
     model_dir = fetched(model_dir)
     is_models_own = output.resolve() == (model_dir / "classifier.onnx").resolve()
     if is_models_own and (part == "head" or int8):
@@ -88,6 +95,10 @@ def export(
     images = find_images(paths) if paths else None
     with terminal.status("loading the model"):
         classifier = load_classifier(model_dir)
+    if style == "safetensors":
+        classifier.save_head(output)
+        terminal.result(f"{output}: {_megabytes([output])} MB, the head alone")
+        return
     with terminal.status("writing the file"):
         parity = export_classifier(
             classifier, output, style, "head" if part == "head" else "model", images, int8
@@ -95,5 +106,8 @@ def export(
     written = [path for path in files_of(output, style) if path.exists()]
     if is_models_own:
         add_digests(model_dir, written)
-    megabytes = sum(path.stat().st_size for path in written) / 1e6
-    terminal.result(f"{output}: {megabytes:,.1f} MB, {parity}")
+    terminal.result(f"{output}: {_megabytes(written)} MB, {parity}")
+
+
+def _megabytes(files: list[Path]) -> str:
+    return f"{sum(path.stat().st_size for path in files) / 1e6:,.1f}"

@@ -3,10 +3,12 @@ import shutil
 import zipfile
 
 import click
+import numpy as np
 import onnxruntime
 import pytest
 from folders import files_in
 
+from keras_cmm import CMMImageClassifier
 from keras_cmm.export.formats import append_description
 from keras_cmm_cli.exported_files import check_new_export
 from keras_cmm_runtime import OnnxClassifier
@@ -57,6 +59,25 @@ def test_int8_and_the_head(run, refused, model_dir, tmp_path):
     for option in (["--int8"], ["--part", "head"]):
         line = refused("export", copy, *option, "--output", copy / "classifier.onnx", "--overwrite")
         assert "is the file that predict runs on" in line
+
+
+def test_the_head_as_safetensors(run, refused, model_dir, shared_photos, tmp_path):
+    path = tmp_path / "head.safetensors"
+    command = ("export", model_dir, "--format", "safetensors", "--output", path)
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{path}: 0.0 MB, the head alone\n"
+    pictures = sorted(shared_photos.rglob("*.png"))[:2]
+    model = CMMImageClassifier.from_preset(model_dir)
+    again = CMMImageClassifier.load_head(path)
+    np.testing.assert_array_equal(again.predict(pictures), model.predict(pictures))
+    assert "exists; give --overwrite" in refused(*command)
+    assert run(*command, "--overwrite").exit_code == 0
+    for option in (["--int8"], ["--part", "model"], ["--images", shared_photos]):
+        line = refused(*command, "--overwrite", *option)
+        assert f"--format safetensors takes no {option[0]}; leave it out" in line
+    path.write_bytes(b"mine")
+    assert "was not written by this command" in refused(*command, "--overwrite")
 
 
 def test_refusals(refused, model_dir, tmp_path):

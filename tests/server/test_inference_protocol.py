@@ -102,6 +102,51 @@ def test_triton_gets_class_names(triton, pixels, classifier):
     assert float(value) == pytest.approx(probabilities.max(), abs=1e-6)
 
 
+@pytest.mark.parametrize("binary", [True, False])
+def test_triton_gets_what_is_unknown_and_sets_of_classes(triton, picture, classifier, binary):
+    files = [picture(), picture((90, 90, 90)), picture((90, 110, 20))]
+    rates = {"reject": 0.05, "coverage": 0.9}
+    names = ("unknown", "prediction_sets", "probabilities")
+    outputs = [output(name, binary_data=binary) for name in names]
+    result = triton.infer("colours", [images_input(files)], outputs=outputs, parameters=rates)
+    unknown, sets, probabilities = map(result.as_numpy, names)
+    assert unknown.tolist() == [False, True, False]
+    assert sets.dtype == bool
+    assert sets.tolist() == [[True, False, False], [True, True, True], [True, True, False]]
+    np.testing.assert_array_equal(
+        probabilities, classifier.probabilities(classifier.predict(files))
+    )
+    # Without names there are all outputs that the parameters ask for.
+    result = triton.infer("colours", [images_input(files)], parameters={"reject": 0.05})
+    found = [each["name"] for each in result.get_response()["outputs"]]
+    assert found == ["logits", "probabilities", "unknown"]
+
+
+@pytest.mark.parametrize(
+    ("rates", "wanted", "word"),
+    [
+        ({"reject": 0}, None, "`reject` must be a float in (0, 1). Received: reject=0"),
+        ({"reject": True}, None, "`reject` must be a float in (0, 1)"),
+        ({"coverage": "0.9"}, None, "`coverage` must be a float in (0, 1)"),
+        ({"coverage": 10**400}, None, "`coverage` must be a float in (0, 1)"),
+        ({"coverage": 0.999}, None, "`coverage` needs 999 held-out images or more"),
+        ({"coverage": 0.9}, {"name": "unknown"}, "'unknown' needs the parameter `reject`"),
+        (
+            {"reject": 0.05},
+            {"name": "unknown", "parameters": {"classification": 1}},
+            "'unknown' takes no `classification`",
+        ),
+    ],
+)
+def test_wrong_rates(client, pixels, rates, wanted, word):
+    content = {"inputs": [json_input(pixels[:1])], "parameters": rates}
+    if wanted:
+        content["outputs"] = [wanted]
+    answer = client.post(INFER, content=json.dumps(content).encode())
+    assert answer.status_code == 400
+    assert word in answer.json()["error"]
+
+
 def test_triton_gets_errors_as_texts(triton, pixels, picture):
     def error(model, tensor, **options):
         with pytest.raises(InferenceServerException) as caught:

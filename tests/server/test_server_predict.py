@@ -53,6 +53,57 @@ def test_a_wrong_top_k(client, picture, top_k):
         assert "`top_k` must be one whole number >= 1" in answer.json()["error"]
 
 
+def test_reject_and_coverage_are_as_of_the_classifier(client, classifier, picture):
+    pictures = [picture(), picture((90, 90, 90)), picture((90, 110, 20))]
+    files = [("file", (f"{number}.png", data)) for number, data in enumerate(pictures)]
+    found = []
+    for rates in ({}, {"reject": 0.05}, {"coverage": 0.9}, {"reject": 0.05, "coverage": 0.9}):
+        expected = [
+            [{"class": name, "probability": value} for name, value in classes]
+            for classes in classifier.named(classifier.predict(pictures), **rates)
+        ]
+        for options in ({"params": rates}, {"data": rates}):  # in the query and in the form
+            answer = client.post("/predict", files=files, **options)
+            assert answer.status_code == 200, answer.text
+            assert [each["predictions"] for each in answer.json()["images"]] == expected
+        found.append([[each["class"] for each in classes] for classes in expected])
+    plain, rejected, sets, both = found
+    assert rejected == [plain[0], ["unknown"], plain[2]]
+    assert [len(classes) for classes in sets] == [1, 3, 2]
+    assert both == [sets[0], ["unknown"], sets[2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"reject": "x"}, "`reject` must be one number. Received: 'x'"),
+        ({"reject": ""}, "`reject` must be one number. Received: ''"),
+        ({"coverage": ["0.8", "0.9"]}, "`coverage` must be one number. Received: '0.8', '0.9'"),
+        ({"reject": "1"}, "`reject` must be a float in (0, 1). Received: reject=1.0"),
+        ({"reject": "nan"}, "`reject` must be a float in (0, 1)"),
+        ({"coverage": "0"}, "`coverage` must be a float in (0, 1)"),
+        ({"reject": "0.001"}, "`reject` needs 999 held-out images or more, and there are 99"),
+        ({"coverage": "0.9", "top_k": "2"}, "`top_k` and `coverage` exclude each other"),
+    ],
+)
+def test_wrong_rates(client, options, word):
+    for arguments in (
+        {"params": options, "content": b"no picture"},  # told before it is read
+        {"files": {"file": b"no picture"}, "data": options},
+    ):
+        answer = client.post("/predict", **arguments)
+        assert answer.status_code == 400
+        assert word in answer.json()["error"]
+
+
+def test_rates_of_a_model_that_was_not_calibrated(client, classifier, picture, monkeypatch):
+    monkeypatch.setattr(classifier, "held_out_scores", None)
+    answer = client.post("/predict?reject=0.05", content=picture())
+    assert answer.status_code == 400
+    assert "does not know how sure it is of new images" in answer.json()["error"]
+    assert client.post("/predict", content=picture()).status_code == 200
+
+
 def test_what_is_no_upload(client, picture):
     def error(status, **arguments):
         answer = client.post("/predict", **arguments)

@@ -54,4 +54,8 @@ def metadata(classes, size):
         "preprocessing": {"image_size": size},
         "temperature": 0.1,
         "digest": "0" * 64,
+        "held_out": {
+            "best": np.linspace(0.5, 1, 99).tolist(),
+            "own": np.linspace(0, 1, 99).tolist(),
+        },
     }
