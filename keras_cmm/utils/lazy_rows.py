@@ -15,8 +15,9 @@ from keras_cmm_runtime.utils.unit_rows import unit_rows
 # Rows of a block: 16 MiB of float32 for embeddings of 512 dimensions.
 BLOCK_ROWS = 8192
 
-# Rows here and there of a mapped file that are read at a time. Each brings pages around it along.
-_SCATTERED_ROWS = 1024
+# Rows here and there of a mapped file that are read at a time. Each brings along up to a MiB of
+# what is around it.
+_SCATTERED_ROWS = 64
 
 
 class LazyRows:
