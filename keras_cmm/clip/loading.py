@@ -28,7 +28,7 @@ from keras_cmm.clip.checkpoints import (
 )
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs import mend_clip_tokenizer
-from keras_cmm.clip.preset_checks import check_preset, check_sizes
+from keras_cmm.clip.preset_checks import check_preset, check_sizes, check_weights
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.presets import near_presets
 from keras_cmm_runtime.utils import check_digests, refuse_special_file, refuse_special_files
@@ -95,7 +95,7 @@ def load(
         source: one of
             - a preset bundled with this package (`"emoji_clip_tiny"`), a keras-hub preset name
               (`"clip_vit_base_patch16"`), a `kaggle://` or `hf://` handle, or a preset folder, of
-              a CLIP, SigLIP or MetaCLIP 2 model;
+              a CLIP, SigLIP, MetaCLIP 2, DINOv2 or DINOv3 model;
             - a CLIP, SigLIP, SigLIP 2 or MetaCLIP 2 model of transformers: its folder, or its name
               on the Hugging Face hub (`"openai/clip-vit-base-patch32"`);
             - a folder with two towers of transformers' CLIP, in its folders `vision` and `text`, or
@@ -184,6 +184,7 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
 
     import keras_cmm.clip.backbones.resnet_vision_encoder
     import keras_cmm.clip.libraries.torch_preprocessor  # noqa: F401 - a preset may need these
+    from keras_cmm.clip.backbones.image_backbone import KINDS, ImageBackbone, for_images_of
 
     mend_clip_tokenizer()
     folder = Path(preset)
@@ -191,8 +192,9 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
         check_sizes(folder)
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
+        is_image_encoder = type(backbone).__name__ in KINDS
         # An image encoder of another library has none.
-        has_texts = getattr(backbone, "text_encoder", backbone) is not None
+        has_texts = not is_image_encoder and getattr(backbone, "text_encoder", "") is not None
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset) if has_texts else None
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except InputError as error:
@@ -204,11 +206,15 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
             f"give a bundled preset ({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be "
             "downloaded, or the folder of a preset or a CLIP checkpoint."
         ) from error
-    model = CLIPModel(backbone, tokenizer, converter)
     if folder.is_dir():
         # Raises if the backbone is of another kind, which has no such parts to check.
-        prepare_backbone(backbone)
-        check_preset(folder, model)
+        prepare_backbone(ImageBackbone(backbone) if is_image_encoder else backbone)
+        check_weights(folder, backbone)
+    if is_image_encoder:
+        backbone = ImageBackbone(for_images_of(converter, backbone, preset))
+    if folder.is_dir():
+        check_preset(folder, CLIPModel(backbone, tokenizer, converter))
+    model = CLIPModel(backbone, tokenizer, converter)
     return model._replace(backbone=_in_dtype(backbone, dtype))
 
 
@@ -253,7 +259,10 @@ def _near(error: Exception, source: str) -> str:
     import keras_hub
 
     models = keras_hub.models
-    kinds = (models.CLIPBackbone, models.SigLIPBackbone, models.MetaCLIP2Backbone)
+    kinds = (
+        *(models.CLIPBackbone, models.SigLIPBackbone, models.MetaCLIP2Backbone),
+        *(models.DINOV2Backbone, models.DINOV3Backbone),
+    )
     # The user's keras-hub may have presets that the table lacks.
     near = near_presets(source, (name for kind in kinds for name in kind.presets))
     return f"did you mean {' or '.join(near)}? Or " if near else ""

@@ -27,16 +27,19 @@ def test_json_and_csv_have_all_that_is_known(run):
     assert table[0]["imagenet_top1"] == ""
 
 
-def test_it_imports_neither_keras_nor_numpy():
+def test_it_and_store_import_no_keras(tmp_path):
     code = (
         "import sys\n"
         "from keras_cmm_cli.main import cli\n"
-        "cli(['presets'], standalone_mode=False)\n"
         "heavy = {'keras', 'keras_cmm', 'keras_hub', 'numpy', 'tensorflow', 'torch'}\n"
-        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+        "cli(['presets'], standalone_mode=False)\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "cli(['store', '--store', 'none'], standalone_mode=False)\n"
+        "assert heavy & set(sys.modules) == {'numpy'}, heavy & set(sys.modules)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "none: 0 embeddings by 0 models, 0.0 MB"
 
 
 @pytest.mark.parametrize(
