@@ -13,18 +13,17 @@ import keras
 from keras_cmm.clip.backbones import check_finite_weights, prepare_backbone
 from keras_cmm.clip.checkpoints import (
     CONFIG_FILE,
-    IMAGE_MODEL_TYPES,
     check_model_type,
     fetch_from_hub,
     find_towers,
     is_hub_id,
     is_hugging_face,
+    is_image_encoder,
     is_plain_clip,
     is_timm,
     load_hugging_face,
     load_open_clip,
     load_state_dict,
-    model_type,
 )
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs import mend_clip_tokenizer
@@ -104,9 +103,10 @@ def load(
               (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`). A plain CLIP is loaded into
               keras-hub. OpenCLIP itself runs all others (PE-Core, MobileCLIP 2, SigLIP, EVA), on
               the torch backend, with the extra `open-clip`;
-            - an image encoder without a text tower: a model of timm, or a DINOv2 or DINOv3 of
-              transformers, by its folder or its name on the hub (`"timm/vit_small_..."`,
-              `"facebook/dinov2-base"`), with the same extra. Its tokenizer is `None`;
+            - an image encoder without a text tower: a model of timm, or any that transformers has
+              (DINOv3, ViT, Swin, ConvNeXt), by its folder or its name on the hub
+              (`"timm/vit_small_..."`, `"facebook/dinov2-base"`), with the same extra. Its tokenizer
+              is `None`;
             - a file with the state dict of one of OpenAI's models, or of another model under
               OpenAI's names, if its `open_clip_config.json` lies beside it or the next arguments
               tell what it is.
@@ -151,7 +151,7 @@ def load(
             model = load_open_clip(path, dtype)
         else:
             model = _load_through_open_clip(path, dtype)
-    elif path.is_dir() and (is_timm(path) or model_type(path) in IMAGE_MODEL_TYPES):
+    elif path.is_dir() and (is_timm(path) or is_image_encoder(path)):
         model = _load_image_encoder(path, dtype)
     else:
         if path.is_dir():
