@@ -70,8 +70,8 @@ class ImageBackbone(keras_hub.models.Backbone):
 def for_images_of(converter: Any, encoder: Any, preset: str) -> Any:
     """Returns an encoder of a preset for images as large as its image converter makes them.
 
-    The presets of DINOv2 were trained on 518 pixels, and their converters make 224, as those of
-    transformers do. keras-hub interpolates the position embeddings.
+    DINOv2 was trained on 518 pixels and is often used on 224. keras-hub interpolates its position
+    embeddings.
 
     Args:
         converter: the image converter of the preset.

@@ -10,7 +10,8 @@ import torch
 import transformers
 from fixtures.varied_images import varied_images
 
-from keras_cmm import clip
+from keras_cmm import CMMImageClassifier, clip
+from keras_cmm.models import cmm_image_classifier
 from keras_cmm_runtime.errors import InputError
 
 SIZES = {
@@ -79,6 +80,25 @@ def preset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dino")
     make("dinov3_vit", folder, 56)
     return folder / "preset"
+
+
+def test_the_second_encoder_of_a_classifier(preset, tiny_preset, tmp_path):
+    # What another process imports, to load it.
+    assert cmm_image_classifier.ImageBackbone
+    pictures = [picture.convert("RGB") for picture in varied_images()[:4]]
+    model = CMMImageClassifier.from_preset(tiny_preset, ["ant", "bee"], also=preset)
+    model.fit(pictures, ["ant", "bee"] * 2, epochs=1, verbose=0)
+    of_dino = clip.ImageEmbedder(clip.load(preset)).embed(pictures).embeddings
+    np.testing.assert_allclose(model.embed(pictures)[:, -24:], of_dino, atol=1e-6)
+    model.head.mapping.also_weight.assign(0.5)
+    model.save_to_preset(tmp_path / "model")
+    again = CMMImageClassifier.from_preset(tmp_path / "model")
+    np.testing.assert_allclose(again.predict(pictures), model.predict(pictures), atol=1e-4)
+
+
+def test_it_alone_makes_no_classifier(preset):
+    with pytest.raises(InputError, match="give it as the second tower beside a CLIP"):
+        CMMImageClassifier.from_preset(preset, ["ant", "bee"])
 
 
 def test_half_precision(preset):
