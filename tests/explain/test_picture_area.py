@@ -25,7 +25,8 @@ def test_the_seen_box_is_what_the_preprocessor_sees(size, crop, pad):
         if not is_seen and min(abs(x - left), abs(x - right), abs(y - top), abs(y - bottom)) < step:
             continue
         spotted = picture.copy()
-        reach = int(max(1, min(size) / 32))
+        # As large as a pixel of the result.
+        reach = int(max(1, (max(size) if pad else min(size)) / 32))
         spotted.paste("white", (max(0, x - reach), max(0, y - reach), x + reach, y + reach))
         assert preprocess.pixels(spotted).any() == is_seen, (x, y)
 
