@@ -192,9 +192,9 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
         check_sizes(folder)
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
-        is_image_encoder = type(backbone).__name__ in KINDS
+        is_dino = type(backbone).__name__ in KINDS
         # An image encoder of another library has none.
-        has_texts = not is_image_encoder and getattr(backbone, "text_encoder", "") is not None
+        has_texts = not is_dino and getattr(backbone, "text_encoder", "") is not None
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset) if has_texts else None
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except InputError as error:
@@ -207,10 +207,11 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
             "downloaded, or the folder of a preset or a CLIP checkpoint."
         ) from error
     if folder.is_dir():
-        # Raises if the backbone is of another kind, which has no such parts to check.
-        prepare_backbone(ImageBackbone(backbone) if is_image_encoder else backbone)
+        if not is_dino:
+            # Raises if the backbone is of another kind, which has no such parts to check.
+            prepare_backbone(backbone)
         check_weights(folder, backbone)
-    if is_image_encoder:
+    if is_dino:
         backbone = ImageBackbone(for_images_of(converter, backbone, preset))
     if folder.is_dir():
         check_preset(folder, CLIPModel(backbone, tokenizer, converter))
