@@ -27,13 +27,19 @@ def test_json_and_csv_have_all_that_is_known(run):
     assert table[0]["imagenet_top1"] == ""
 
 
-def test_it_and_store_import_no_keras(tmp_path):
+def test_commands_that_import_no_keras(tmp_path):
+    names = ("dataset", "protocol", "backbone", "method")
+    record = dict.fromkeys(names, "dtd") | {"shots": 1, "seed": 1, "top1": 50.0}
+    (tmp_path / "run.json").write_text(json.dumps(record))
     code = (
         "import sys\n"
         "from keras_cmm_cli.main import cli\n"
         "heavy = {'keras', 'keras_cmm', 'keras_hub', 'numpy', 'tensorflow', 'torch'}\n"
         "cli(['presets'], standalone_mode=False)\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "cli(['datasets', 'list'], standalone_mode=False)\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "cli(['aggregate', 'run.json'], standalone_mode=False)\n"
         "cli(['store', '--store', 'none'], standalone_mode=False)\n"
         "assert heavy & set(sys.modules) == {'numpy'}, heavy & set(sys.modules)\n"
     )
