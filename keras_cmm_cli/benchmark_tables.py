@@ -30,7 +30,7 @@ def benchmark_tables(records: Sequence[Row], plus_minus: str = "±") -> list[Res
     Returns:
         Tables with a row for each method and a column for each number of shots.
     """
-    from keras_cmm.evaluation import own_and_shifted
+    from keras_cmm_runtime.records import own_and_shifted
 
     tables = []
     for part, kind in zip(_by_kind(records), ("", ", transductive"), strict=True):
@@ -53,7 +53,7 @@ def regret_tables(records: Sequence[Row]) -> list[ResultTable]:
         A table for each backbone and protocol, with a row for each data set and number of shots.
         There is none without runs of CMM and of another method.
     """
-    from keras_cmm.evaluation import find_regrets, own_and_shifted
+    from keras_cmm_runtime.records import find_regrets, own_and_shifted
 
     tables = []
     inductive, _ = _by_kind(records)
@@ -86,7 +86,7 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
     Returns:
         Tables with a row for each method and number of shots.
     """
-    from keras_cmm.evaluation import grouped, short_draws, summarize_base_to_new
+    from keras_cmm_runtime.records import grouped, short_draws, summarize_base_to_new
 
     columns = ("top-1 %", "shots", "base", "new", "harmonic mean", "seeds")
     tables = []
@@ -106,7 +106,7 @@ def base_to_new_tables(records: Sequence[Row]) -> list[ResultTable]:
 
 def published_table() -> ResultTable:
     """Returns the table of published results, each marked as published."""
-    from keras_cmm.evaluation import PUBLISHED_RESULTS
+    from keras_cmm_runtime.records import PUBLISHED_RESULTS
 
     rows = [
         [
@@ -127,7 +127,7 @@ def published_table() -> ResultTable:
 
 def _by_setting(records: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Returns the records of each backbone and protocol, with the words for the two."""
-    from keras_cmm.evaluation import grouped
+    from keras_cmm_runtime.records import grouped
 
     settings = grouped(records, ("backbone", "protocol"))
     return [(f"{key[0]}, protocol {key[1]}", found) for key, found in settings.items()]
@@ -166,7 +166,7 @@ class _Shape:
         self.plus_minus = plus_minus
 
     def tables(self, records: Sequence[Row], kind: str) -> list[ResultTable]:
-        from keras_cmm.evaluation import average_over_datasets, grouped, short_draws, summarize
+        from keras_cmm_runtime.records import average_over_datasets, grouped, short_draws, summarize
 
         by_dataset = {name: found for (name,), found in grouped(records, ("dataset",)).items()}
         tables = [

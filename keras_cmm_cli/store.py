@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from keras_cmm.clip import EmbeddingStore
+    from keras_cmm_runtime.embeddings import EmbeddingStore
 
 HOME_VARIABLE = "KERAS_CMM_HOME"
 
@@ -57,7 +57,7 @@ def open_store(folder: Path | None) -> EmbeddingStore | None:
     """Opens the store of a folder that `store_options` gave; returns `None` without a folder."""
     if folder is None:
         return None
-    from keras_cmm.clip import EmbeddingStore
+    from keras_cmm_runtime.embeddings import EmbeddingStore
 
     return EmbeddingStore(folder)
 

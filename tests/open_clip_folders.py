@@ -141,7 +141,7 @@ FAMILIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             },
             "text_cfg": TEXT,
         },
-        {},
+        {"resize_mode": "longest"},
     ),
     "coca": (
         {

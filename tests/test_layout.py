@@ -27,8 +27,8 @@ EVERYWHERE = {
 # What `keras_cmm_runtime` may import: its requirements, and what it imports only for some files.
 LIGHT = ("numpy", "onnxruntime", "PIL")
 OPTIONAL = (
-    *("datasets", "fsspec", "huggingface_hub", "pillow_heif", "platformdirs", "pyarrow"),
-    *("ray", "uvicorn"),
+    *("datasets", "filelock", "fsspec", "huggingface_hub", "pillow_heif", "platformdirs"),
+    *("pyarrow", "ray", "safetensors", "uvicorn"),
 )
 # What `keras_cmm_server` may import besides.
 OF_THE_SERVER = ("prometheus_client", "starlette", "uvicorn")

@@ -13,22 +13,21 @@ import keras
 from keras_cmm.clip.backbones import check_finite_weights, prepare_backbone
 from keras_cmm.clip.checkpoints import (
     CONFIG_FILE,
-    IMAGE_MODEL_TYPES,
     check_model_type,
     fetch_from_hub,
     find_towers,
     is_hub_id,
     is_hugging_face,
+    is_image_encoder,
     is_plain_clip,
     is_timm,
     load_hugging_face,
     load_open_clip,
     load_state_dict,
-    model_type,
 )
 from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.inputs import mend_clip_tokenizer
-from keras_cmm.clip.preset_checks import check_preset, check_sizes
+from keras_cmm.clip.preset_checks import check_preset, check_sizes, check_weights
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.presets import near_presets
 from keras_cmm_runtime.utils import check_digests, refuse_special_file, refuse_special_files
@@ -95,7 +94,7 @@ def load(
         source: one of
             - a preset bundled with this package (`"emoji_clip_tiny"`), a keras-hub preset name
               (`"clip_vit_base_patch16"`), a `kaggle://` or `hf://` handle, or a preset folder, of
-              a CLIP, SigLIP or MetaCLIP 2 model;
+              a CLIP, SigLIP, MetaCLIP 2, DINOv2 or DINOv3 model;
             - a CLIP, SigLIP, SigLIP 2 or MetaCLIP 2 model of transformers: its folder, or its name
               on the Hugging Face hub (`"openai/clip-vit-base-patch32"`);
             - a folder with two towers of transformers' CLIP, in its folders `vision` and `text`, or
@@ -104,9 +103,10 @@ def load(
               (`"hf://laion/CLIP-ViT-B-32-laion2B-s34B-b79K"`). A plain CLIP is loaded into
               keras-hub. OpenCLIP itself runs all others (PE-Core, MobileCLIP 2, SigLIP, EVA), on
               the torch backend, with the extra `open-clip`;
-            - an image encoder without a text tower: a model of timm, or a DINOv2 or DINOv3 of
-              transformers, by its folder or its name on the hub (`"timm/vit_small_..."`,
-              `"facebook/dinov2-base"`), with the same extra. Its tokenizer is `None`;
+            - an image encoder without a text tower: a model of timm, or any that transformers has
+              (DINOv3, ViT, Swin, ConvNeXt), by its folder or its name on the hub
+              (`"timm/vit_small_..."`, `"facebook/dinov2-base"`), with the same extra. Its tokenizer
+              is `None`;
             - a file with the state dict of one of OpenAI's models, or of another model under
               OpenAI's names, if its `open_clip_config.json` lies beside it or the next arguments
               tell what it is.
@@ -151,7 +151,7 @@ def load(
             model = load_open_clip(path, dtype)
         else:
             model = _load_through_open_clip(path, dtype)
-    elif path.is_dir() and (is_timm(path) or model_type(path) in IMAGE_MODEL_TYPES):
+    elif path.is_dir() and (is_timm(path) or is_image_encoder(path)):
         model = _load_image_encoder(path, dtype)
     else:
         if path.is_dir():
@@ -184,6 +184,7 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
 
     import keras_cmm.clip.backbones.resnet_vision_encoder
     import keras_cmm.clip.libraries.torch_preprocessor  # noqa: F401 - a preset may need these
+    from keras_cmm.clip.backbones.image_backbone import KINDS, ImageBackbone, for_images_of
 
     mend_clip_tokenizer()
     folder = Path(preset)
@@ -191,8 +192,9 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
         check_sizes(folder)
     try:
         backbone = keras_hub.models.Backbone.from_preset(preset)
+        is_dino = type(backbone).__name__ in KINDS
         # An image encoder of another library has none.
-        has_texts = getattr(backbone, "text_encoder", backbone) is not None
+        has_texts = not is_dino and getattr(backbone, "text_encoder", "") is not None
         tokenizer = keras_hub.models.Tokenizer.from_preset(preset) if has_texts else None
         converter = keras_hub.layers.ImageConverter.from_preset(preset)
     except InputError as error:
@@ -204,11 +206,16 @@ def _load_preset(preset: str, source: str, dtype: Any) -> CLIPModel:
             f"give a bundled preset ({', '.join(BUNDLED_PRESETS)}), a keras-hub preset that can be "
             "downloaded, or the folder of a preset or a CLIP checkpoint."
         ) from error
-    model = CLIPModel(backbone, tokenizer, converter)
     if folder.is_dir():
-        # Raises if the backbone is of another kind, which has no such parts to check.
-        prepare_backbone(backbone)
-        check_preset(folder, model)
+        if not is_dino:
+            # Raises if the backbone is of another kind, which has no such parts to check.
+            prepare_backbone(backbone)
+        check_weights(folder, backbone)
+    if is_dino:
+        backbone = ImageBackbone(for_images_of(converter, backbone, preset))
+    if folder.is_dir():
+        check_preset(folder, CLIPModel(backbone, tokenizer, converter))
+    model = CLIPModel(backbone, tokenizer, converter)
     return model._replace(backbone=_in_dtype(backbone, dtype))
 
 
@@ -253,7 +260,10 @@ def _near(error: Exception, source: str) -> str:
     import keras_hub
 
     models = keras_hub.models
-    kinds = (models.CLIPBackbone, models.SigLIPBackbone, models.MetaCLIP2Backbone)
+    kinds = (
+        *(models.CLIPBackbone, models.SigLIPBackbone, models.MetaCLIP2Backbone),
+        *(models.DINOV2Backbone, models.DINOV3Backbone),
+    )
     # The user's keras-hub may have presets that the table lacks.
     near = near_presets(source, (name for kind in kinds for name in kind.presets))
     return f"did you mean {' or '.join(near)}? Or " if near else ""

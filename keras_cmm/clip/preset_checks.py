@@ -14,6 +14,8 @@ from keras_cmm_runtime.images import ImagePreprocessor
 from keras_cmm_runtime.utils.files import read_json_object
 
 _TOWERS = ("vision_encoder", "text_encoder")
+# Of presets whose config is that of one tower.
+_IMAGE_ENCODERS = ("DINOV2Backbone", "DINOV3Backbone")
 _SIZES = (
     "patch_size",
     "vocabulary_size",
@@ -38,7 +40,10 @@ def check_sizes(folder: Path) -> None:
         InputError: If a size is not an int >= 1, or the model would be larger than its weights.
     """
     path = folder / "config.json"
-    config = read_json_object(path).get("config")
+    content = read_json_object(path)
+    config = content.get("config")
+    if content.get("class_name") in _IMAGE_ENCODERS and isinstance(config, dict):
+        config = {"vision_encoder": {"config": config}}
     for name, tower in _towers(config):
         for key in _SIZES:
             size = tower.get(key, 1)
@@ -52,6 +57,22 @@ def check_sizes(folder: Path) -> None:
         raise InputError(_mismatch(folder, f"{smallest:,} or more", weights))
 
 
+def check_weights(folder: Path, backbone: Any) -> None:
+    """Checks that a preset holds as many weights as its config asks for.
+
+    Args:
+        folder: the folder of the preset.
+        backbone: the backbone, as keras-hub loaded it.
+
+    Raises:
+        InputError: If it holds more or fewer.
+    """
+    weights = _count_in_file(folder / _WEIGHTS)
+    built = sum(math.prod(weight.shape) for weight in backbone.weights if "float" in weight.dtype)
+    if weights is not None and built != weights:
+        raise InputError(_mismatch(folder, f"{built:,}", weights))
+
+
 def check_preset(folder: Path, model: CLIPModel) -> None:
     """Checks that the parts of a loaded preset belong together.
 
@@ -60,15 +81,8 @@ def check_preset(folder: Path, model: CLIPModel) -> None:
         model: the model that keras-hub made of it.
 
     Raises:
-        InputError: If its weights are not those of its config, or its tokenizer or image converter
-            cannot be used.
+        InputError: If its tokenizer or image converter cannot be used.
     """
-    weights = _count_in_file(folder / _WEIGHTS)
-    built = sum(
-        math.prod(weight.shape) for weight in model.backbone.weights if "float" in weight.dtype
-    )
-    if weights is not None and built != weights:
-        raise InputError(_mismatch(folder, f"{built:,}", weights))
     if model.tokenizer is not None:
         check_tokenizer(model.tokenizer, model.backbone.text_encoder.vocabulary_size, folder)
     path = folder / "image_converter.json"

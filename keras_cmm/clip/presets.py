@@ -26,10 +26,12 @@ def make_preprocessor(model: CLIPModel) -> Any:
 
     Returns:
         A `CLIPPreprocessor`, `SigLIPPreprocessor` or `MetaCLIP2CausalLMPreprocessor` of keras-hub,
-        or a `TorchPreprocessor`.
+        or a `TorchPreprocessor`. Of an `ImageBackbone` the image converter alone.
     """
     import keras_hub
 
+    if type(model.backbone).__name__ == "ImageBackbone":
+        return model.image_converter
     if type(model.backbone).__name__ == "TorchBackbone":
         from keras_cmm.clip.libraries.torch_preprocessor import TorchPreprocessor
 

@@ -2,9 +2,7 @@
 
 from keras_cmm.evaluation.base_to_new import (
     can_classify_new,
-    harmonic_mean,
     run_base_to_new,
-    summarize_base_to_new,
 )
 from keras_cmm.evaluation.benchmark_data import BenchmarkData
 from keras_cmm.evaluation.confusion import Confusion, frequent_confusions
@@ -14,20 +12,10 @@ from keras_cmm.evaluation.method_ranks import MethodRanks, rank_methods
 from keras_cmm.evaluation.modality_gap import ModalityGap, measure_modality_gap
 from keras_cmm.evaluation.picture_signature import PictureSignature
 from keras_cmm.evaluation.protocol import Run, make_task, plan_runs
-from keras_cmm.evaluation.published_result import PUBLISHED_RESULTS, PublishedResult
 from keras_cmm.evaluation.record import versions
-from keras_cmm.evaluation.regret import Regret, find_regrets
 from keras_cmm.evaluation.runner import Outcome, run_benchmark, run_plan
 from keras_cmm.evaluation.shifted_test_set import ShiftedTestSet
 from keras_cmm.evaluation.single_run import run_task
-from keras_cmm.evaluation.summary import (
-    average_over_datasets,
-    grouped,
-    own_and_shifted,
-    short_draws,
-    summarize,
-    summarize_and_average,
-)
 from keras_cmm.evaluation.transductive_run import run_transductive
 from keras_cmm_runtime.metrics.accuracy import (
     calibration_error,
@@ -38,6 +26,20 @@ from keras_cmm_runtime.metrics.accuracy import (
     top_k,
 )
 from keras_cmm_runtime.metrics.wilson_interval import interval_of_accuracy, wilson_interval
+from keras_cmm_runtime.records import (
+    PUBLISHED_RESULTS,
+    PublishedResult,
+    Regret,
+    average_over_datasets,
+    find_regrets,
+    grouped,
+    harmonic_mean,
+    own_and_shifted,
+    short_draws,
+    summarize,
+    summarize_and_average,
+    summarize_base_to_new,
+)
 
 __all__ = [
     "PUBLISHED_RESULTS",

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_cmm.evaluation.summary import grouped
+from keras_cmm_runtime.records import grouped
 
 Row = Mapping[str, Any]
 

@@ -17,7 +17,8 @@ def on_the_picture(
     Args:
         patches: `(rows, columns)`, one value a patch.
         size: width and height of the picture.
-        box: the part of the picture, left, top, right and bottom in pixels.
+        box: the part of the picture, left, top, right and bottom in pixels. It may be larger than
+            the picture.
 
     Returns:
         `(height, width)`, zero outside of `box`.
@@ -32,5 +33,9 @@ def on_the_picture(
     values = Image.fromarray(np.asarray(patches, dtype="float32"))
     spread = values.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
     heat = np.zeros((size[1], size[0]), dtype="float32")
-    heat[top:bottom, left:right] = np.asarray(spread)
+    # A box that is larger than the picture begins at numbers below 0.
+    inside = np.asarray(spread)[max(0, -top) :, max(0, -left) :]
+    heat[max(0, top) : bottom, max(0, left) : right] = inside[
+        : size[1] - max(0, top), : size[0] - max(0, left)
+    ]
     return heat

@@ -26,6 +26,9 @@ from keras_cmm.clip import (
     prepare_backbone,
     preset_path,
 )
+from keras_cmm.clip.backbones.image_backbone import (
+    ImageBackbone,  # noqa: F401 - a saved classifier may have one as its second encoder
+)
 from keras_cmm.clip.inputs import mend_clip_tokenizer
 from keras_cmm.clip.libraries import TorchBackbone, TorchPreprocessor
 from keras_cmm.models.checks import checked_class_names, refuse_one_hot, refuse_probabilities

@@ -87,8 +87,6 @@ def aggregate(
         )
     _refuse_mixtures(runs, records)
     warn_of_mixed_versions(str(runs), [record.get("versions") for record in records])
-    with terminal.status("loading Keras"):
-        load_keras()
     records = _in_order(records)
     few_shot = [record for record in records if not record.get("base_to_new")]
     base_to_new = [record for record in records if record.get("base_to_new")]
@@ -104,6 +102,9 @@ def aggregate(
             else:
                 terminal.result(table.to_markdown() if style == "markdown" else table.to_latex())
             terminal.result("")
+    if ranks is not None:
+        with terminal.status("loading Keras"):
+            load_keras()
     is_written = ranks is None or write_ranks_figure(terminal, ranks, few_shot)
     if others or not is_written:
         raise click.exceptions.Exit(2)
@@ -111,11 +112,10 @@ def aggregate(
 
 def _in_order(records: list[Record]) -> list[Record]:
     """Sorts records as `benchmark` shows them: data sets and methods in the package's order."""
-    from keras_cmm.data.benchmarks import BENCHMARKS
-    from keras_cmm.methods import METHODS
-    from keras_cmm.methods.transductive import TRANSDUCTIVE_METHODS
+    from keras_cmm_runtime.benchmarks import benchmark_table
+    from keras_cmm_runtime.records import METHOD_NAMES
 
-    datasets, methods = list(BENCHMARKS), [*METHODS, *TRANSDUCTIVE_METHODS]
+    datasets, methods = list(benchmark_table()), list(METHOD_NAMES)
 
     def place(name: str, known: list[str]) -> tuple[int, str]:
         return (known.index(name) if name in known else len(known), name)
@@ -157,7 +157,7 @@ def _refuse_mixtures(runs: Path, records: list[Record]) -> None:
 def _csv_rows(
     few_shot: list[Record], base_to_new: list[Record], published: bool
 ) -> list[list[object]]:
-    from keras_cmm.evaluation import (
+    from keras_cmm_runtime.records import (
         PUBLISHED_RESULTS,
         own_and_shifted,
         summarize_and_average,

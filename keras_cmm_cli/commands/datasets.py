@@ -45,17 +45,16 @@ def list_(terminal: Terminal) -> None:
     """
     from rich.table import Table
 
-    load_keras()
-    from keras_cmm.data import BENCHMARKS
+    from keras_cmm_runtime.benchmarks import benchmark_table
 
     table = Table("NAME", "benchmark", "classes", "train", "val", "test", "in TFDS")
-    for benchmark in BENCHMARKS.values():
+    for name, facts in benchmark_table().items():
+        counts = facts["coop_sizes"]
         sizes = [
-            f"{benchmark.coop_sizes[split]:,}" if split in benchmark.coop_sizes else "-"
-            for split in ("train", "val", "test")
+            f"{counts[split]:,}" if split in counts else "-" for split in ("train", "val", "test")
         ]
-        classes = str(benchmark.num_classes)
-        table.add_row(benchmark.name, benchmark.title, classes, *sizes, benchmark.tfds_name)
+        in_tfds = facts.get("tfds_name", name)
+        table.add_row(name, facts["title"], str(facts["num_classes"]), *sizes, in_tfds)
     terminal.result(table)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.options import unused_seed_option
 from keras_cmm_cli.store import default_folder, store_option
 from keras_cmm_cli.terminal import Terminal, counted, with_terminal
@@ -30,8 +29,7 @@ def store(terminal: Terminal, store: Path | None, clear: bool) -> None:
     embeds no image twice. The key of an embedding is the content of image and model, not a name.
     The images themselves are not kept.
     """
-    load_keras()
-    from keras_cmm.clip import EmbeddingStore
+    from keras_cmm_runtime.embeddings import EmbeddingStore
 
     opened = EmbeddingStore(store or default_folder())
     contents = opened.contents()

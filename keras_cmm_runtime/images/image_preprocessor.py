@@ -27,7 +27,8 @@ _INTERPOLATIONS = {
 class ImagePreprocessor:
     """CLIP's image preprocessing: resizes the shorter side, crops the centre and normalises.
 
-    SigLIP resizes the whole image and does not crop.
+    SigLIP resizes the whole image and does not crop. Some models of OpenCLIP make the longer side
+    fit and fill the rest of the square.
 
     For RGB images the result has the same bits as that of transformers' PIL image processor. Files
     are also turned upright by their EXIF orientation, and transparent parts become white, see
@@ -46,6 +47,8 @@ class ImagePreprocessor:
             timm and DINOv2, or `None` for `image_size`.
         crop_rounding: `"down"` or `"even"`. How half of an odd number of pixels to cut off is
             rounded: down as transformers does, or to the even number as torchvision does.
+        pad: bool, with `crop=False`. If `True`, the longer side is scaled to `image_size`, the
+            image is put into the middle, and the rest is black, as in OpenCLIP's mode "longest".
 
     Raises:
         InputError: If an argument is out of range.
@@ -63,6 +66,7 @@ class ImagePreprocessor:
 
     resize_size: int | None = None
     crop_rounding: str = "down"
+    pad: bool = False
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class ImagePreprocessor:
         crop: bool = True,
         resize_size: int | None = None,
         crop_rounding: str = "down",
+        pad: bool = False,
     ) -> None:
         if not isinstance(image_size, int) or image_size < 1:
             raise InputError(f"`image_size` must be an int >= 1. Received: {image_size=}")
@@ -96,11 +101,17 @@ class ImagePreprocessor:
             raise InputError(
                 f'`crop_rounding` must be "down" or "even". Received: {crop_rounding=}'
             )
+        if not isinstance(pad, bool) or (pad and crop):
+            raise InputError(
+                f"`pad` must be a bool, and False with crop=True. Received: {pad=}, {crop=}"
+            )
         # Set only if they differ: files and stores of earlier versions know no others.
         if resize_size not in (None, image_size):
             self.resize_size = resize_size
         if crop and crop_rounding != "down":
             self.crop_rounding = crop_rounding
+        if pad:
+            self.pad = pad
         self.image_size = image_size
         self.mean = tuple(mean)
         self.std = tuple(std)
@@ -118,14 +129,9 @@ class ImagePreprocessor:
             The preprocessor.
 
         Raises:
-            InputError: If the converter has no square image size, pads images, or has other
-                settings that cannot be used.
+            InputError: If the converter has no square image size, or has other settings that
+                cannot be used.
         """
-        if converter.pad_to_aspect_ratio:
-            raise InputError(
-                "the image converter must not pad images. "
-                f"Received: {converter.pad_to_aspect_ratio=}"
-            )
         size = converter.image_size
         if size is None or len(size) != 2 or size[0] != size[1]:
             raise InputError(
@@ -146,6 +152,7 @@ class ImagePreprocessor:
             converter.crop_to_aspect_ratio,
             getattr(converter, "resize_size", None),
             getattr(converter, "crop_rounding", "down"),
+            converter.pad_to_aspect_ratio,
         )
 
     def read(self, image: Any) -> Image.Image:
@@ -199,6 +206,10 @@ class ImagePreprocessor:
             width = size
         if picture.size != (width, height):
             picture = picture.resize((width, height), filter_)
+        if self.pad:
+            square = Image.new("RGB", (size, size))
+            square.paste(picture, ((size - width) // 2, (size - height) // 2))
+            return np.asarray(square)
         return np.asarray(self._centre(picture, size, size))
 
     def normalize(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -227,7 +238,8 @@ class ImagePreprocessor:
             picture: a picture as `read` returns it.
 
         Returns:
-            Its left, top, right and bottom edge, in pixels of the picture.
+            Its left, top, right and bottom edge, in pixels of the picture. With `pad`, the edges of
+            the square, which lie outside of the picture.
 
         Example:
             >>> from PIL import Image
@@ -236,7 +248,10 @@ class ImagePreprocessor:
         """
         width, height = self._target(picture)
         # As `_centre` cuts.
-        left, top = self._margin(width), self._margin(height)
+        if self.pad:
+            left, top = ((width - self.image_size + 1) // 2, (height - self.image_size + 1) // 2)
+        else:
+            left, top = self._margin(width), self._margin(height)
         across, down = picture.width / width, picture.height / height
         right, bottom = left + self.image_size, top + self.image_size
         return left * across, top * down, right * across, bottom * down
@@ -244,6 +259,10 @@ class ImagePreprocessor:
     def _target(self, picture: Image.Image) -> tuple[int, int]:
         """Returns width and height of the resized picture, before it is cropped."""
         size, (width, height) = self.resize_size or self.image_size, picture.size
+        if self.pad:
+            # As OpenCLIP rounds. Of a line it would leave nothing.
+            ratio = max(height / size, width / size)
+            return max(1, round(width / ratio)), max(1, round(height / ratio))
         if not self.crop:
             return size, size
         scaled = int(size * max(width, height) / min(width, height))

@@ -12,7 +12,7 @@ class Preset(NamedTuple):
         name: what `--preset` and `load` take.
         source: `"bundled"` in this package, `"keras-hub"`, or a model of `"transformers"` or
             `"OpenCLIP"` on the Hugging Face hub.
-        parameters_millions: float. Of both towers, or `None` where it is not known.
+        parameters_millions: float. Of all towers, or `None` where it is not known.
         image_size: int, pixels.
         embedding_dim: int. Length of the embeddings, or `None` where it is not known.
         licence: of the weights, as the Hugging Face hub writes it. `"other"` is one of their own.

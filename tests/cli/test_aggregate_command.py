@@ -5,7 +5,10 @@ import statistics
 import pytest
 
 from keras_cmm.evaluation import PUBLISHED_RESULTS
+from keras_cmm.methods import METHODS
+from keras_cmm.methods.transductive import TRANSDUCTIVE_METHODS
 from keras_cmm_cli.runs_folder import RunsFolder, read_records
+from keras_cmm_runtime.records import METHOD_NAMES
 
 SETTING = {"protocol": "coop", "backbone": "ViT-B/16"}
 
@@ -245,3 +248,7 @@ def test_a_damaged_run_is_run_again(tmp_path):
     assert folder.records_of("dtd", **SETTING) == [RECORDS[0]]
     folder.path(RECORDS[0]).write_text('{"dataset": "dtd"')
     assert folder.records_of("dtd", **SETTING) == []
+
+
+def test_all_methods_have_a_place():
+    assert (*METHODS, *TRANSDUCTIVE_METHODS) == METHOD_NAMES

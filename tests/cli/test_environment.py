@@ -78,8 +78,6 @@ def test_a_new_user_has_torch_every_time_and_sees_no_noise(home):
     "arguments",
     [
         ["predict", "model", "1.png"],
-        ["store"],
-        ["datasets", "list"],
         ["datasets", "show", "dtd"],
         ["datasets", "check", "dtd", "--data-dir", "model"],
     ],

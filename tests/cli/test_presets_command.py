@@ -27,16 +27,25 @@ def test_json_and_csv_have_all_that_is_known(run):
     assert table[0]["imagenet_top1"] == ""
 
 
-def test_it_imports_neither_keras_nor_numpy():
+def test_commands_that_import_no_keras(tmp_path):
+    names = ("dataset", "protocol", "backbone", "method")
+    record = dict.fromkeys(names, "dtd") | {"shots": 1, "seed": 1, "top1": 50.0}
+    (tmp_path / "run.json").write_text(json.dumps(record))
     code = (
         "import sys\n"
         "from keras_cmm_cli.main import cli\n"
-        "cli(['presets'], standalone_mode=False)\n"
         "heavy = {'keras', 'keras_cmm', 'keras_hub', 'numpy', 'tensorflow', 'torch'}\n"
-        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+        "cli(['presets'], standalone_mode=False)\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "cli(['datasets', 'list'], standalone_mode=False)\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "cli(['aggregate', 'run.json'], standalone_mode=False)\n"
+        "cli(['store', '--store', 'none'], standalone_mode=False)\n"
+        "assert heavy & set(sys.modules) == {'numpy'}, heavy & set(sys.modules)\n"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "none: 0 embeddings by 0 models, 0.0 MB"
 
 
 @pytest.mark.parametrize(

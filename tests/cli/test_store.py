@@ -131,7 +131,7 @@ def test_killed_while_embedding(run, shared_photos, tiny_preset, tmp_path):
     """The command itself: what it had committed is taken up by the next."""
     script = (
         "import os, signal\n"
-        "from keras_cmm.clip.embedding import embedding_space as module\n"
+        "from keras_cmm_runtime.embeddings import embedding_space as module\n"
         "append = module.EmbeddingSpace.append\n"
         "def append_and_die(*arguments):\n"
         "    append(*arguments)\n"

@@ -7,10 +7,10 @@ from keras_cmm.explain.picture_area import on_the_picture
 
 
 @pytest.mark.parametrize("size", [(64, 64), (200, 90), (90, 200), (33, 1000)])
-@pytest.mark.parametrize("crop", [True, False])
-def test_the_seen_box_is_what_the_preprocessor_sees(size, crop):
+@pytest.mark.parametrize(("crop", "pad"), [(True, False), (False, False), (False, True)])
+def test_the_seen_box_is_what_the_preprocessor_sees(size, crop, pad):
     """A white spot inside of the box changes the pixels, one outside does not."""
-    preprocess = ImagePreprocessor(image_size=32, crop=crop)
+    preprocess = ImagePreprocessor(image_size=32, crop=crop, pad=pad)
     picture = Image.new("RGB", size)
     left, top, right, bottom = preprocess.seen_box(picture)
     width, height = size
@@ -25,7 +25,8 @@ def test_the_seen_box_is_what_the_preprocessor_sees(size, crop):
         if not is_seen and min(abs(x - left), abs(x - right), abs(y - top), abs(y - bottom)) < step:
             continue
         spotted = picture.copy()
-        reach = int(max(1, min(size) / 32))
+        # As large as a pixel of the result.
+        reach = int(max(1, (max(size) if pad else min(size)) / 32))
         spotted.paste("white", (max(0, x - reach), max(0, y - reach), x + reach, y + reach))
         assert preprocess.pixels(spotted).any() == is_seen, (x, y)
 
@@ -45,3 +46,14 @@ def test_patches_come_where_they_were_cut_from():
 def test_a_box_thinner_than_a_pixel():
     heat = on_the_picture(np.ones((2, 2), "float32"), (3, 3), (1.4, 0, 1.45, 3))
     assert heat.tolist() == [[0, 1, 0]] * 3
+
+
+@pytest.mark.parametrize("size", [(20, 9), (9, 20), (20, 20)])
+def test_a_box_larger_than_the_picture(size):
+    """Each picture of a square of patches is where the preprocessor puts it."""
+    preprocess = ImagePreprocessor(image_size=20, crop=False, pad=True, interpolation="nearest")
+    values = np.random.default_rng(0).integers(1, 256, (size[1], size[0]), "uint8")
+    picture = Image.fromarray(np.stack([values] * 3, axis=-1))
+    patches = preprocess.pixels(picture)[..., 0].astype("float32")
+    heat = on_the_picture(patches, size, preprocess.seen_box(picture))
+    np.testing.assert_array_equal(heat, values)

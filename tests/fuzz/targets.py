@@ -217,7 +217,7 @@ def space(folder):
 
 
 def store():
-    from keras_cmm.clip.embedding.embedding_space import KEY_TYPE
+    from keras_cmm_runtime.embeddings.embedding_space import KEY_TYPE
 
     rows = np.random.default_rng(0).normal(size=(25, 8)).astype("float32")
     with tempfile.TemporaryDirectory() as folder:
@@ -231,7 +231,7 @@ def store():
 
 def read_store(folder):
     """Returns the embeddings that are found by their keys."""
-    from keras_cmm.clip.embedding.embedding_space import KEY_TYPE
+    from keras_cmm_runtime.embeddings.embedding_space import KEY_TYPE
 
     table = space(folder)
     table.refresh()

@@ -14,6 +14,7 @@ _HEADS = {
     "CLIPBackbone": "clip_head",
     "SigLIPBackbone": "siglip_head",
     "MetaCLIP2Backbone": "metaclip_2_head",
+    "ImageBackbone": "vision_encoder",
     "TorchBackbone": "tower",
 }
 
@@ -27,8 +28,8 @@ def prepare_backbone(backbone: Any) -> Any:
     models were trained.
 
     Args:
-        backbone: a `CLIPBackbone`, `SigLIPBackbone` or `MetaCLIP2Backbone` of keras-hub, or a
-            `TorchBackbone`, which has the interface already.
+        backbone: a `CLIPBackbone`, `SigLIPBackbone` or `MetaCLIP2Backbone` of keras-hub, or an
+            `ImageBackbone` or `TorchBackbone`, which have the interface already.
 
     Returns:
         The same backbone.

@@ -2,9 +2,9 @@
 
 from keras_cmm.clip.checkpoints.hub_files import fetch_from_hub, is_hub_id
 from keras_cmm.clip.checkpoints.hugging_face import (
-    IMAGE_MODEL_TYPES,
     check_model_type,
     is_hugging_face,
+    is_image_encoder,
     is_timm,
     load_hugging_face,
 )
@@ -15,12 +15,12 @@ from keras_cmm.clip.checkpoints.transformers_config import model_type
 
 __all__ = [
     "CONFIG_FILE",
-    "IMAGE_MODEL_TYPES",
     "check_model_type",
     "fetch_from_hub",
     "find_towers",
     "is_hub_id",
     "is_hugging_face",
+    "is_image_encoder",
     "is_plain_clip",
     "is_timm",
     "load_hugging_face",

@@ -6,13 +6,12 @@ import re
 from pathlib import Path
 
 from keras_cmm.clip.checkpoints.hugging_face import (
-    IMAGE_MODEL_TYPES,
     check_model_type,
     is_hugging_face,
+    is_image_encoder,
     is_timm,
 )
 from keras_cmm.clip.checkpoints.tower_pairs import find_towers
-from keras_cmm.clip.checkpoints.transformers_config import model_type
 from keras_cmm_runtime.hub import HUB_SCHEME, fetch_model, is_hub_handle, snapshot
 from keras_cmm_runtime.utils import read_digests
 
@@ -61,7 +60,7 @@ def fetch_from_hub(source: str) -> str:
         formats = _TRANSFORMERS_WEIGHTS
     elif (folder / "open_clip_config.json").is_file():
         formats = _OPEN_CLIP_WEIGHTS
-    elif is_timm(folder) or model_type(folder) in IMAGE_MODEL_TYPES:
+    elif is_timm(folder) or is_image_encoder(folder):
         formats = _TRANSFORMERS_WEIGHTS
     else:
         check_model_type(folder)

@@ -14,10 +14,26 @@ from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.files import read_json_object
 
 _LOADERS = {"clip": load_clip, "metaclip_2": load_metaclip_2, "siglip": load_siglip}
+# Types of models that embed images of any shape, and of one tower of CLIP.
+_REFUSED = ("siglip2", "clip_vision_model", "clip_text_model")
+# Settings of models that read texts too.
+_OF_TEXTS = ("decoder", "text_config", "vision_config")
+# Any of these tells image settings from those of sounds.
+_OF_IMAGES = {"do_resize", "image_mean", "size"}
 
 
-IMAGE_MODEL_TYPES = ("dinov2", "dinov2_with_registers", "dinov3_vit")
-"""Types of transformers' models that embed images only, and that transformers itself runs."""
+def is_image_encoder(folder: Path) -> bool:
+    """Returns whether a folder holds a model of transformers that embeds images only.
+
+    Raises:
+        InputError: If a file with settings is damaged.
+    """
+    kind, settings = model_type(folder), folder / "preprocessor_config.json"
+    if kind is None or kind in (*_LOADERS, *_REFUSED) or not settings.is_file():
+        return False
+    config = read_json_object(folder / "config.json")
+    reads_texts = any(name in config for name in _OF_TEXTS)
+    return not reads_texts and not _OF_IMAGES.isdisjoint(read_json_object(settings))
 
 
 def is_timm(folder: Path) -> bool:
@@ -47,9 +63,12 @@ def check_model_type(folder: Path) -> None:
         InputError: If the folder holds such a model.
     """
     kind = model_type(folder)
-    if kind is None or kind in _LOADERS or kind in IMAGE_MODEL_TYPES:
+    if kind is None or kind in _LOADERS or is_image_encoder(folder):
         return
-    expected = f"expected {', '.join(map(repr, _LOADERS))}, or a folder of two towers."
+    expected = (
+        f"expected {', '.join(map(repr, _LOADERS))}, a folder of two towers, or an image encoder "
+        "with its preprocessor_config.json."
+    )
     if kind == "siglip2":
         expected = (
             "these are the NaFlex models, which take images of any shape, and keras-hub has no "

@@ -37,6 +37,7 @@ def make_image_converter(
     interpolation: str = "bicubic",
     crop: bool = True,
     family: str = "CLIP",
+    pad: bool = False,
 ) -> Any:
     """Makes an image converter of keras-hub, such as a `keras_hub.layers.CLIPImageConverter`.
 
@@ -48,6 +49,8 @@ def make_image_converter(
         crop: bool. If `True`, the shorter side is scaled to `image_size` and the centre is cut out.
             If `False`, the whole image is squeezed into the square.
         family: `"CLIP"`, `"MetaCLIP2"` or `"SigLIP"`. The class of the converter; all do the same.
+        pad: bool, with `crop=False`. If `True`, the longer side is scaled to `image_size` and the
+            rest of the square is black.
 
     Returns:
         The converter.
@@ -61,6 +64,7 @@ def make_image_converter(
         interpolation=interpolation,
         antialias=True,
         crop_to_aspect_ratio=crop,
+        pad_to_aspect_ratio=pad,
     )
 
 
@@ -117,13 +121,16 @@ def read_open_clip_image_converter(path: Path, settings: Any, image_size: int) -
     if not isinstance(settings, dict):
         raise InputError(f"{path}: its preprocess_cfg is not an object; the file is damaged.")
     mode = settings.get("resize_mode") or "shortest"
-    check_choice(path, "resize_mode", mode, ("shortest", "squash"))
+    check_choice(path, "resize_mode", mode, ("shortest", "longest", "squash"))
+    if mode == "longest":
+        check_choice(path, "fill_color", settings.get("fill_color") or 0, (0,))
     interpolation = settings.get("interpolation") or "bicubic"
     check_choice(path, "interpolation", interpolation, ("bicubic", "bilinear"))
     _check_size(path, settings.get("size", image_size), image_size)
     mean = _three_floats(path, settings, "mean", OPENAI_MEAN)
     std = _three_floats(path, settings, "std", OPENAI_STD)
-    return make_image_converter(image_size, mean, std, interpolation, mode == "shortest")
+    crops, pads = mode == "shortest", mode == "longest"
+    return make_image_converter(image_size, mean, std, interpolation, crops, pad=pads)
 
 
 def _from_transformers(

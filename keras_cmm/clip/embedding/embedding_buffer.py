@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
-from keras_cmm.clip.embedding.embedding_space import KEY_TYPE, EmbeddingSpace
+from keras_cmm_runtime.embeddings.embedding_space import KEY_TYPE, EmbeddingSpace
 
 # A killed process loses the work of up to so many seconds, and its current batch.
 _SECONDS = 5.0

@@ -18,10 +18,10 @@ from keras_cmm.clip.clip_model import CLIPModel
 from keras_cmm.clip.embedding.batched import Batched
 from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
 from keras_cmm.clip.embedding.embedding_buffer import EmbeddingBuffer
-from keras_cmm.clip.embedding.embedding_space import EmbeddingSpace
-from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
 from keras_cmm.clip.embedding.image_keys import identify
 from keras_cmm.clip.encoders import Encoder, KerasHubEncoder
+from keras_cmm_runtime.embeddings.embedding_space import EmbeddingSpace
+from keras_cmm_runtime.embeddings.embedding_store import EmbeddingStore
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.images import ImagePreprocessor, ImageView, is_one_image
 from keras_cmm_runtime.utils.check_number import check_int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-from keras_cmm.clip.embedding.embedding_space import KEY_BYTES
+from keras_cmm_runtime.embeddings.embedding_space import KEY_BYTES
 from keras_cmm_runtime.images import ImageView, file_bytes, image_name, read_image
 from keras_cmm_runtime.images.image_view import VIEW_RECIPE
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
-from keras_cmm.clip.embedding.embedding_store import EmbeddingStore
 from keras_cmm.clip.embedding.image_embedder import ImageEmbedder, refuse_one_image
+from keras_cmm_runtime.embeddings.embedding_store import EmbeddingStore
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.utils.items import items
 

@@ -40,6 +40,7 @@ class TorchImageConverter(keras_hub.layers.ImageConverter):
             "interpolation",
             "antialias",
             "crop_to_aspect_ratio",
+            "pad_to_aspect_ratio",
         )
         return cls(**{name: config[name] for name in kept}, **settings)
 

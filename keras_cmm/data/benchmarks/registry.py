@@ -1,12 +1,11 @@
-"""The benchmarks of `benchmarks.toml`, by name."""
+"""The benchmarks of the table in `keras_cmm_runtime`, by name."""
 
 import difflib
-import tomllib
 from collections.abc import Callable
-from importlib import resources
 from typing import Any
 
 from keras_cmm.data.benchmarks.benchmark import Benchmark
+from keras_cmm_runtime.benchmarks import benchmark_table
 from keras_cmm_runtime.errors import InputError
 
 _NAMES_TRAP = (
@@ -70,9 +69,9 @@ def _benchmark(name: str, facts: dict[str, Any]) -> Benchmark:
     )
 
 
-_TABLE = tomllib.loads(resources.files(__package__).joinpath("benchmarks.toml").read_text("utf-8"))
-
-BENCHMARKS: dict[str, Benchmark] = {name: _benchmark(name, _TABLE[name]) for name in _TABLE}
+BENCHMARKS: dict[str, Benchmark] = {
+    name: _benchmark(name, facts) for name, facts in benchmark_table().items()
+}
 """All benchmarks by name: the 11 data sets, then the 4 distribution shifts of ImageNet."""
 
 

@@ -120,8 +120,8 @@ def test_config_that_leaves_out_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("bert", "expected 'clip', 'metaclip_2', 'siglip', or a folder of two towers"),
-        (["clip"], "expected 'clip', 'metaclip_2', 'siglip', or a folder of two towers"),
+        ("bert", "expected 'clip', 'metaclip_2', 'siglip', a folder of two towers, or an image"),
+        (["clip"], "expected 'clip', 'metaclip_2', 'siglip', a folder of two towers, or an image"),
         ("clip_vision_model", "one tower alone names no classes.* as vision and text"),
         ("siglip2", "NaFlex.*Give a SigLIP 2 of one image size, such as 'google/siglip2-base"),
     ],

@@ -165,7 +165,8 @@ def test_settings_of_open_clip(tmp_path, settings, theirs):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"resize_mode": "longest"}, "resize_mode='longest'"),
+        ({"resize_mode": "random"}, "resize_mode='random'"),
+        ({"resize_mode": "longest", "fill_color": 255}, "fill_color=255"),
         ({"interpolation": "random"}, "interpolation='random'"),
         ({"size": 99}, "99, but the model takes 56"),
         ({"mean": 0.5}, "mean=0.5"),
@@ -175,3 +176,33 @@ def test_settings_of_open_clip(tmp_path, settings, theirs):
 def test_settings_of_open_clip_that_cannot_be(tmp_path, settings, message):
     with pytest.raises(InputError, match=message):
         read_open_clip_image_converter(tmp_path / "open_clip_config.json", settings, SIDE)
+
+
+def longest(picture, size):
+    """The mode "longest" of OpenCLIP's transform.py: `ResizeKeepRatio`, then `CenterCropOrPad`."""
+    ratio = max(picture.height / size, picture.width / size)
+    height, width = round(picture.height / ratio), round(picture.width / ratio)
+    resized = np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+    rows, columns = size - height, size - width
+    sides = ((rows // 2, (rows + 1) // 2), (columns // 2, (columns + 1) // 2), (0, 0))
+    return np.pad(resized, sides)
+
+
+@pytest.mark.parametrize("size", [(80, 61), (33, 90), (56, 56), (7, 5), (200, 3)])
+def test_the_longer_side_of_open_clip(tmp_path, size):
+    converter = read_open_clip_image_converter(tmp_path, {"resize_mode": "longest"}, SIDE)
+    values = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), "uint8")
+    picture = Image.fromarray(values)
+    ours = ImagePreprocessor.from_image_converter(converter)
+    np.testing.assert_array_equal(ours.pixels(picture), longest(picture, SIDE))
+
+
+def test_a_line_keeps_a_pixel():
+    picture = Image.new("RGB", (999, 1), "white")
+    pixels = ImagePreprocessor(32, crop=False, pad=True).pixels(picture)
+    assert pixels.any(axis=(1, 2)).sum() == 1
+
+
+def test_what_is_cropped_is_not_filled():
+    with pytest.raises(InputError, match="pad=True, crop=True"):
+        ImagePreprocessor(pad=True)

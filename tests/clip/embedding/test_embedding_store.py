@@ -14,7 +14,7 @@ from tiny_clip import make_tiny_backbone
 
 from keras_cmm import clip
 from keras_cmm.clip import EmbeddingStore, ImageEmbedder
-from keras_cmm.clip.embedding.embedding_space import KEY_TYPE, EmbeddingSpace
+from keras_cmm_runtime.embeddings.embedding_space import KEY_TYPE, EmbeddingSpace
 from keras_cmm_runtime.errors import InputError
 
 

@@ -33,7 +33,10 @@ def test_the_presets_of_keras_hub_are_all_there():
     import keras_hub
 
     models = keras_hub.models
-    kinds = (models.CLIPBackbone, models.SigLIPBackbone, models.MetaCLIP2Backbone)
+    kinds = (
+        *(models.CLIPBackbone, models.SigLIPBackbone, models.MetaCLIP2Backbone),
+        *(models.DINOV2Backbone, models.DINOV3Backbone),
+    )
     theirs = {name: preset for kind in kinds for name, preset in kind.presets.items()}
     ours = {name for name, preset in PRESETS.items() if preset.source == "keras-hub"}
     assert ours == set(theirs)

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from keras_cmm.clip.embedding.embedding_space import (
+from keras_cmm_runtime.embeddings.embedding_space import (
     FORMAT,
     EmbeddingSpace,
     read_manifest,

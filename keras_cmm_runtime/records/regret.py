@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keras_cmm.evaluation.summary import grouped
+from keras_cmm_runtime.records.summary import grouped
 
 Row = Mapping[str, Any]
 
