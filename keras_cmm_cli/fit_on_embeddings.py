@@ -89,7 +89,7 @@ def fit_on_embeddings(
         load_keras()
     from keras_cmm import CMMImageClassifier
     from keras_cmm.data import EmbeddingSet, sample_few_shot
-    from keras_cmm.utils.lazy_rows import LazyRows
+    from keras_cmm.utils import LazyRows
     from keras_cmm_runtime import InputError
 
     with terminal.status("opening the embeddings"):
@@ -190,7 +190,7 @@ def _predicted(
     """Returns the most probable class of each row. The rows are read some at a time."""
     import numpy as np
 
-    from keras_cmm.utils.lazy_rows import LazyRows
+    from keras_cmm.utils import LazyRows
 
     rows, step = LazyRows(embeddings), max(1, _BLOCK // len(classifier.class_names))
     parts = [
