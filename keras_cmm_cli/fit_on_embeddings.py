@@ -44,17 +44,6 @@ _MOST_NAMED = 100_000
 _BLOCK = 1 << 24
 
 
-def are_embeddings(path: Path | str) -> bool:
-    """Returns whether a path or URI is a file or folder that `keras-cmm embed` wrote."""
-    if not is_uri(path):
-        path = Path(path)
-        if path.is_file():
-            return path.suffix == ".safetensors"
-    from keras_cmm_runtime.scale import is_shard_folder
-
-    return is_shard_folder(str(path))
-
-
 def fit_on_embeddings(
     terminal: Terminal,
     path: Path | str,

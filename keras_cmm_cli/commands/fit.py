@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from keras_cmm_cli.accuracy import with_interval
+from keras_cmm_cli.embeddings import are_embeddings
 from keras_cmm_cli.environment import load_keras
-from keras_cmm_cli.fit_on_embeddings import are_embeddings, fit_on_embeddings
+from keras_cmm_cli.fit_on_embeddings import fit_on_embeddings
 from keras_cmm_cli.head_training import train_head
 from keras_cmm_cli.held_out_images import HeldOutImages, describe, held_out_rows
 from keras_cmm_cli.images import (

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from keras_cmm_cli.embeddings import are_in_parts
+from keras_cmm_cli.environment import load_keras
 from keras_cmm_cli.images import PathOrURI, refuse_uris
 from keras_cmm_cli.model_engine import ModelGiven, model_options
 from keras_cmm_cli.options import RATE, is_given, refuse_together
 from keras_cmm_cli.outputs import check_apart, check_new_file, check_new_folder
 from keras_cmm_cli.path_lists import given_paths
 from keras_cmm_cli.result_table import format_option, to_csv
-from keras_cmm_cli.saved_model import model_argument
+from keras_cmm_cli.saved_model import load_classifier, model_argument
 from keras_cmm_cli.sorted_images import sort_images
 from keras_cmm_cli.terminal import Terminal, counted, visible, visible_lines, with_terminal
 from keras_cmm_cli.workers import (
@@ -118,7 +120,8 @@ def predict(
     """Predict the most probable classes of IMAGES, files or folders, with a model of `fit`.
 
     An image that cannot be read has a row with the reason. The IMAGES may be -, for a list of paths
-    on stdin, one a line.
+    on stdin, one a line. They may also be a folder of embeddings that `embed --engine` wrote. Then
+    Keras classifies these, and --output is a folder of Parquet files.
 
     It runs on ONNX Runtime where the model has a classifier.onnx, as `fit` writes it, and otherwise
     on Keras. The answers are the same but for rounding.
@@ -127,9 +130,13 @@ def predict(
         _predict_in_parts(terminal, model, paths, top_k, output, workers)
         return
     workers.refuse()
-    refuse_uris(*paths)
     if coverage is not None:
         refuse_together("coverage", "top_k")
+    if len(paths) == 1 and are_in_parts(paths[0]):
+        rates = {"top_k": top_k, "reject": reject, "coverage": coverage}
+        _predict_embeddings(terminal, model, paths[0], rates, output)
+        return
+    refuse_uris(*paths)
     if link and sort_into is None:
         raise click.UsageError("--link needs --sort-into; give both.")
     refuse_uris(output)
@@ -209,6 +216,38 @@ def _predict_in_parts(
             batch_size=model.batch_size,
             shard_size=workers.shard_size,
             options=workers.options(model.engine),
+            progress=lambda report: progress(len(report.shards), None),
+        )
+    tell_report(terminal, str(output), report)
+
+
+def _predict_embeddings(
+    terminal: Terminal,
+    model: ModelGiven,
+    path: Path | str,
+    rates: dict[str, Any],
+    output: Path | str | None,
+) -> None:
+    """Classifies a folder of embeddings."""
+    for name in ("format", "sort_into", "link", "overwrite", "strict", "views", "store"):
+        if is_given(name):
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} needs images, and {path} holds embeddings."
+            )
+    if output is None:
+        raise click.UsageError(f"{path}: holds embeddings; give --output, a folder or a URI.")
+    with terminal.status("loading Keras"):
+        load_keras()
+    from keras_cmm.scale import predict_embedding_shards
+
+    with terminal.status("loading the model"):
+        classifier = load_classifier(model.folder)
+    with terminal.progress("classifying parts") as progress:
+        report = predict_embedding_shards(
+            classifier,
+            str(path),
+            str(output),
+            **rates,
             progress=lambda report: progress(len(report.shards), None),
         )
     tell_report(terminal, str(output), report)

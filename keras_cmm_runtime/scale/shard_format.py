@@ -19,7 +19,11 @@ def is_shard_folder(path: str) -> bool:
     if "://" in path:
         storage = Storage(path)
         return storage.exists(JOB_FILE)
-    return Path(path, JOB_FILE).is_file()
+    try:
+        job = json.loads(Path(path, JOB_FILE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(job, dict) and job.get("format") == FORMAT
 
 
 def read_manifest(storage: Storage) -> dict[str, Any]:

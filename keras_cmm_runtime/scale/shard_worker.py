@@ -87,7 +87,7 @@ class ShardWorker:
         start = time.monotonic()
         try:
             if asking_again(lambda: self.output.exists(name)):
-                return _counted(shard.name, self.output, name)
+                return ShardResult(shard.name, **counts_of_file(self.output, name))
         except (InputError, OSError) as error:
             return _failed(shard, error)
         model = self.model
@@ -104,33 +104,10 @@ class ShardWorker:
     def _made(self, batches: Iterable[DecodedRows]) -> tuple[bytes, dict[str, Any]]:
         """Returns the bytes of the file and its counts."""
         import pyarrow
-        import pyarrow.parquet
 
         tables = [self._table(batch) for batch in batches]
         table = pyarrow.concat_tables(tables or [self._table(no_rows(self.model.preprocessor))])
-        errors = table.column("error").to_pylist()
-        labels = table.column("label").to_pylist()
-        known = Counter(
-            label
-            for label, error in zip(labels, errors, strict=True)
-            if error is None and label is not None
-        )
-        counts = {
-            "rows": len(errors),
-            "errors": sum(error is not None for error in errors),
-            "labels": dict(sorted(known.items())),
-        }
-        # A later run reads these at the end of the file, and not the file.
-        table = table.replace_schema_metadata({_COUNTS: json.dumps(counts)})
-        file = io.BytesIO()
-        pyarrow.parquet.write_table(
-            table,
-            file,
-            compression="zstd",
-            use_dictionary=["label", "split", "error"],
-            row_group_size=1 << 16,
-        )
-        return file.getvalue(), counts
+        return file_of_table(table)
 
     def _table(self, batch: DecodedRows) -> pyarrow.Table:
         import pyarrow
@@ -147,12 +124,45 @@ class ShardWorker:
         return pyarrow.table(columns | self.model.columns(batch.pixels, readable))
 
 
+def file_of_table(table: pyarrow.Table) -> tuple[bytes, dict[str, Any]]:
+    """Returns the file of a part's rows, and its counts, as `ShardResult` takes them.
+
+    Args:
+        table: The rows, with the columns `label` and `error`.
+    """
+    import pyarrow.parquet
+
+    errors = table.column("error").to_pylist()
+    labels = table.column("label").to_pylist()
+    known = Counter(
+        label
+        for label, error in zip(labels, errors, strict=True)
+        if error is None and label is not None
+    )
+    counts = {
+        "rows": len(errors),
+        "errors": sum(error is not None for error in errors),
+        "labels": dict(sorted(known.items())),
+    }
+    # A later run reads these at the end of the file, and not the file.
+    table = table.replace_schema_metadata({_COUNTS: json.dumps(counts)})
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(
+        table,
+        file,
+        compression="zstd",
+        use_dictionary=["label", "split", "error"],
+        row_group_size=1 << 16,
+    )
+    return file.getvalue(), counts
+
+
 def _failed(shard: InputShard, error: Exception) -> ShardResult:
     reason = " ".join(str(error).split()) or type(error).__name__
     return ShardResult(shard.name, failure=reason)
 
 
-def _counted(name: str, output: Storage, file: str) -> ShardResult:
+def counts_of_file(output: Storage, file: str) -> dict[str, Any]:
     """Returns the counts of a file that is there, from its end."""
     import pyarrow.parquet
 
@@ -161,7 +171,7 @@ def _counted(name: str, output: Storage, file: str) -> ShardResult:
             metadata = pyarrow.parquet.ParquetFile(opened).schema_arrow.metadata or {}
         return dict(json.loads(metadata[_COUNTS]))
 
-    return ShardResult(name, **asking_again(read))
+    return asking_again(read)
 
 
 MakeWorker = Callable[[], ShardWorker]

@@ -98,3 +98,44 @@ def test_images_need_a_preset(refused, shared_photos, tmp_path):
     assert "Missing option '--preset'" in refused(
         "fit", shared_photos, "--output", tmp_path / "model"
     )
+
+
+def test_predict_takes_embeddings_in_parts(run, refused, embedded, model_dir, tmp_path):
+    import pyarrow.parquet
+
+    from keras_cmm import CMMImageClassifier
+
+    output = tmp_path / "predicted"
+    options = ("--top-k", 2, "--output", output)
+    result = run("predict", model_dir, embedded / "folder", *options)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{output}: 18 rows in ")
+    source = pyarrow.parquet.read_table(embedded / "folder/shards").to_pylist()
+    table = pyarrow.parquet.read_table(output / "shards").to_pylist()
+    classifier = CMMImageClassifier.from_preset(str(model_dir))
+    rows = np.array([row["embedding"] for row in source], "float32")
+    expected = classifier.named(classifier.predict_embeddings(rows), top_k=2)
+    for given, found, best in zip(source, table, expected, strict=True):
+        assert [found[name] for name in ("id", "label", "digest")] == [
+            given[name] for name in ("id", "label", "digest")
+        ]
+        assert found["classes"] == [name for name, _ in best]
+        assert found["scores"] == pytest.approx([chance for _, chance in best], abs=1e-5)
+    assert "0 of them made now" in run("predict", model_dir, embedded / "folder", *options).stdout
+    message = refused("predict", model_dir, embedded / "folder", "--top-k", 1, "--output", output)
+    assert "holds the output of another job, of another top_k" in message
+    assert "give --output" in refused("predict", model_dir, embedded / "folder")
+    message = refused("predict", model_dir, embedded / "folder", "--strict", *options)
+    assert "--strict needs images" in message
+
+
+def test_embeddings_of_another_encoder_are_not_classified(refused, embedded, model_dir, tmp_path):
+    import shutil
+
+    shutil.copytree(embedded / "folder", tmp_path / "other")
+    job = json.loads((tmp_path / "other/job.json").read_text())
+    job["encoder"]["weights"] = "0" * 64
+    (tmp_path / "other/job.json").write_text(json.dumps(job))
+    message = refused("predict", model_dir, tmp_path / "other", "--output", tmp_path / "predicted")
+    assert "not of the encoder of this classifier" in message
+    assert not (tmp_path / "predicted").exists()
