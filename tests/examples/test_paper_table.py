@@ -117,6 +117,9 @@ def test_seconds_are_extended_by_what_they_are_made_of(estimate):
     found = estimate.shares(points, seconds)
     expected = 0.1 + 2e-4 * 1000 * 16_000
     assert found @ estimate.features(1000, 16) == pytest.approx(expected, rel=1e-3)
+    solved = [1e-10 * (classes * shots) ** 3 for classes, shots in points]
+    found = estimate.shares(points, solved, cubic=True)
+    assert found @ estimate.features(1000, 16) == pytest.approx(1e-10 * 16_000**3, rel=1e-3)
     # No time gets shorter with more images, whatever noise was measured.
     assert (estimate.shares(points, seconds[::-1]) >= 0).all()
 
