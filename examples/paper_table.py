@@ -26,6 +26,12 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import click
 
+from keras_cmm_cli.environment import hide_tensorflow, wait_passively
+
+if __name__ == "__main__":  # As the command does, before anything imports Keras.
+    hide_tensorflow()
+    wait_passively()
+
 from keras_cmm.data import BENCHMARKS
 from keras_cmm_cli.commands.benchmark import METHODS
 from keras_cmm_cli.main import cli
