@@ -15,7 +15,8 @@ Every method is fitted and scored by the benchmark's protocol, on the test rows.
 there. A cell of the table is the top-1 of CMM in percent, and in brackets its lead over the best of
 the other methods. A negative lead is the regret of having taken CMM.
 
-`--output` keeps the records. The same command again goes on where it was interrupted.
+`--output` keeps the records. The same command again goes on where it was interrupted. `--figure`
+draws the top-1 of CMM, of the best of the others at each place, and of zero-shot CLIP.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -188,7 +188,7 @@ def print_table(records: list[dict], shots: list[int]) -> None:
 
 
 def draw(records: list[dict], shots: list[int], path: Path) -> None:
-    """Draws the lead of CMM over zero-shot accuracy, a panel for each kind and number of shots."""
+    """Draws the accuracies along each path, a panel for each data set, shots and kind."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -196,33 +196,40 @@ def draw(records: list[dict], shots: list[int], path: Path) -> None:
 
     rows = list(rows_of(records, shots))
     kinds = list(dict.fromkeys(kind for _, kind, strength, *_ in rows if strength))
+    sets = list(dict.fromkeys(row[0] for row in rows))
+    lines = [(name, place) for name in sets for place in range(len(shots))]
     figure, axes = pyplot.subplots(
-        len(shots),
+        len(lines),
         len(kinds),
-        figsize=(3.4 * len(kinds), 2.6 * len(shots)),
+        figsize=(2.6 * len(kinds), 2.2 * len(lines)),
         sharex=True,
-        sharey=True,
+        sharey="row",
         squeeze=False,
         layout="constrained",
     )
-    for line, number in enumerate(shots):
+    for line, (name, place) in enumerate(lines):
+        word = "shot" if shots[place] == 1 else "shots"
+        axes[line, 0].set_ylabel(f"{name}, {shots[place]} {word}", fontsize=9)
         for column, kind in enumerate(kinds):
+            # The own texts are where every path begins.
+            points = sorted(
+                (strength, own, own - lead, zero_shot)
+                for dataset, each, strength, zero_shot, cells in rows
+                if dataset == name and (each == kind or not strength)
+                for own, lead, _ in [cells[place]]
+            )
+            strengths, *curves = zip(*points, strict=True)
             panel = axes[line, column]
-            panel.set_title(f"{kind}, {number} {'shot' if number == 1 else 'shots'}", fontsize=10)
-            panel.axhline(0.0, color="0.6", linewidth=0.8)
-            for marker, dataset in zip(
-                cycle("osv^Dx"), dict.fromkeys(row[0] for row in rows), strict=False
-            ):
-                points = sorted(
-                    (zero_shot, cells[line][1])
-                    for name, each, strength, zero_shot, cells in rows
-                    if name == dataset and (each == kind or not strength)
-                )
-                panel.plot(*zip(*points, strict=True), marker=marker, markersize=4, label=dataset)
-    axes[0, 0].legend(fontsize=8)
-    figure.supxlabel("zero-shot top-1 in percent")
-    figure.supylabel("CMM's lead over the best other method")
-    figure.savefig(path)
+            titles = ("CMM", "best of the others", "zero-shot")
+            for title, style, values in zip(titles, ("o-", "s--", ":"), curves, strict=True):
+                panel.plot(strengths, values, style, markersize=4, linewidth=1.3, label=title)
+            panel.tick_params(labelsize=8)
+            if not line:
+                panel.set_title(kind, fontsize=10)
+    axes[0, 0].legend(fontsize=7)
+    figure.supxlabel("strength of the weakening", fontsize=10)
+    figure.supylabel("top-1 in percent", fontsize=10)
+    figure.savefig(path, dpi=100)
 
 
 def numbers(kind):

@@ -77,6 +77,29 @@ def test_the_lead_is_over_the_best_other_method_on_average(study, capsys):
     assert lines[-1] == "| least | | | | -2.0 |"
 
 
+def test_the_figure_has_cmm_the_best_other_method_and_zero_shot(study, monkeypatch, tmp_path):
+    records = [
+        *(record("zero_shot", 0, top1, strength, 0) for strength, top1 in ((0.0, 40.0), (1, 5.0))),
+        *(record("cmm", 1, top1, strength) for strength, top1 in ((0.0, 50.0), (1, 30.0))),
+        *(record("gda", 1, top1, strength) for strength, top1 in ((0.0, 45.0), (1, 31.0))),
+        *(record("proker", 1, top1, strength) for strength, top1 in ((0.0, 48.0), (1, 29.0))),
+    ]
+    from matplotlib.axes import Axes
+
+    drawn = {}
+    monkeypatch.setattr(
+        Axes, "plot", lambda self, x, y, *style, label, **_: drawn.update({label: (x, y)})
+    )
+    monkeypatch.setattr(Axes, "legend", lambda *_, **__: None)
+    study.draw(records, [1], tmp_path / "weak.png")
+    assert drawn == {
+        "CMM": ((0.0, 1), (50.0, 30.0)),
+        "best of the others": ((0.0, 1), (48.0, 31.0)),
+        "zero-shot": ((0.0, 1), (40.0, 5.0)),
+    }
+    assert (tmp_path / "weak.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_an_interrupted_study_goes_on(study, monkeypatch, tmp_path):
     data, output = tmp_path / "generated.safetensors", tmp_path / "weak.jsonl"
     make_embeddings().write(data)
