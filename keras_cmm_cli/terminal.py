@@ -101,7 +101,8 @@ class Terminal:
             transient=True,
             disable=not self._is_watched,
         )
-        with bar:
+        # rich before 14.3 ends a bar that is disabled with an empty line.
+        with bar if self._is_watched else contextlib.nullcontext():
             task = bar.add_task(visible(description), total=None)
 
             def update(done: int, total: int, description: str | None = None) -> None:

@@ -111,17 +111,18 @@ def _lowest(scores: npt.NDArray[np.float32], name: str, value: float, rate: floa
     """Returns the smallest score that is not among the part `rate` of lowest ones."""
     if not is_finite_number(value) or not 0 < value < 1:
         raise InputError(f"`{name}` must be a float in (0, 1). Received: {name}={value!r}")
-    # Not 1 less where 0.1 is 0.09999999999999998.
-    rank = math.floor(rate * (len(scores) + 1) + 1e-9)
+    # Not 1 less where 0.1 is 0.09999999999999998. Next to 1, a rate is rounded to 1.
+    rank = min(math.floor(rate * (len(scores) + 1) + 1e-9), len(scores))
     if not rank:
         possible = 1 / (len(scores) + 1)
         nearest = possible if name == "reject" else 1 - possible
         # In three digits, rounded to the side that is possible.
         rounding = math.ceil if name == "reject" else math.floor
         nearest = min(rounding(nearest * 1000) / 1000, 0.999)
+        needed = math.ceil(1 / max(rate, 1e-15) - 1 - 1e-9)  # 1 / 5e-324 would be infinite.
         raise InputError(
-            f"`{name}` needs {math.ceil(1 / rate - 1 - 1e-9)} held-out images or more, and there "
-            f"are {len(scores)}: calibrate on more, as `keras-cmm fit --folds 5` does, or take "
+            f"`{name}` needs {needed} held-out images or more, and there are {len(scores)}: "
+            "calibrate on more, as `keras-cmm fit --folds 5` does, or take "
             f"{name}={nearest:g}. Received: {name}={value!r}"
         )
     lowest: np.float32 = scores[rank - 1]

@@ -100,7 +100,9 @@ def test_a_part_that_fails_is_told(tmp_path, output):
     assert "not a tar file" in reason
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore:Tip. In future:FutureWarning"
+)
 def test_ray_writes_the_same_files(images, expected, output, tmp_path, monkeypatch):
     pytest.importorskip("ray")
     # Its processes find the stub.

@@ -71,6 +71,13 @@ def test_too_few_images_for_a_rate():
     assert scores_of(np.linspace(0, 1, 9)).prediction_sets(half, 0.9).all()
 
 
+def test_rates_next_to_their_bounds():
+    scores, half = scores_of(np.linspace(0.1, 0.9, 18)), np.array([[0.5, 0.4]])
+    assert scores.prediction_sets(half, 5e-324).tolist() == [[True, False]]
+    assert scores.is_unknown(half, np.nextafter(1, 0)).tolist() == [True]
+    assert "held-out images or more, and there are 18" in refusal(scores.is_unknown, half, 5e-324)
+
+
 @pytest.mark.parametrize("value", [0, 1, -0.1, 1.5, float("nan"), "0.05", True, None])
 def test_rates_out_of_range(value):
     scores, half = scores_of(np.linspace(0, 1, 50)), np.array([[0.5, 0.5]])
