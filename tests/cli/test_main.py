@@ -74,7 +74,8 @@ def test_version(run):
     [
         (["fitt"], ["fitt"]),
         (["--foo"], ["--foo"]),
-        (["fit"], ["--preset"]),
+        (["fit"], ["--output"]),
+        (["fit", ".", "--output", "o"], ["--preset"]),
         (["fit", "--preset", "p", "--output", "o", "--shots", "0"], ["'0'", "--shots"]),
         (["fit", "--preset", "p", "--output", "o", "--shots", "some"], ["'some'"]),
         (["fit", "--preset", "p", "--output", "o", "--epochs", "0"], ["--epochs"]),
