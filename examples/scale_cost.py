@@ -50,7 +50,7 @@ RATE = click.FloatRange(0, min_open=True)
     type=RATE,
     default=16,
     show_default=True,
-    help="Images/s that one core decodes and encodes, if there is no GPU. Measured with ViT-B/32.",
+    help="Images/s that one core decodes and encodes, if there is no GPU. Assumed for ViT-B/32.",
 )
 @click.option(
     "--decode-rate",
