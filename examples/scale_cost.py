@@ -65,7 +65,7 @@ RATE = click.FloatRange(0, min_open=True)
 @click.option(
     "--row-kb",
     type=RATE,
-    default=1.06,
+    default=1.01,
     show_default=True,
     help="KB of a row that is written. Measured for 512 dimensions.",
 )

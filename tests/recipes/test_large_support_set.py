@@ -4,6 +4,7 @@ import importlib
 
 import numpy as np
 import pytest
+from counted_reads import counted_reads
 
 from keras_cmm import AutoRecipe, CMMClassifier
 from keras_cmm.evaluation import ShiftedTestSet, measures
@@ -20,21 +21,6 @@ TEXTS /= np.linalg.norm(TEXTS, axis=1, keepdims=True)
 IMAGES = TEXTS[LABELS] + 0.3 * GENERATOR.normal(size=(len(LABELS), DIM)).astype("float32")
 IMAGES = IMAGES.astype("float16")
 RECIPE = AutoRecipe(min_steps=5, max_steps=5)
-
-
-@pytest.fixture
-def largest_read(tmp_path):
-    """The images, mapped from a file, and the sizes of what was read of them."""
-    IMAGES.tofile(tmp_path / "images")
-    read = []
-
-    class Mapped(np.memmap):
-        def __getitem__(self, key):
-            found = super().__getitem__(key)
-            read.append(len(found))
-            return found
-
-    return Mapped(tmp_path / "images", "float16", "r", shape=IMAGES.shape), read
 
 
 def trained(images, **arguments):
@@ -58,8 +44,8 @@ def test_fit(tmp_path, monkeypatch, weighted):
     np.testing.assert_allclose(found.mapped_centre, expected.mapped_centre, atol=1e-4)
 
 
-def test_no_more_than_a_block_or_a_batch_is_read(largest_read, monkeypatch):
-    images, read = largest_read
+def test_no_more_than_a_block_or_a_batch_is_read(tmp_path, monkeypatch):
+    images, read = counted_reads(tmp_path / "images", IMAGES)
     for module, name in (
         ("utils.lazy_rows", "BLOCK_ROWS"),
         ("recipes.auto_recipe", "_MAX_MAPPED_ROWS"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from counted_reads import counted_reads
 
 from keras_cmm.utils import lazy_rows
 from keras_cmm.utils.lazy_rows import LazyRows
@@ -66,15 +67,7 @@ def test_blocks_and_mean(monkeypatch):
 
 def test_rows_of_a_file_are_read_a_block_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(lazy_rows, "BLOCK_ROWS", 2)
-    ROWS.tofile(tmp_path / "rows")
-    read = []
-
-    class Mapped(np.memmap):
-        def __getitem__(self, key):
-            found = super().__getitem__(key)
-            read.append(len(found))
-            return found
-
-    rows = LazyRows(Mapped(tmp_path / "rows", "float16", "r", shape=ROWS.shape))
+    mapped, read = counted_reads(tmp_path / "rows", ROWS)
+    rows = LazyRows(mapped)
     np.testing.assert_allclose(rows.mean(), ROWS.mean(axis=0, dtype="float64"))
     assert read == [2, 2, 2, 1]
