@@ -85,7 +85,7 @@ ABLATION = {
     "one learning rate, for any number of images": replace(AUTO, rate_exponent=0.0),
     "one logit scale, for any number of shots": replace(AUTO, shot_scale=40.0, shot_exponent=0.0),
     "no text logits in the prototypes": replace(AUTO, text_share=0.0),
-    "texts trusted, whatever they tell": replace(AUTO, full_trust=0.0),
+    "texts trusted, whatever they tell": replace(AUTO, text_trust=1.0),
     "plain recipe": TrainingRecipe(),
 }
 CONSTANTS = {
@@ -97,7 +97,6 @@ CONSTANTS = {
     "text_share": (0.25, 0.5, 0.75),
     "prior_shots": (1.0, 2.0, 4.0),
     "shrinkage_factor": (2.0, 4.0, 8.0),
-    "full_trust": (0.25, 0.5, 1.0),
     "train_temperature": (1.0, 2.0, 3.0),
     "logit_adjustment": (0.75, 1.5, 3.0),
 }

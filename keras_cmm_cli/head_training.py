@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from keras_cmm import CMMImageClassifier
 
+# Class texts that count for less than this are reported.
+_WEAK_TRUST = 0.5
+
 
 def train_head(
     terminal: Terminal,
@@ -61,5 +64,10 @@ def train_head(
         terminal.note(
             f"{counted(doubtful, 'training image', 'training images')} left out, since the label "
             "is less probable than a guess; `keras-cmm audit` shows labels that look wrong."
+        )
+    if (trust := history.params["text_trust"]) < _WEAK_TRUST:
+        terminal.note(
+            f"the class texts count for {100 * trust:.0f}% only, since the images do not bear them "
+            "out; class names or a prompt that say what is seen may help."
         )
     return {name: [float(value) for value in values] for name, values in history.history.items()}

@@ -125,6 +125,7 @@ class CMM(FewShotMethod):
             "recipe": "auto" if isinstance(recipe, AutoRecipe) else "plain",
             **asdict(recipe),
             "learning_rate": history.params["learning_rate"],
+            "text_trust": history.params["text_trust"],
             "epochs": history.params["epochs"],
             "margin": self.margin,
             "triplet_weight": float(self.model_.triplet_weight),

@@ -1,7 +1,7 @@
 """Recipes: where a CMM head starts, and how it is trained on a support set."""
 
 from keras_cmm.recipes.auto_recipe import AutoRecipe
-from keras_cmm.recipes.calibration import fit_temperature, held_out_rows
+from keras_cmm.recipes.calibration import fit_temperature, held_out_rows, is_more_probable
 from keras_cmm.recipes.closed_form_start import ClosedFormStart, closed_form_start
 from keras_cmm.recipes.cross_validation import cross_validated_scores
 from keras_cmm.recipes.logit_adjustment import logit_adjustment
@@ -32,6 +32,7 @@ __all__ = [
     "cross_validated_scores",
     "fit_temperature",
     "held_out_rows",
+    "is_more_probable",
     "logit_adjustment",
     "new_prototype",
     "second_tower",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -48,6 +48,9 @@ _STARTS = 3
 # 0.3 to 0.6 where a fifth are wrong. ImageNet's own labels give 0.86.
 _DOUBTED_PART = 0.25
 
+# Parts of the trust in the texts that held-out images are asked about, one after another.
+_TRUST_PARTS = (1 / 3, 1 / 9)
+
 # If fewer of the labels are likely, the start is wrong rather than the labels.
 _LEAST_LIKELY = 2 / 3
 
@@ -68,7 +71,10 @@ class AutoRecipe(TrainingRecipe):
 
     1. Text trust. The support set tells how far CLIP's own logits can be trusted, see `text_trust`.
        Texts that are sure of more than they know count for less. Class names that tell nothing,
-       such as numbers, count for nothing.
+       such as numbers, count for nothing. Where images of all classes were held out, second heads
+       are trained that trust the texts a third and a ninth as far. The texts count for that if it
+       makes the labels of the held-out images more probable, by more than the standard error of
+       the difference.
     2. Closed form. Map and prototypes start at `closed_form_start`, a linear discriminant with the
        texts as prior. Training can only move away from it where the support set asks for it. The
        embeddings of a second encoder start at `second_tower`, which finds how much they count.
@@ -98,9 +104,8 @@ class AutoRecipe(TrainingRecipe):
         batch_size: int >= 1.
         max_steps: int >= 1 or `None`. It bounds the cost of many classes.
         rate_exponent: float. The learning rate grows with this power of the number of images.
-        full_trust: float in [0, 1]. The texts count in full where the labels are most probable at
-            this part of CLIP's logits or more, and for less below, see `text_trust`. 1 takes CLIP
-            at its word, 0 trusts the texts always.
+        text_trust: float in [0, 1] or `None`. How much the texts count for: 1 trusts them in full,
+            and 0 not at all. `None` lets the images tell.
         shot_scale: float > 0. Scale of the mapped images' logits at one shot.
         shot_exponent: float. That scale grows with this power of the shots.
         text_share: float in [0, 1). The part of CLIP's logits that the prototypes take over at one
@@ -128,7 +133,7 @@ class AutoRecipe(TrainingRecipe):
     min_steps: int = 150
     max_steps: int | None = 150
     rate_exponent: float = 0.25
-    full_trust: float = 1.0
+    text_trust: float | None = None
     shot_scale: float = 20.0
     shot_exponent: float = 0.6
     text_share: float = 0.5
@@ -150,9 +155,10 @@ class AutoRecipe(TrainingRecipe):
             ("prior_shots", ">= 0"),
             ("logit_adjustment", ">= 0"),
             ("text_share", "in [0, 1)"),
-            ("full_trust", "in [0, 1]"),
         ):
             check_number(name, getattr(self, name), allowed)
+        if self.text_trust is not None:
+            check_number("text_trust", self.text_trust, "in [0, 1]")
 
     def closed_form(
         self,
@@ -164,6 +170,18 @@ class AutoRecipe(TrainingRecipe):
         return closed_form_start(
             embeddings, labels, text_embeddings, self.prior_shots, self.shrinkage_factor
         )
+
+    def candidates(
+        self,
+        head: Head,
+        embeddings: LazyRows,
+        labels: npt.NDArray[np.int64],
+    ) -> list[AutoRecipe]:
+        """Returns this recipe, and those that trust the texts less and less."""
+        trust = self._trust(head, _of_clip(head, embeddings), labels)
+        if self.text_trust is not None or not trust:
+            return [self]
+        return [self, *(replace(self, text_trust=part * trust) for part in _TRUST_PARTS)]
 
     def prepare(
         self,
@@ -218,7 +236,7 @@ class AutoRecipe(TrainingRecipe):
             head, rows[is_told], row_labels[is_told], int(np.count_nonzero(told))
         )
         doubtful = int(np.count_nonzero(~told))
-        return TrainingSet(rows, row_labels, weights, learning_rate, doubtful)
+        return TrainingSet(rows, row_labels, weights, learning_rate, doubtful, trust)
 
     def _start_on_likely_labels(
         self,
@@ -263,9 +281,7 @@ class AutoRecipe(TrainingRecipe):
         shots = max(1.0, len(labels) / head.num_classes)
 
         # 1. Text trust.
-        some = rows_of_all_classes(labels, _MAX_RATED_ROWS)
-        logits = head.logit_scale * np.asarray(images[some]) @ texts.T
-        trust = text_trust(logits, labels[some], self.full_trust)
+        trust = self._trust(head, images, labels)
 
         # 2. Closed form.
         start = self.closed_form(images, labels, texts)
@@ -296,6 +312,14 @@ class AutoRecipe(TrainingRecipe):
         head.clip_weight = trust - share
         head.alpha = scale / head.logit_scale
         return start, trust, share
+
+    def _trust(self, head: Head, images: LazyRows, labels: npt.NDArray[np.int64]) -> float:
+        """Returns how far the texts are trusted, by the support set alone."""
+        if self.text_trust is not None:
+            return self.text_trust
+        some = rows_of_all_classes(labels, _MAX_RATED_ROWS)
+        logits = head.logit_scale * np.asarray(images[some]) @ head.text_embeddings.T
+        return text_trust(logits, labels[some])
 
     def _learning_rate(
         self,
@@ -337,7 +361,12 @@ class AutoRecipe(TrainingRecipe):
     ) -> TrainingSet:
         """Returns what to train a trained head on, at the rate of what is left to learn."""
         new = head.copy_untrained()
-        rows = self.prepare(new, embeddings, labels, sample_weight, class_weight)
+        # The texts count for no more than when the head was started.
+        most = min(1.0, head.clip_weight / (1 - self.text_share))
+        trust = min(most, self._trust(head, _of_clip(head, embeddings), labels))
+        rows = replace(self, text_trust=trust).prepare(
+            new, embeddings, labels, sample_weight, class_weight
+        )
         head.train_offsets = new.train_offsets
         some = np.random.default_rng(0).permutation(len(rows.labels))[:_MAX_RATED_ROWS]
         error, start_error = (
@@ -346,6 +375,11 @@ class AutoRecipe(TrainingRecipe):
         )
         left = min(1.0, error / start_error)
         return rows._replace(learning_rate=left * rows.learning_rate)
+
+
+def _of_clip(head: Head, embeddings: npt.NDArray[np.floating[Any]] | LazyRows) -> LazyRows:
+    """Returns CLIP's part of the embeddings, rows of unit length."""
+    return LazyRows.of(embeddings).unit(slice(0, head.text_embeddings.shape[1]))
 
 
 def _unlikely_labels(

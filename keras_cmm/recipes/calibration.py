@@ -46,15 +46,11 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
         Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, arXiv:1706.04599.
     """
     from scipy.optimize import minimize_scalar
-    from scipy.special import log_softmax
 
     def improbability(log_temperature: float) -> float:
         prior = 0.5 * (log_temperature / _PRIOR_DEVIATION) ** 2
-        own = 0.0
-        for block in _blocks(logits):
-            scaled = np.asarray(logits[block], dtype="float64") / np.exp(log_temperature)
-            own += log_softmax(scaled, axis=1)[np.arange(len(scaled)), labels[block]].sum()
-        return float((prior - own) / len(labels))
+        losses = _losses(logits, labels, float(np.exp(log_temperature)))
+        return float((prior + losses.sum()) / len(labels))
 
     found = minimize_scalar(improbability, bounds=(np.log(0.1), np.log(10.0)), method="bounded")
     return float(np.exp(found.x))
@@ -107,11 +103,58 @@ def calibrate_head(
         labels: `(rows,)` class ids.
         seed: Seed of the draw.
     """
-    rows = np.random.default_rng(seed).permutation(len(labels))[:_MAX_ROWS]
-    logits = judge.predict(np.asarray(embeddings[rows]), batch_size=256, verbose=0)
-    labels = np.asarray(labels)[rows]
+    logits, labels = _judged(judge, embeddings, labels, seed)
     head.temperature = fit_temperature(logits, labels)
     head.held_out_scores = held_out_scores(logits, labels, head.temperature)
+
+
+def is_more_probable(
+    judge: Head,
+    other: Head,
+    embeddings: npt.NDArray[np.floating[Any]],
+    labels: npt.NDArray[Any],
+    seed: int,
+) -> bool:
+    """Returns whether a head finds labels more probable than another one does.
+
+    Each has the temperature that fits best. The mean of the differences must be larger than its
+    standard error.
+
+    Args:
+        judge: the head. Neither was trained on the rows.
+        other: the other head.
+        embeddings: `(rows, dim)`; at most 2,000 of them, drawn by `seed`, are used.
+        labels: `(rows,)` class ids.
+        seed: Seed of the draw.
+    """
+    losses = []
+    for head in (judge, other):
+        logits, own = _judged(head, embeddings, labels, seed)
+        losses.append(_losses(logits, own, fit_temperature(logits, own)))
+    gains = losses[1] - losses[0]
+    return bool(gains.mean() > gains.std() / len(gains) ** 0.5)
+
+
+def _judged(
+    judge: Head, embeddings: npt.NDArray[Any] | LazyRows, labels: npt.NDArray[Any], seed: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Any]]:
+    """Returns a head's logits of at most 2,000 of the rows, and their labels."""
+    rows = np.random.default_rng(seed).permutation(len(labels))[:_MAX_ROWS]
+    logits = judge.predict(np.asarray(embeddings[rows]), batch_size=256, verbose=0)
+    return logits, np.asarray(labels)[rows]
+
+
+def _losses(
+    logits: npt.NDArray[np.floating], labels: npt.NDArray[np.integer], temperature: float
+) -> npt.NDArray[np.float64]:
+    """Returns the cross-entropy of each row, `(rows,)`."""
+    from scipy.special import log_softmax
+
+    losses = []
+    for block in _blocks(logits):
+        scaled = np.asarray(logits[block], dtype="float64") / temperature
+        losses.append(-log_softmax(scaled, axis=1)[np.arange(len(scaled)), labels[block]])
+    return np.concatenate(losses)
 
 
 def held_out_rows(

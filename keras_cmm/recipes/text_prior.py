@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm_runtime.utils.check_number import check_number
 from keras_cmm_runtime.utils.unit_rows import unit_rows
 
 Array = npt.NDArray[np.floating[Any]]
@@ -20,33 +19,31 @@ _RIDGES = np.geomspace(0.01, 1000.0, 21)
 _MAX_JUDGED_CLASSES = 2000
 
 
-def text_trust(logits: Array, labels: npt.NDArray[np.integer], full_trust: float) -> float:
-    """Returns how far the class texts can be trusted, from 0 to 1.
+def text_trust(logits: Array, labels: npt.NDArray[np.integer]) -> float:
+    """Returns how far the class texts can be trusted, from 0 to 1, by the support set alone.
 
     CLIP's logits are multiplied by the factor that makes the labels most probable. A factor near 1
     says that the texts tell the classes apart as CLIP's logit scale claims. A lower factor says
     that they are sure of more than they know: some name other classes, or they hold much that says
     nothing of the images. A factor near 0 says that they tell nothing, as texts of meaningless
-    class names do. The trust is full from the factor `full_trust` on, and below it falls with the
-    square of the factor: beside the images, texts count for less than they would alone.
+    class names do. The trust is full from the factor 1 on, and below it falls with the square of
+    the factor: beside the images, texts count for less than they would alone.
 
     Args:
         logits: `(images, classes)`, CLIP's own logits of the support set.
         labels: `(images,)` class ids.
-        full_trust: float in [0, 1]. 0 trusts the texts always.
 
     Example:
         >>> import numpy as np
         >>> logits, labels = 9.0 * np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, 2, 1])
-        >>> round(text_trust(logits, labels, full_trust=0.5), 2)
-        0.16
-        >>> text_trust(-logits, labels, full_trust=0.5)
+        >>> round(text_trust(logits, labels), 2)
+        0.04
+        >>> text_trust(-logits, labels)
         0.0
     """
     from scipy.optimize import brentq
     from scipy.special import softmax
 
-    check_number("full_trust", full_trust, "in [0, 1]")
     own = logits[np.arange(len(logits)), labels].mean()
 
     def slope(factor: float) -> float:
@@ -54,12 +51,11 @@ def text_trust(logits: Array, labels: npt.NDArray[np.integer], full_trust: float
         return float((softmax(factor * logits, axis=1) * logits).sum(axis=1).mean() - own)
 
     # The cross-entropy is convex in the factor: where it still falls, its minimum lies beyond.
-    if not full_trust or slope(full_trust) <= 0:
+    if slope(1.0) <= 0:
         return 1.0
     if slope(0.0) >= 0:
         return 0.0
-    factor = float(brentq(slope, 0.0, full_trust))
-    return (factor / full_trust) ** 2
+    return float(brentq(slope, 0.0, 1.0)) ** 2
 
 
 def text_places(

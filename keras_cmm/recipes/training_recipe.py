@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from keras_cmm.recipes.calibration import calibrate_head, held_out_rows
+from keras_cmm.recipes.calibration import calibrate_head, held_out_rows, is_more_probable
 from keras_cmm.recipes.closed_form_start import rows_of_all_classes
 from keras_cmm.recipes.head import Head
 from keras_cmm.recipes.shuffled_batches import ShuffledBatches
@@ -33,6 +33,7 @@ class TrainingSet(NamedTuple):
         sample_weight: `(rows,)` or `None`.
         learning_rate: float. The peak learning rate.
         doubtful: int. Images of weight 0 that the recipe takes for mislabelled.
+        text_trust: float in [0, 1]. How much the class texts count for.
     """
 
     embeddings: npt.NDArray[np.floating[Any]] | LazyRows
@@ -40,6 +41,7 @@ class TrainingSet(NamedTuple):
     sample_weight: npt.NDArray[Any] | None
     learning_rate: float
     doubtful: int = 0
+    text_trust: float = 1.0
 
     def used(self) -> TrainingSet:
         """Returns the set without the rows of weight 0."""
@@ -145,7 +147,8 @@ class TrainingRecipe:
 
         The first call starts the head and fits its temperature: on `validation_data`, or without it
         on rows that a second head is trained without. A class needs two images to give such a row.
-        Later calls go on from there, and change the temperature only with `validation_data`.
+        The same rows choose among the recipe's `candidates`. Later calls go on from there, and
+        change the temperature only with `validation_data`.
 
         Args:
             head: a `CMMClassifier` with class texts.
@@ -166,9 +169,10 @@ class TrainingRecipe:
             **kwargs: other arguments of `keras.Model.fit`, such as `verbose`.
 
         Returns:
-            Keras's `History`. Its `params["learning_rate"]` is the peak learning rate, and
+            Keras's `History`. Its `params["learning_rate"]` is the peak learning rate,
             `params["doubtful"]` the number of images that were not trained on because the recipe
-            takes them for mislabelled.
+            takes them for mislabelled, and `params["text_trust"]` how much the class texts count
+            for, from 0 to 1.
 
         Raises:
             InputError: if `x`, `y` or a weight cannot be used.
@@ -183,11 +187,14 @@ class TrainingRecipe:
             used = sample_weight != 0
             x, y, sample_weight = x[used], y[used], sample_weight[used]
         arguments = {} if compile_arguments is None else dict(compile_arguments)
-        has_own_rows = validation_data is None and make_batches is None
-        if calibrate and has_own_rows and not head.is_trained:
+        recipe = self
+        may_hold_out = calibrate and make_batches is None
+        if not head.is_trained and (may_hold_out or validation_data is not None):
             # Before training, so that callbacks save the temperature with the head.
-            self._calibrate_by_second(head, x, y, sample_weight, class_weight, seed, arguments)
-        rows = self.prepare(head, x, y, sample_weight, class_weight)
+            recipe = self._judge_by_second_heads(
+                head, x, y, sample_weight, class_weight, validation_data, seed, arguments
+            )
+        rows = recipe.prepare(head, x, y, sample_weight, class_weight)
         batches = None
         if make_batches is not None:
             rows = rows.without_texts(len(y))
@@ -252,37 +259,79 @@ class TrainingRecipe:
                 self.max_steps,
             )
         history = head.fit(batches, epochs=epochs, shuffle=False, **kwargs)
-        history.params |= {"learning_rate": rows.learning_rate, "doubtful": rows.doubtful}
+        for name in ("learning_rate", "doubtful", "text_trust"):
+            history.params[name] = getattr(rows, name)
         return history
 
-    def _calibrate_by_second(
+    def candidates(
+        self, head: Head, embeddings: LazyRows, labels: npt.NDArray[np.int64]
+    ) -> Sequence[TrainingRecipe]:
+        """Returns the recipes that held-out images choose from: the first, or a better next one.
+
+        They choose only where they are of all classes.
+
+        The arguments are those of `prepare`, with a head that is not trained yet.
+        """
+        return [self]
+
+    def _judge_by_second_heads(
         self,
         head: Head,
-        embeddings: npt.NDArray[np.floating[Any]] | LazyRows,
+        embeddings: LazyRows,
         labels: npt.NDArray[np.int64],
         sample_weight: npt.NDArray[Any] | None,
         class_weight: Mapping[int, float] | None,
+        validation_data: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
         seed: int,
         compile_arguments: dict[str, Any],
-    ) -> None:
-        """Calibrates a head by a second one, on rows that this is trained without."""
-        held_out = held_out_rows(labels, seed)
-        if not held_out.any():
-            head.temperature, head.held_out_scores = 1.0, None
-            return
-        used = ~held_out
-        weights = None if sample_weight is None else sample_weight[used]
-        second = head.copy_untrained()
-        second.set_weights(head.get_weights())
-        rows = self.prepare(second, embeddings[used], labels[used], weights, class_weight)
-        arguments = {**compile_arguments, "metrics": None, "weighted_metrics": None}
-        optimizer = arguments.get("optimizer", "auto")
-        if not isinstance(optimizer, str):
-            # An optimizer is bound to the head that it trains.
-            optimizer = keras.optimizers.get(optimizer)
-            arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
-        self._train(second, rows, seed, arguments, verbose=0)
-        calibrate_head(head, second, embeddings[held_out], labels[held_out], seed)
+    ) -> TrainingRecipe:
+        """Chooses among `candidates` by second heads and rows that these are trained without.
+
+        Without `validation_data` rows of the support set are held out, and they calibrate the head.
+        """
+        calibrates = validation_data is None
+        if validation_data is None:
+            held_out = held_out_rows(labels, seed)
+            if not held_out.any():
+                head.temperature, head.held_out_scores = 1.0, None
+                return self
+            validation_data = np.asarray(embeddings[held_out]), labels[held_out]
+            embeddings, labels = embeddings[~held_out], labels[~held_out]
+            sample_weight = None if sample_weight is None else sample_weight[~held_out]
+        first, *others = self.candidates(head, embeddings, labels)
+        if len(np.unique(validation_data[1])) < head.num_classes:
+            # A recipe could win by what it takes from the classes that no row is of.
+            others = []
+        if not others and not calibrates:
+            return first
+
+        def train(recipe: TrainingRecipe) -> Head:
+            second = head.copy_untrained()
+            second.set_weights(head.get_weights())
+            rows = recipe.prepare(second, embeddings, labels, sample_weight, class_weight)
+            recipe._train(second, rows, seed, _of_second(compile_arguments), verbose=0)
+            return second
+
+        best, judge = first, train(first)
+        for recipe in others:
+            second = train(recipe)
+            if not is_more_probable(second, judge, *validation_data, seed):
+                break
+            best, judge = recipe, second
+        if calibrates:
+            calibrate_head(head, judge, *validation_data, seed)
+        return best
+
+
+def _of_second(compile_arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments to compile a second head with, which reports nothing."""
+    arguments = {**compile_arguments, "metrics": None, "weighted_metrics": None}
+    optimizer = arguments.get("optimizer", "auto")
+    if not isinstance(optimizer, str):
+        # An optimizer is bound to the head that it trains.
+        optimizer = keras.optimizers.get(optimizer)
+        arguments["optimizer"] = type(optimizer).from_config(optimizer.get_config())
+    return arguments
 
 
 def row_weights(

@@ -91,7 +91,7 @@ def test_texts_of_other_classes_do_no_harm(shots):
     tasks = [make_task(data, shots, seed) for seed in range(2)]
     found, expected, trusting = (
         np.mean([hits(method, task, data).mean() for task in tasks])
-        for method in (CMM(), NearestMean(), CMM(AutoRecipe(full_trust=0.0)))
+        for method in (CMM(), NearestMean(), CMM(AutoRecipe(text_trust=1.0)))
     )
     assert found > expected
     assert found > trusting + 0.02

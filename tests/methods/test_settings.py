@@ -18,7 +18,7 @@ from keras_cmm.methods import (
     TipAdapterF,
     ZeroShot,
 )
-from keras_cmm.recipes import closed_form_start, logit_adjustment, text_trust
+from keras_cmm.recipes import AutoRecipe, closed_form_start, logit_adjustment
 from keras_cmm_runtime.errors import InputError
 
 SETTINGS = {
@@ -78,5 +78,5 @@ def test_numbers_of_the_start(value):
             closed_form_start(EYE, labels, EYE, **{name: value})
     with pytest.raises(InputError, match="`strength` must be a"):
         logit_adjustment(labels, 3, value)
-    with pytest.raises(InputError, match="`full_trust` must be a"):
-        text_trust(EYE, labels, value)
+    with pytest.raises(InputError, match="`text_trust` must be a"):
+        AutoRecipe(text_trust=value)

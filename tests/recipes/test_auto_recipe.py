@@ -101,7 +101,7 @@ def test_a_heads_own_loss_weights_stay():
         ("train_temperature", 0, "a float > 0"),
         ("prior_shots", float("nan"), "a float >= 0"),
         ("text_share", 1.0, r"a float in \[0, 1\)"),
-        ("full_trust", -0.1, r"a float in \[0, 1\]"),
+        ("text_trust", -0.1, r"a float in \[0, 1\]"),
         ("shot_exponent", float("inf"), "a finite float"),
         ("rate_exponent", float("nan"), "a float"),
         ("weight_decay", float("inf"), "a finite float >= 0"),
@@ -260,7 +260,7 @@ def started(texts, images, labels, **options):
 
 def test_texts_that_tell_something_count_in_full():
     trusting, default = make_head(), make_head()
-    prepare(AutoRecipe(full_trust=0.0), trusting, IMAGES, LABELS)
+    prepare(AutoRecipe(text_trust=1.0), trusting, IMAGES, LABELS)
     prepare(AutoRecipe(), default, IMAGES, LABELS)
     for weight, other in zip(trusting.get_weights(), default.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, other)
@@ -276,7 +276,7 @@ def test_texts_that_mislead_count_for_nothing():
     start = closed_form_start(IMAGES, labels, TEXTS)
     prototypes = ops.convert_to_numpy(head.prototypes.embeddings)
     np.testing.assert_allclose(prototypes, start.prototypes, atol=1e-5)
-    prepare(AutoRecipe(full_trust=0.0), head, IMAGES, labels)
+    prepare(AutoRecipe(text_trust=1.0), head, IMAGES, labels)
     assert head.clip_weight > 0.5
 
 
@@ -308,8 +308,8 @@ def test_texts_count_by_the_part_of_clips_logits_that_is_likeliest():
     text_rows = closed_form_start(images, LABELS, TEXTS).text_rows
     expected = unit(mean + weight * (text_rows - mean))
     np.testing.assert_allclose(rows[15:], expected, atol=2e-3)
-    prepare(replace(recipe, full_trust=0.9 * likeliest), head, images, LABELS)
-    assert head.clip_weight == 1.0
+    prepare(replace(recipe, text_trust=0.9), head, images, LABELS)
+    assert head.clip_weight == 0.9
 
 
 def test_a_large_set_is_rated_by_all_its_classes_in_whatever_order(monkeypatch):
@@ -409,5 +409,5 @@ def test_no_label_is_doubted_where_most_would_be():
     """Texts that are trusted although they mislead find most labels unlikely."""
     head = CMMClassifier.from_text_embeddings(TEXTS, logit_scale=100.0)
     wrong = (LABELS + 1) % 4
-    prepared = AutoRecipe(full_trust=0.0).prepare(head, IMAGES, wrong)
+    prepared = AutoRecipe(text_trust=1.0).prepare(head, IMAGES, wrong)
     assert (prepared.doubtful, prepared.sample_weight) == (0, None)
