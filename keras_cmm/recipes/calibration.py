@@ -111,7 +111,7 @@ def calibrate_head(
 def is_more_probable(
     judge: Head,
     other: Head,
-    embeddings: npt.NDArray[np.floating[Any]],
+    embeddings: npt.NDArray[np.floating[Any]] | LazyRows,
     labels: npt.NDArray[Any],
     seed: int,
 ) -> bool:

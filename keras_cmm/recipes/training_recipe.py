@@ -281,7 +281,7 @@ class TrainingRecipe:
         labels: npt.NDArray[np.int64],
         sample_weight: npt.NDArray[Any] | None,
         class_weight: Mapping[int, float] | None,
-        validation_data: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
+        validation_data: tuple[npt.NDArray[Any] | LazyRows, npt.NDArray[np.int64]] | None,
         seed: int,
         compile_arguments: dict[str, Any],
     ) -> TrainingRecipe:
@@ -295,7 +295,7 @@ class TrainingRecipe:
             if not held_out.any():
                 head.temperature, head.held_out_scores = 1.0, None
                 return self
-            validation_data = np.asarray(embeddings[held_out]), labels[held_out]
+            validation_data = embeddings[held_out], labels[held_out]
             embeddings, labels = embeddings[~held_out], labels[~held_out]
             sample_weight = None if sample_weight is None else sample_weight[~held_out]
         first, *others = self.candidates(head, embeddings, labels)

@@ -136,6 +136,10 @@ def test_what_is_chosen_from():
     assert trusts == [None, pytest.approx(1 / 3), pytest.approx(1 / 9)]
     for recipe in (AutoRecipe(text_trust=0.5), TrainingRecipe()):
         assert recipe.candidates(*arguments) == [recipe]
+    for shots, number in ((8, 3), (9, 1)):
+        task = make_task(misleading(), shots, seed=1)
+        rows = LazyRows.of(task.embeddings)
+        assert len(AutoRecipe().candidates(head_of(task), rows, task.labels)) == number
 
 
 def test_a_later_fit_trusts_the_texts_no_further():
