@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,7 @@ TRANSFORMERS_TEXT = {
 def import_or_skip(name: str) -> Any:
     """Imports a library, or skips the tests of a module with the reason."""
     try:
-        return __import__(name)
+        return importlib.import_module(name)
     # torchvision raises a RuntimeError beside a torch that it was not built for.
     except (ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]

@@ -10,14 +10,16 @@ import sys
 from importlib.metadata import distribution
 
 import pytest
+from packaging.requirements import Requirement
 from paths import PROJECT
 
 
 def requirements(name):
-    """Yields the names of a distribution's requirements, without those of its extras."""
+    """Yields the names of what a distribution requires here, without its extras."""
     for line in distribution(name).requires or []:
-        if "extra ==" not in line:
-            yield re.match(r"[\w.-]+", line)[0]
+        required = Requirement(line)
+        if required.marker is None or required.marker.evaluate({"extra": ""}):
+            yield required.name
 
 
 def link_distribution(name, folder, seen):

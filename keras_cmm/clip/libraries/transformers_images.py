@@ -65,9 +65,12 @@ def read_image_processor(folder: Path) -> TorchImageConverter:
 
 def _processor(folder: Path) -> Any:
     """Returns transformers' own processor, or `None`: some need a torchvision that is not there."""
-    transformers = import_library("transformers")
+    import_library("transformers")
     try:
-        return transformers.AutoImageProcessor.from_pretrained(
+        # By its name in `transformers`, older versions ask for torchvision.
+        from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+        return AutoImageProcessor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
     # It raises errors of many kinds. The file itself may say enough.

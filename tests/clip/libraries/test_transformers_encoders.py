@@ -9,6 +9,7 @@ from open_clip_folders import import_or_skip
 from PIL import Image
 
 transformers = import_or_skip("transformers")
+processors = import_or_skip("transformers.models.auto.image_processing_auto")
 torch = import_or_skip("torch")
 
 from keras_cmm import CMMImageClassifier, clip  # noqa: E402
@@ -112,9 +113,8 @@ def test_embeddings_are_those_of_transformers(kind, tmp_path):
     if kind.startswith("dinov3"):
         pixels = torch.stack([squeezed(picture, settings) for picture in pictures])
     else:
-        processor = transformers.AutoImageProcessor.from_pretrained(
-            tmp_path / "model", backend="pil"
-        )
+        folder = tmp_path / "model"
+        processor = processors.AutoImageProcessor.from_pretrained(folder, backend="pil")
         pixels = torch.tensor(np.stack(processor(pictures)["pixel_values"]))
     with torch.inference_mode():
         expected = theirs(pixel_values=pixels).pooler_output.flatten(1)
