@@ -122,6 +122,7 @@ def test_the_record_names_every_value():
         "min_steps": 8,
         "max_steps": None,
         "learning_rate": 0.01,
+        "text_trust": 1.0,
         "weight_decay": 0.2,
         "epochs": 8,
         "batch_size": 256,
