@@ -8,7 +8,7 @@ import pytest
 from store_worker import write_pictures
 
 from keras_cmm import clip
-from keras_cmm.clip.encoders import cuda_batches, keras_hub_encoder
+from keras_cmm.clip.encoders import keras_hub_encoder
 from keras_cmm.scale.embedding_model import EmbeddingModel
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="torch's GPUs")
@@ -47,7 +47,15 @@ class Gpu:
         for name, function in of_cuda.items():
             monkeypatch.setattr(torch.cuda, name, function)
         monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
-        monkeypatch.setattr(cuda_batches, "_pinned", self._pinned)
+        empty = torch.empty
+
+        def pinned(*args, pin_memory=False, **kwargs):
+            tensor = empty(*args, **kwargs)
+            if pin_memory:
+                self.events.append(f"copy {len(tensor)} of {tensor.dtype}")
+            return tensor
+
+        monkeypatch.setattr(torch, "empty", pinned)
         monkeypatch.setattr(keras_hub_encoder, "runs_on_cuda", lambda backbone: True)
         monkeypatch.setattr(clip.KerasHubEncoder, "on_cpu", False)
         encode = keras_hub_encoder.VisionEncoder.__call__
@@ -56,12 +64,6 @@ class Gpu:
             "__call__",
             lambda encoder, images: encode(encoder, self._taken(images)),
         )
-
-    def _pinned(self, pixels):
-        import torch
-
-        self.events.append(f"copy {len(pixels)} of {pixels.dtype}")
-        return torch.from_numpy(np.array(pixels))
 
     def _taken(self, images):
         import torch
@@ -91,8 +93,8 @@ def gpu(plain, monkeypatch):
 def test_a_batch_is_fetched_after_the_next_one_began(tiny_model, pictures, plain, gpu):
     embedder = clip.ImageEmbedder(tiny_model, batch_size=4)
     np.testing.assert_allclose(embedder.embed(pictures).embeddings, plain, atol=1e-6)
-    copy = ["copy 4 of uint8", "wait for the copy"]
-    last = ["copy 2 of uint8", "wait for the copy"]
+    copy = ["copy 4 of torch.uint8", "wait for the copy"]
+    last = ["copy 2 of torch.uint8", "wait for the copy"]
     assert gpu.events == [*copy, *copy, "fetch", *last, "fetch", "fetch"]
 
 
