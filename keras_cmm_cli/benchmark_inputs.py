@@ -90,7 +90,7 @@ class Embedding:
 
     terminal: Terminal
     preset: str
-    batch_size: int
+    batch_size: int | None
     store: Path | None
 
     @property

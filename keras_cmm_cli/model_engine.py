@@ -65,7 +65,7 @@ class ModelGiven:
 
     folder: Path
     engine: str
-    batch_size: int
+    batch_size: int | None
     store: Path | None
     views: int = 0
 
@@ -74,7 +74,7 @@ class ModelGiven:
         if self.engine == "onnx":
             from keras_cmm_runtime import OnnxClassifier
 
-            return _Onnx(OnnxClassifier.load(self.folder), self.batch_size)
+            return _Onnx(OnnxClassifier.load(self.folder), self.batch_size or 32)
         with terminal.status("loading Keras"):
             load_keras()
         with terminal.status("loading the model"):
@@ -161,7 +161,7 @@ def model_options(
         model_dir: Path | str,
         engine: str,
         views: int,
-        batch_size: int,
+        batch_size: int | None,
         store: Path | None,
         no_store: bool,
         **kwargs: Any,

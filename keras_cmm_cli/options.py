@@ -20,8 +20,7 @@ fit_preset_option = click.option(
 batch_size_option = click.option(
     "--batch-size",
     type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
+    show_default="32, or what a CUDA GPU holds",
     help="Images a pass through the backbone.",
 )
 strict_option = click.option(

@@ -42,7 +42,7 @@ def fetched(model: Path | str, whole: bool = True) -> Path:
 
 
 def load_classifier(
-    model_dir: Path, batch_size: int = 32, store: Path | None = None
+    model_dir: Path, batch_size: int | None = None, store: Path | None = None
 ) -> CMMImageClassifier:
     """Loads a classifier that `keras-cmm fit` or `save_to_preset` wrote.
 

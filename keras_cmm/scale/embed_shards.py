@@ -33,7 +33,7 @@ def embed_shards(
     *,
     model: str,
     options: EngineOptions | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     shard_size: int = DEFAULT_SHARD_SIZE,
     test_fraction: float = 0.5,
     prompts: Callable[[Sequence[str]], Sequence[Sequence[str]]] | None = None,
@@ -55,7 +55,7 @@ def embed_shards(
         make_encoder: Makes the encoder of a worker. It must be picklable.
         model: The name of the encoder, for the record.
         options: What runs the workers; see `EngineOptions`.
-        batch_size: Images of a forward pass.
+        batch_size: Images of a forward pass; `None` as in `ImageEmbedder`.
         shard_size: Images of a part, where images are files.
         test_fraction: Share of the images that are for testing, where the source has no splits.
             The digest of an image decides, so copies of it are on the same side.
@@ -109,12 +109,12 @@ def embed_shards(
 
 
 def _worker(
-    make_encoder: Callable[[], Encoder], batch_size: int, output: Storage, threads: int
+    make_encoder: Callable[[], Encoder], batch_size: int | None, output: Storage, threads: int
 ) -> ShardWorker:
     return ShardWorker(functools.partial(_model, make_encoder, batch_size), output, threads)
 
 
-def _model(make_encoder: Callable[[], Encoder], batch_size: int) -> EmbeddingModel:
+def _model(make_encoder: Callable[[], Encoder], batch_size: int | None) -> EmbeddingModel:
     return EmbeddingModel(make_encoder(), batch_size)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.clip import Encoder
+from keras_cmm.clip.embedding.batched import usual_batch_size
 from keras_cmm_runtime.images import ImagePreprocessor
 
 if TYPE_CHECKING:
@@ -20,15 +21,15 @@ class EmbeddingModel:
 
     Args:
         encoder: the encoder.
-        batch_size: int. Number of images in a forward pass.
+        batch_size: int. Number of images in a forward pass; `None` as in `ImageEmbedder`.
 
     Example:
         See `embed_shards`.
     """
 
-    def __init__(self, encoder: Encoder, batch_size: int = 32) -> None:
+    def __init__(self, encoder: Encoder, batch_size: int | None = None) -> None:
         self.encoder = encoder
-        self.batch_size = batch_size
+        self.batch_size = usual_batch_size(encoder) if batch_size is None else batch_size
 
     @property
     def preprocessor(self) -> ImagePreprocessor:

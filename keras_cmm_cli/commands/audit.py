@@ -79,7 +79,7 @@ def audit(
     report: Path | None,
     templates: tuple[str, ...],
     descriptions: Path | None,
-    batch_size: int,
+    batch_size: int | None,
     store: Path | None,
     seed: int,
     overwrite: bool,

@@ -162,7 +162,7 @@ def benchmark(
     ranks: Path | None,
     resume: bool,
     overwrite: bool,
-    batch_size: int,
+    batch_size: int | None,
     store: Path | None,
 ) -> None:
     """Compare few-shot methods on benchmark data sets, or on embeddings files.

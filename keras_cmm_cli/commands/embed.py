@@ -103,7 +103,7 @@ def embed(
     templates: tuple[str, ...],
     descriptions: Path | None,
     dtype: str | None,
-    batch_size: int,
+    batch_size: int | None,
     store: Path | None,
     seed: int,
     strict: bool,
@@ -206,7 +206,7 @@ def _embed_in_parts(
     prompts_given: tuple[tuple[str, ...], Path | None],
     test_fraction: float,
     dtype: str | None,
-    batch_size: int,
+    batch_size: int | None,
 ) -> None:
     """Runs `--engine local` and `--engine ray`."""
     refuse_with_parts(
@@ -249,7 +249,7 @@ def _further(
     terminal: Terminal,
     source: str,
     splits: dict[str, ImageSource],
-    batch_size: int,
+    batch_size: int | None,
     store: Path | None,
 ) -> NamedEmbeddings:
     """Embeds the images of all splits with a further encoder."""

@@ -92,7 +92,7 @@ def grow(
     removals: tuple[str, ...],
     renamings: tuple[tuple[str, str], ...],
     output: Path,
-    batch_size: int,
+    batch_size: int | None,
     store: Path | None,
     strict: bool,
     onnx: bool,

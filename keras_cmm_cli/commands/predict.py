@@ -213,7 +213,7 @@ def _predict_in_parts(
             str(paths[0]),
             str(output),
             top_k=top_k,
-            batch_size=model.batch_size,
+            batch_size=model.batch_size or 32,
             shard_size=workers.shard_size,
             options=workers.options(model.engine),
             progress=lambda report: progress(len(report.shards), None),

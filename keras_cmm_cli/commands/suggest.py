@@ -113,7 +113,7 @@ def suggest(
     output: Path | None,
     templates: tuple[str, ...],
     descriptions: Path | None,
-    batch_size: int,
+    batch_size: int | None,
     store: Path | None,
     seed: int,
     strict: bool,

@@ -13,7 +13,12 @@ from keras_cmm.clip.backbones.encoders import (
     torch_weights,
 )
 from keras_cmm.clip.backbones.finite_weights import check_finite_weights
-from keras_cmm.clip.backbones.inference import as_unit_rows, inference_mode, runs_on_cpu
+from keras_cmm.clip.backbones.inference import (
+    as_unit_rows,
+    inference_mode,
+    runs_on_cpu,
+    runs_on_cuda,
+)
 from keras_cmm.clip.backbones.interface import logit_scale, prepare_backbone
 from keras_cmm.clip.backbones.metaclip_2 import build_metaclip_2
 from keras_cmm.clip.backbones.settings import (
@@ -46,6 +51,7 @@ __all__ = [
     "logit_scale",
     "prepare_backbone",
     "runs_on_cpu",
+    "runs_on_cuda",
     "same_weights",
     "torch_weights",
 ]

@@ -32,6 +32,12 @@ def runs_on_cpu(backbone: Any) -> bool:
     return "cpu" in str(device).lower()
 
 
+def runs_on_cuda(backbone: Any) -> bool:
+    """Returns whether torch runs a backbone on a CUDA GPU."""
+    weights = backbone.weights if keras.backend.backend() == "torch" else []
+    return bool(weights) and weights[0].value.device.type == "cuda"
+
+
 def as_unit_rows(embeddings: Any) -> npt.NDArray[np.float32]:
     """Returns a tensor `(n, dim)` as a float32 array with rows of unit length."""
     return unit_rows(ops.convert_to_numpy(ops.cast(embeddings, "float32")))

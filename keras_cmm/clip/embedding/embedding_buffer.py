@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
 from keras_cmm_runtime.embeddings.embedding_space import KEY_TYPE, EmbeddingSpace
 
-# A killed process loses the work of up to so many seconds, and its current batch.
+# A killed process loses the work of up to so many seconds, and the batches that are not done.
 _SECONDS = 5.0
 
 
@@ -25,20 +26,24 @@ class EmbeddingBuffer:
     embeddings have the same bits.
 
     Args:
-        embed_pixels: `ImageEmbedder.embed_pixels`.
+        begin: Begins to embed a batch; what it returns gives the embeddings.
         batch_size: Number of images in a batch.
         space: The part of the store.
+        in_flight: How many batches may be computed while images of others are added.
     """
 
     def __init__(
         self,
-        embed_pixels: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]],
+        begin: Callable[[npt.NDArray[Any]], Callable[[], npt.NDArray[np.float32]]],
         batch_size: int,
         space: EmbeddingSpace,
+        in_flight: int = 0,
     ) -> None:
-        self._embed_pixels = embed_pixels
+        self._begin = begin
         self._batch_size = batch_size
         self._space = space
+        self._in_flight = in_flight
+        self._begun: deque[tuple[list[bytes], Callable[[], npt.NDArray[np.float32]]]] = deque()
         # Numbers and keys of all images since the last `take`, in their order.
         self._numbers = array("q")
         self._keys = bytearray()
@@ -70,12 +75,21 @@ class EmbeddingBuffer:
         return False
 
     def embed_batch(self) -> None:
-        """Embeds the batch, full or not."""
+        """Begins to embed the batch, full or not."""
         if self._batch:
-            embeddings = self._embed_pixels(np.stack(list(self._batch.values())))
-            self._computed.update(zip(self._batch, embeddings, strict=True))
-            self._uncommitted += self._batch
+            keys = list(self._batch)
+            self._begun.append((keys, self._begin(np.stack(list(self._batch.values())))))
+            # Known, so that no other batch has the same images.
+            self._computed.update(dict.fromkeys(keys, np.empty(0, "float32")))
             self._batch.clear()
+            self._finish(self._in_flight)
+
+    def _finish(self, left: int = 0) -> None:
+        """Waits for batches, until so many are left."""
+        while len(self._begun) > left:
+            keys, embeddings = self._begun.popleft()
+            self._computed.update(zip(keys, embeddings(), strict=True))
+            self._uncommitted += keys
 
     @property
     def is_due(self) -> bool:
@@ -86,6 +100,7 @@ class EmbeddingBuffer:
 
     def commit(self) -> None:
         """Writes the new embeddings to the store."""
+        self._finish()
         keys, self._uncommitted = self._uncommitted, []
         self._started = time.monotonic()
         if keys:

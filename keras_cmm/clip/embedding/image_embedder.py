@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_cmm.clip.clip_model import CLIPModel
-from keras_cmm.clip.embedding.batched import Batched
+from keras_cmm.clip.embedding.batched import Batched, usual_batch_size
 from keras_cmm.clip.embedding.embedded_images import EmbeddedImages
 from keras_cmm.clip.embedding.embedding_buffer import EmbeddingBuffer
 from keras_cmm.clip.embedding.image_keys import identify
@@ -44,7 +44,9 @@ class ImageEmbedder(Batched):
 
     Args:
         model: the model, as `keras_cmm.clip.load` returns it, or an `Encoder`.
-        batch_size: int. Number of images in a forward pass. It may be set later too.
+        batch_size: int. Number of images in a forward pass. It may be set later too. `None` for 32,
+            or on a CUDA GPU for what its free memory holds, up to 256. An `Encoder` may have a
+            `batch_size` of its own.
         store: an `EmbeddingStore` to look embeddings up in and to write them to, or `None`. It may
             be set later too: `embedder.store = EmbeddingStore("folder")`.
         dtype: dtype of the matrix products of a model, see `KerasHubEncoder`. An `Encoder` has its
@@ -70,7 +72,7 @@ class ImageEmbedder(Batched):
     def __init__(
         self,
         model: CLIPModel | Encoder,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         store: EmbeddingStore | None = None,
         dtype: str | None = None,
         engine: str | None = None,
@@ -189,7 +191,7 @@ class ImageEmbedder(Batched):
 
         def readable() -> Iterator[_Numbered]:
             nonlocal done
-            reported = 0
+            reported, step = 0, self.batch_size
             for number, image in enumerate(self._read_ahead(images, space)):
                 done = number + 1
                 if not isinstance(image, InputError):
@@ -198,7 +200,7 @@ class ImageEmbedder(Batched):
                     raise image
                 else:
                     warnings.warn(f"left out: {image}", stacklevel=2)
-                if progress and done - reported >= self.batch_size:
+                if progress and done - reported >= step:
                     reported = done
                     progress(done, total)
 
@@ -259,6 +261,27 @@ class ImageEmbedder(Batched):
         """
         return self.encoder.embed_pixels(pixels)
 
+    @property
+    def _usual_batch_size(self) -> int:
+        return usual_batch_size(self.encoder)
+
+    def _begin(self, pixels: npt.NDArray[Any]) -> Callable[[], npt.NDArray[np.float32]]:
+        """Begins to embed a batch; what it returns gives the embeddings."""
+        begin = self._begin_pixels
+        if begin is not None:
+            return begin(pixels)
+        embeddings = self.embed_pixels(pixels)
+        return lambda: embeddings
+
+    @property
+    def _begin_pixels(self) -> Callable[..., Callable[[], npt.NDArray[np.float32]]] | None:
+        return getattr(self.encoder, "begin_pixels", None)
+
+    @property
+    def _in_flight(self) -> int:
+        """Number of batches that the encoder computes while others are read."""
+        return 0 if self._begin_pixels is None else 1
+
     def _space(self) -> EmbeddingSpace | None:
         """Returns this model's part of the store, or `None` without a store."""
         if self.store is None:
@@ -290,15 +313,22 @@ class ImageEmbedder(Batched):
             progress(done, total)
 
     def _embed_all(self, images: Iterator[_Numbered]) -> Iterator[EmbeddedImages]:
+        in_flight = self._in_flight
+        begun: deque[tuple[Callable[[], npt.NDArray[np.float32]], npt.NDArray[np.int64]]] = deque()
         while batch := list(itertools.islice(images, self.batch_size)):
             pixels = np.stack([pixels for _, _, pixels in batch if pixels is not None])
             numbers = np.array([number for number, _, _ in batch], dtype="int64")
-            yield EmbeddedImages(self.embed_pixels(pixels), numbers)
+            begun.append((self._begin(pixels), numbers))
+            if len(begun) > in_flight:
+                embeddings, numbers = begun.popleft()
+                yield EmbeddedImages(embeddings(), numbers)
+        for embeddings, numbers in begun:
+            yield EmbeddedImages(embeddings(), numbers)
 
     def _embed_missing(
         self, images: Iterator[_Numbered], space: EmbeddingSpace
     ) -> Iterator[EmbeddedImages]:
-        buffer = EmbeddingBuffer(self.embed_pixels, self.batch_size, space)
+        buffer = EmbeddingBuffer(self._begin, self.batch_size, space, self._in_flight)
         try:
             for number, key, pixels in images:
                 if buffer.add(number, key, pixels) and self.store is not None:

@@ -54,7 +54,7 @@ class JointEmbedder(ImageEmbedder):
         return self.first.batch_size
 
     @batch_size.setter
-    def batch_size(self, batch_size: int) -> None:
+    def batch_size(self, batch_size: int | None) -> None:
         self.first.batch_size = self.second.batch_size = batch_size
 
     @property

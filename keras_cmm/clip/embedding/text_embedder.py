@@ -20,7 +20,7 @@ class TextEmbedder(Batched):
 
     Args:
         model: the model, as `keras_cmm.clip.load` returns it, or an `Encoder`.
-        batch_size: int. Number of texts in a forward pass. It may be set later too.
+        batch_size: int. Number of texts in a forward pass. It may be set later too. `None` for 256.
 
     Raises:
         InputError: If the encoder has no text tower.
@@ -36,7 +36,7 @@ class TextEmbedder(Batched):
         Radford et al., ICML 2021, arXiv:2103.00020, section 3.1.4 (prompt ensembling).
     """
 
-    def __init__(self, model: CLIPModel | Encoder, batch_size: int = 256) -> None:
+    def __init__(self, model: CLIPModel | Encoder, batch_size: int | None = None) -> None:
         self.encoder: Encoder = KerasHubEncoder(model) if isinstance(model, CLIPModel) else model
         self.batch_size = batch_size
         if self.encoder.embed_texts is None:
@@ -44,6 +44,10 @@ class TextEmbedder(Batched):
                 f"`model` must have a text tower. Received: {shortened(repr(model))}, which embeds "
                 "images only; use it beside a CLIP model."
             )
+
+    @property
+    def _usual_batch_size(self) -> int:
+        return 256
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Embeds texts.

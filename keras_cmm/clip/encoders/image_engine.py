@@ -72,8 +72,8 @@ class ImageEngine:
         self._chosen: str | None = None
         if given == "onnx" and not self._has_onnx():
             raise InputError(
-                '`engine` "onnx" needs the torch backend, a CPU, float32 and a CLIP, SigLIP or '
-                "MetaCLIP 2 of keras-hub without LoRA or quantisation. Received: "
+                '`engine` "onnx" needs the torch backend, a CPU, float32 and a CLIP, SigLIP, '
+                "MetaCLIP 2 or DINO of keras-hub without LoRA or quantisation. Received: "
                 f"backend {keras.backend.backend()!r}, dtype {dtype or backbone.compute_dtype!r}, "
                 f"a {type(backbone).__name__}; leave out the engine."
             )

@@ -17,8 +17,10 @@ from keras_cmm.clip.backbones import (
     inference_mode,
     logit_scale,
     runs_on_cpu,
+    runs_on_cuda,
 )
 from keras_cmm.clip.clip_model import CLIPModel
+from keras_cmm.clip.encoders.cuda_batches import CudaBatches
 from keras_cmm.clip.encoders.dtype_speed import slow_dtype_message
 from keras_cmm.clip.encoders.image_engine import ImageEngine
 from keras_cmm.clip.inputs import tokenize
@@ -58,6 +60,7 @@ class KerasHubEncoder:
         self._encode_texts = TextEncoder(clip_model.backbone)
         self._model_digest = ModelDigest(clip_model.backbone)
         self._is_dtype_checked = False
+        self._cuda = CudaBatches(clip_model.backbone, self.preprocessor, self._encode_images)
         self._engine = ImageEngine(
             clip_model.backbone, self.preprocessor, dtype, engine, self._embed_by_keras
         )
@@ -79,8 +82,20 @@ class KerasHubEncoder:
         """Whether the backbone runs on the CPU."""
         return runs_on_cpu(self.clip_model.backbone)
 
+    @property
+    def batch_size(self) -> int:
+        """Number of images of a forward pass: 32, or what a CUDA GPU has memory for."""
+        return self._cuda.batch_size if runs_on_cuda(self.clip_model.backbone) else 32
+
+    @property
+    def begin_pixels(self) -> Callable[..., Callable[[], npt.NDArray[np.float32]]] | None:
+        """Begins to embed a batch on a CUDA GPU, see `CudaBatches`; `None` elsewhere."""
+        return self._cuda.begin if runs_on_cuda(self.clip_model.backbone) else None
+
     def embed_pixels(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Embeds one batch of images; see `Encoder`."""
+        if self.begin_pixels is not None:
+            return self.begin_pixels(pixels)()
         rows = self._engine(pixels)
         if rows is None:
             embeddings = self._embed_by_keras(pixels)

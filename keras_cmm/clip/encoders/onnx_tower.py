@@ -102,6 +102,8 @@ class OnnxTower:
 _KINDS = (
     "CLIPBackbone CLIPVisionEncoder",
     "CLIPBackbone ResNetVisionEncoder",
+    "ImageBackbone DINOV2Backbone",
+    "ImageBackbone DINOV3Backbone",
     "MetaCLIP2Backbone MetaCLIP2VisionEncoder",
     "SigLIPBackbone SigLIPVisionEncoder",
 )

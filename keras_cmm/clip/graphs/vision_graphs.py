@@ -1,12 +1,13 @@
-"""The image towers of keras-hub's CLIP models as graphs of ONNX.
+"""The image towers of keras-hub's models as graphs of ONNX.
 
 The weights are copied in float32. Each graph does what the backbone's own layers do, but the last
-layer of a CLIP's ViT is computed for the pooled token alone.
+layer of a ViT with a class token is computed for that token alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,14 @@ def add_vision_tower(
         ("CLIPBackbone", "ResNetVisionEncoder"): _resnet,
         ("MetaCLIP2Backbone", "MetaCLIP2VisionEncoder"): _metaclip_2,
         ("SigLIPBackbone", "SigLIPVisionEncoder"): _siglip,
+        ("ImageBackbone", "DINOV2Backbone"): _dino,
+        ("ImageBackbone", "DINOV3Backbone"): _dino,
     }
     tower = towers.get((type(backbone).__name__, type(encoder).__name__))
     if tower is None:
         raise InputError(
             f"a {type(backbone).__name__} with a {type(encoder).__name__} cannot be exported; the "
-            "models of CLIP, OpenCLIP, SigLIP and MetaCLIP 2 can."
+            "models of CLIP, OpenCLIP, SigLIP, MetaCLIP 2 and DINO can."
         )
     return tower(graph, pixels, backbone, preprocessor)
 
@@ -86,26 +89,24 @@ def _class_token_vit(
     last_norm: Any,
 ) -> str:
     encoder = backbone.vision_encoder
-    width = encoder.hidden_dim
-    patches = _patches(graph, pixels, encoder, preprocessor)
+    patches = _patches(graph, pixels, encoder.embedding.patch_embedding, preprocessor)
     patches = graph("Add", patches, graph.constant(positions[1:]))
-    token = graph.constant((value(encoder.embedding.class_embedding) + positions[0])[None, None])
-    # The token of each image: zeros of the right shape, and the token added.
-    zeros = graph("Mul", _first_token(graph, patches), graph.constant(np.float32(0)))
-    tokens = graph("Add", zeros, token)
-    length = len(positions)
-    rows = graph.reshape(graph("Concat", tokens, patches, axis=1), -1, width)
+    token = (value(encoder.embedding.class_embedding) + positions[0])[None, None]
+    rows = _with_tokens(graph, token, patches)
     rows = _layer_norm(graph, rows, encoder.pre_layer_norm)
     for number, layer in enumerate(encoder.encoder_layers):
         last = number == len(encoder.encoder_layers) - 1
         rows = _block(
             graph,
             rows,
-            length,
+            len(positions),
             layer.attention,
             (layer.layer_norm_1, layer.layer_norm_2),
-            (layer.dense_1, layer.dense_2),
-            layer.intermediate_activation,
+            partial(
+                _mlp,
+                denses=(layer.dense_1, layer.dense_2),
+                activation=layer.intermediate_activation,
+            ),
             pooled=last,
         )
     rows = _layer_norm(graph, rows, last_norm)
@@ -116,7 +117,7 @@ def _siglip(graph: OnnxGraph, pixels: str, backbone: Any, preprocessor: ImagePre
     encoder = backbone.vision_encoder
     width = encoder.hidden_dim
     positions = value(encoder.embedding.position_embedding.embeddings)
-    patches = _patches(graph, pixels, encoder, preprocessor)
+    patches = _patches(graph, pixels, encoder.embedding.patch_embedding, preprocessor)
     patches = graph("Add", patches, graph.constant(positions))
     length = len(positions)
     rows = graph.reshape(patches, -1, width)
@@ -127,8 +128,11 @@ def _siglip(graph: OnnxGraph, pixels: str, backbone: Any, preprocessor: ImagePre
             length,
             layer.self_attn,
             (layer.layer_norm1, layer.layer_norm2),
-            (layer.mlp.fc1, layer.mlp.fc2),
-            layer.intermediate_activation,
+            partial(
+                _mlp,
+                denses=(layer.mlp.fc1, layer.mlp.fc2),
+                activation=layer.intermediate_activation,
+            ),
         )
     rows = _layer_norm(graph, rows, encoder.post_layer_norm)
     head = encoder.head
@@ -143,18 +147,84 @@ def _siglip(graph: OnnxGraph, pixels: str, backbone: Any, preprocessor: ImagePre
     return graph("Add", rows, mlp)
 
 
-def _patches(graph: OnnxGraph, pixels: str, encoder: Any, preprocessor: ImagePreprocessor) -> str:
+def _dino(graph: OnnxGraph, pixels: str, backbone: Any, preprocessor: ImagePreprocessor) -> str:
+    """Adds DINOv2, which adds position embeddings, or DINOv3, which rotates queries and keys."""
+    encoder = backbone.vision_encoder
+    embeddings = encoder.embeddings
+    patches = _patches(graph, pixels, embeddings.patch_embeddings.projection, preprocessor)
+    tokens = value(embeddings.cls_token)
+    if hasattr(embeddings, "interpolated_position_embeddings"):
+        positions = value(embeddings.interpolated_position_embeddings)
+        tokens = tokens + positions[:, :1]
+        patches = graph("Add", patches, graph.constant(positions[:, 1:]))
+    if embeddings.num_register_tokens:
+        tokens = np.concatenate([tokens, value(embeddings.register_tokens)], axis=1)
+    count = tokens.shape[1]
+    length = count + (preprocessor.image_size // encoder.patch_size) ** 2
+    rotation = None
+    if hasattr(encoder, "rope_embedding"):
+        image = ops.zeros((1, *encoder.image_shape))
+        cos, sin = (value(table) for table in encoder.rope_embedding(image))
+        # Tokens before the patches are not rotated. The halves of a head change places, and the
+        # first one its sign.
+        cos = np.concatenate([np.ones((count, cos.shape[1]), "float32"), cos])
+        sin = np.concatenate([np.zeros((count, sin.shape[1]), "float32"), sin])
+        sin[:, : sin.shape[1] // 2] *= -1
+        rotation = graph.constant(cos[:, None]), graph.constant(sin[:, None])
+    rows = _with_tokens(graph, tokens, patches)
+    layers = encoder.encoder.layers
+    for number, layer in enumerate(layers):
+        rows = _block(
+            graph,
+            rows,
+            length,
+            # DINOv2 has Keras's layer inside its own.
+            getattr(layer.attention, "attention", layer.attention),
+            (layer.norm1, layer.norm2),
+            partial(_dino_mlp, mlp=layer.mlp),
+            pooled=number == len(layers) - 1,
+            rotation=rotation,
+            scales=(layer.layer_scale1, layer.layer_scale2),
+        )
+    return _layer_norm(graph, rows, encoder.layernorm)
+
+
+def _dino_mlp(graph: OnnxGraph, rows: str, mlp: Any) -> str:
+    if hasattr(mlp, "fc1"):
+        return _mlp(graph, rows, (mlp.fc1, mlp.fc2), mlp.activation)
+    if hasattr(mlp, "weights_in"):  # SwiGLU: both halves are in one layer.
+        kernels = np.split(value(mlp.weights_in.kernel), 2, axis=1)
+        biases = np.split(value(mlp.weights_in.bias), 2)
+        gate, rest = (_gemm(graph, rows, *each) for each in zip(kernels, biases, strict=True))
+        return _dense(graph, graph("Mul", _activated(graph, gate, "silu"), rest), mlp.weights_out)
+    if not hasattr(mlp, "gate_proj"):
+        return _mlp(graph, rows, (mlp.up_proj, mlp.down_proj), mlp.activation)
+    gate = _activated(graph, _dense(graph, rows, mlp.gate_proj), mlp.activation)
+    return _dense(graph, graph("Mul", gate, _dense(graph, rows, mlp.up_proj)), mlp.down_proj)
+
+
+def _with_tokens(graph: OnnxGraph, tokens: npt.NDArray[np.float32], patches: str) -> str:
+    """Adds tokens before the patches of each image; returns `(batch * length, width)`."""
+    # Zeros of the right shape, and the tokens added.
+    zeros = graph("Mul", _first_token(graph, patches), graph.constant(np.float32(0)))
+    tokens_of_each = graph("Add", zeros, graph.constant(tokens))
+    return graph.reshape(graph("Concat", tokens_of_each, patches, axis=1), -1, tokens.shape[-1])
+
+
+def _patches(
+    graph: OnnxGraph, pixels: str, convolution: Any, preprocessor: ImagePreprocessor
+) -> str:
     """Adds the embedding of the patches, `(batch, patches, width)`.
 
     The stride of the convolution is its width, so it is one product over separate patches. They are
     cut out before pixels become floats, which are four times as large.
     """
-    embedding, size = encoder.embedding, encoder.patch_size
-    if embedding.data_format != "channels_last":
+    if convolution.data_format != "channels_last":
         raise InputError(
             'only a model of `data_format="channels_last"` can be exported. '
-            f"Received: {embedding.data_format!r}"
+            f"Received: {convolution.data_format!r}"
         )
+    size, width = convolution.kernel.shape[0], convolution.kernel.shape[-1]
     image_size = preprocessor.image_size
     side = image_size // size
     if side * size < image_size:
@@ -166,10 +236,7 @@ def _patches(graph: OnnxGraph, pixels: str, encoder: Any, preprocessor: ImagePre
     grid = graph("Transpose", grid, perm=[0, 1, 3, 2, 4, 5])
     rows = graph.reshape(grid, -1, size * size * 3)
     rows = _normalized(graph, rows, preprocessor, lambda three: np.tile(three, size * size))
-    width = encoder.hidden_dim
-    rows = _gemm(
-        graph, rows, _kernel(embedding.patch_embedding, width), _bias(embedding.patch_embedding)
-    )
+    rows = _gemm(graph, rows, _kernel(convolution, width), _bias(convolution))
     return graph.reshape(rows, -1, side * side, width)
 
 
@@ -192,46 +259,79 @@ def _block(
     length: int,
     attention: Any,
     norms: tuple[Any, Any],
-    denses: tuple[Any, Any],
-    activation: str,
+    mlp: Callable[[OnnxGraph, str], str],
     pooled: bool = False,
+    rotation: tuple[str, str] | None = None,
+    scales: tuple[Any, Any] | None = None,
 ) -> str:
     """Adds a layer of a transformer, `(batch * length, width)`; pooled, of the first tokens."""
-    width = attention.num_heads * attention.key_dim
+    width = attention.num_heads * _head_dim(attention)
     inputs = _layer_norm(graph, rows, norms[0])
-    keys, values = _keys_values(graph, inputs, length, attention)
+    keys, values = _keys_values(graph, inputs, length, attention, rotation)
     if pooled:
         rows, inputs = (
             graph.reshape(_first_token(graph, graph.reshape(each, -1, length, width)), -1, width)
             for each in (rows, inputs)
         )
-        length = 1
+        length, rotation = 1, None  # The first token has no place, so it is not rotated.
     kernel = _scaled(attention, _kernel(attention.query_dense, width))
-    bias = _scaled(attention, value(attention.query_dense.bias).reshape(width))
+    bias = _flat_bias(attention.query_dense)
+    bias = None if bias is None else _scaled(attention, bias)
     query = graph.reshape(
-        _gemm(graph, inputs, kernel, bias), -1, length, attention.num_heads, attention.key_dim
+        _gemm(graph, inputs, kernel, bias), -1, length, attention.num_heads, _head_dim(attention)
     )
+    query = _rotated(graph, query, rotation, _head_dim(attention))
     query = graph("Transpose", query, perm=[0, 2, 1, 3])
-    rows = graph("Add", rows, _attended(graph, query, keys, values, attention, width))
-    return graph("Add", rows, _mlp(graph, _layer_norm(graph, rows, norms[1]), denses, activation))
+    attended = _attended(graph, query, keys, values, attention, width)
+    rows = graph("Add", rows, _layer_scaled(graph, attended, scales and scales[0]))
+    hidden = mlp(graph, _layer_norm(graph, rows, norms[1]))
+    return graph("Add", rows, _layer_scaled(graph, hidden, scales and scales[1]))
+
+
+def _head_dim(attention: Any) -> int:
+    return int(getattr(attention, "key_dim", None) or attention.head_dim)
 
 
 def _scaled(attention: Any, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Scales queries as attention does, here in the weights that make them."""
-    return values * np.float32(attention.key_dim**-0.5)
+    return values * np.float32(_head_dim(attention) ** -0.5)
 
 
-def _keys_values(graph: OnnxGraph, rows: str, length: int, attention: Any) -> tuple[str, str]:
+def _layer_scaled(graph: OnnxGraph, rows: str, scale: Any) -> str:
+    return rows if scale is None else graph("Mul", rows, graph.constant(value(scale.lambda1)))
+
+
+def _rotated(graph: OnnxGraph, heads: str, rotation: tuple[str, str] | None, dim: int) -> str:
+    """Adds rotary position embeddings to `(batch, length, heads, dim)`."""
+    if rotation is None:
+        return heads
+    last = graph.constant(np.array([3]))
+    halves = [
+        graph("Slice", heads, *(graph.constant(np.array([n])) for n in bounds), last)
+        for bounds in ((dim // 2, dim), (0, dim // 2))
+    ]
+    swapped = graph("Mul", graph("Concat", *halves, axis=3), rotation[1])
+    return graph("Add", graph("Mul", heads, rotation[0]), swapped)
+
+
+def _keys_values(
+    graph: OnnxGraph,
+    rows: str,
+    length: int,
+    attention: Any,
+    rotation: tuple[str, str] | None = None,
+) -> tuple[str, str]:
     """Adds keys `(batch, heads, dim, length)` and values `(batch, heads, length, dim)`."""
-    width = attention.num_heads * attention.key_dim
+    dim = _head_dim(attention)
+    width = attention.num_heads * dim
     found = []
-    for dense, order in (
-        (attention.key_dense, [0, 2, 3, 1]),
-        (attention.value_dense, [0, 2, 1, 3]),
+    for dense, order, turned in (
+        (attention.key_dense, [0, 2, 3, 1], rotation),
+        (attention.value_dense, [0, 2, 1, 3], None),
     ):
-        each = _gemm(graph, rows, _kernel(dense, width), value(dense.bias).reshape(width))
-        each = graph.reshape(each, -1, length, attention.num_heads, attention.key_dim)
-        found.append(graph("Transpose", each, perm=order))
+        each = _gemm(graph, rows, _kernel(dense, width), _flat_bias(dense))
+        each = graph.reshape(each, -1, length, attention.num_heads, dim)
+        found.append(graph("Transpose", _rotated(graph, each, turned, dim), perm=order))
     return found[0], found[1]
 
 
@@ -243,22 +343,24 @@ def _attended(
     attended = graph("Transpose", graph("MatMul", weights, values), perm=[0, 2, 1, 3])
     output = attention.output_dense
     kernel = value(output.kernel).reshape(width, width)
-    return _gemm(graph, graph.reshape(attended, -1, width), kernel, value(output.bias))
+    return _gemm(graph, graph.reshape(attended, -1, width), kernel, _flat_bias(output))
 
 
 def _mlp(graph: OnnxGraph, rows: str, denses: tuple[Any, Any], activation: str) -> str:
-    hidden = _dense(graph, rows, denses[0])
-    if activation == "quick_gelu":
-        scaled = graph("Mul", hidden, graph.constant(np.float32(_QUICK_GELU)))
-        hidden = graph("Mul", hidden, graph("Sigmoid", scaled))
-    elif activation in ("gelu", "gelu_approximate"):
-        hidden = graph("Gelu", hidden, approximate="none" if activation == "gelu" else "tanh")
-    else:
-        raise InputError(
-            "only models with the activation gelu, gelu_approximate or quick_gelu can be "
-            f"exported. Received: {activation!r}"
-        )
+    hidden = _activated(graph, _dense(graph, rows, denses[0]), activation)
     return _dense(graph, hidden, denses[1])
+
+
+def _activated(graph: OnnxGraph, hidden: str, activation: str) -> str:
+    if activation in ("quick_gelu", "silu"):
+        factor = graph.constant(np.float32(_QUICK_GELU if activation == "quick_gelu" else 1.0))
+        return graph("Mul", hidden, graph("Sigmoid", graph("Mul", hidden, factor)))
+    if activation in ("gelu", "gelu_approximate"):
+        return graph("Gelu", hidden, approximate="none" if activation == "gelu" else "tanh")
+    raise InputError(
+        "only models with the activation gelu, gelu_approximate, quick_gelu or silu can be "
+        f"exported. Received: {activation!r}"
+    )
 
 
 def _first_token(graph: OnnxGraph, tokens: str) -> str:
@@ -278,6 +380,11 @@ def _dense(graph: OnnxGraph, rows: str, layer: Any) -> str:
 
 def _bias(layer: Any) -> npt.NDArray[np.float32] | None:
     return value(layer.bias) if layer.use_bias else None
+
+
+def _flat_bias(layer: Any) -> npt.NDArray[np.float32] | None:
+    """Returns the bias of a layer that may have an axis of heads, as one row."""
+    return None if layer.bias is None else value(layer.bias).reshape(-1)
 
 
 def _kernel(layer: Any, width: int) -> npt.NDArray[np.float32]:

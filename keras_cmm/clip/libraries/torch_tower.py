@@ -48,6 +48,8 @@ class TorchTower(keras.layers.Layer):
 
         variable_dtype = getattr(torch, self.variable_dtype)
         model.module.to(device=get_device(), dtype=variable_dtype)
+        if torch.device(get_device()).type == "cuda":
+            lay_out_by_pixels(model.module)
         # Not an attribute of its own, which torch would register as a second set of weights.
         self._hidden = SimpleNamespace(model=model)
         self.image_shape = (model.image_size, model.image_size, 3)
@@ -123,6 +125,21 @@ class TorchTower(keras.layers.Layer):
         config = super().get_config()
         config.update({"library": self.library, "architecture": self.architecture})
         return config
+
+
+def lay_out_by_pixels(module: Any) -> None:
+    """Lays out the weights of convolutions by pixels (`channels_last`), as images come.
+
+    A GPU would do so in every pass. Their numbers and their shapes stay as they are.
+
+    Args:
+        module: a `torch.nn.Module`.
+    """
+    import torch
+
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _as_json(architecture: str | Mapping[str, Any]) -> str:

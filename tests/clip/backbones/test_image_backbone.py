@@ -24,7 +24,7 @@ SIZES = {
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 KINDS = {
     "dinov2": {"mlp_ratio": 2},
-    "dinov2_with_registers": {"mlp_ratio": 2, "num_register_tokens": 3},
+    "dinov2_with_registers": {"mlp_ratio": 2, "num_register_tokens": 3, "use_swiglu_ffn": True},
     "dinov3_vit": {"intermediate_size": 48, "use_gated_mlp": True, "num_register_tokens": 2},
 }
 
@@ -65,6 +65,9 @@ def test_embeddings_are_those_of_transformers(kind, image_size, tmp_path):
     assert pixels.shape[1] == image_size
     np.testing.assert_allclose(ours, unit, rtol=0, atol=1e-5)
     assert unit.std(axis=0).max() > 1e-2
+    if keras.backend.backend() == "torch":
+        by_onnx = clip.ImageEmbedder(model, engine="onnx").embed(pictures).embeddings
+        np.testing.assert_allclose(by_onnx, ours, rtol=0, atol=1e-5)
     assert model.tokenizer is None
     assert embedder.encoder.embed_texts is None
     clip.save_preset(model, tmp_path / "again")

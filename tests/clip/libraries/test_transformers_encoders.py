@@ -13,6 +13,7 @@ processors = import_or_skip("transformers.models.auto.image_processing_auto")
 torch = import_or_skip("torch")
 
 from keras_cmm import CMMImageClassifier, clip  # noqa: E402
+from keras_cmm.clip.libraries.torch_tower import lay_out_by_pixels  # noqa: E402
 from keras_cmm_runtime.errors import InputError  # noqa: E402
 
 VIT = {
@@ -129,6 +130,21 @@ def test_embeddings_are_those_of_transformers(kind, tmp_path):
     clip.save_preset(model, tmp_path / "preset")
     again = clip.ImageEmbedder(clip.load(tmp_path / "preset"))
     np.testing.assert_array_equal(again.embed(pictures).embeddings, embeddings)
+
+
+def test_weights_laid_out_for_a_gpu_are_the_same_weights(tmp_path):
+    make("resnet", tmp_path / "model")
+    model = clip.load(tmp_path / "model")
+    digest = clip.KerasHubEncoder(model).digest()
+    pictures = [picture.convert("RGB") for picture in varied_images()[:2]]
+    before = clip.ImageEmbedder(model).embed(pictures).embeddings
+    lay_out_by_pixels(model.backbone.tower.module)
+    kernels = [weight.value for weight in model.backbone.weights if len(weight.shape) == 4]
+    assert not all(kernel.is_contiguous() for kernel in kernels)
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+    assert clip.KerasHubEncoder(model).digest() == digest
+    after = clip.ImageEmbedder(model).embed(pictures).embeddings
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
