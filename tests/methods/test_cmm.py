@@ -214,9 +214,10 @@ def test_the_temperature_changes_no_prediction_and_is_not_fitted_on_training_row
     validated = replace(
         task, val_embeddings=QUERIES, val_labels=np.arange(len(QUERIES)) % 5, val_source="wrong"
     )
-    method = CMM().fit(validated)
+    recipe = AutoRecipe(text_trust=1.0)
+    method = CMM(recipe).fit(validated)
     # Labels that the classifier cannot know: no confidence is right.
     assert method.temperature_ > 2.0
     np.testing.assert_array_equal(
-        method.predict_logits(QUERIES), CMM().fit(task).predict_logits(QUERIES)
+        method.predict_logits(QUERIES), CMM(recipe).fit(task).predict_logits(QUERIES)
     )
