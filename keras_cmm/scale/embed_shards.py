@@ -85,7 +85,7 @@ def embed_shards(
     encoder = make_encoder()
     job = {
         "kind": "embeddings",
-        "source": source,
+        "source": images.place,
         "model": model,
         "dim": encoder.dim,
         "logit_scale": encoder.logit_scale,
@@ -102,7 +102,7 @@ def embed_shards(
         texts = (prompts or _default_prompts)(list(names.values()))
         file = io.BytesIO()
         np.save(file, TextEmbedder(encoder).class_prototypes(texts))
-        folder.write(TEXTS_FILE, file.getvalue())
+        output_folder.write(TEXTS_FILE, file.getvalue())
         contents["texts"] = TEXTS_FILE
     output_folder.finish(report, **contents)
     return report

@@ -74,7 +74,7 @@ def predict_embedding_shards(
     classifier.named(np.empty((0, len(classifier.class_names)), "float32"), **rates)
     job = {
         "kind": "predictions",
-        "source": source,
+        "source": images.place,
         "model": _digest(classifier),
         "class_names": list(classifier.class_names),
         **rates,

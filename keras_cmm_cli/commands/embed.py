@@ -228,7 +228,8 @@ def _embed_in_parts(
         report = embed_shards(
             str(given.images_dir),
             str(output),
-            KerasEncoder(preset, dtype),
+            # A worker may have another current folder.
+            KerasEncoder(str(Path(preset).resolve()) if Path(preset).is_dir() else preset, dtype),
             model=printable(Path(preset).resolve().name if Path(preset).is_dir() else preset),
             options=workers.options(engine),
             batch_size=batch_size,

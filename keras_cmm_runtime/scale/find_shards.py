@@ -14,6 +14,7 @@ from typing import Any
 
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale.input_shard import InputShard
+from keras_cmm_runtime.scale.row_texts import label_text, split_of_word, split_text
 from keras_cmm_runtime.scale.storage import Storage
 from keras_cmm_runtime.sources.folders import is_clutter, is_image_name
 from keras_cmm_runtime.sources.splits import find_splits
@@ -21,14 +22,6 @@ from keras_cmm_runtime.sources.splits import find_splits
 DEFAULT_SHARD_SIZE = 1000
 _PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path")
 _LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
-# The splits that the names of tar and Parquet files begin with, as "train-00000-of-00005" does.
-_SPLITS_OF_FILES = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-}
 # Path of an image, its class, its split.
 _Listed = tuple[str, str | None, str | None]
 
@@ -65,14 +58,17 @@ def find_shards(source: Storage, shard_size: int = DEFAULT_SHARD_SIZE) -> Iterat
         ...     [(shard.paths, shard.labels[0]) for shard in find_shards(Storage(folder))]
         [(('cat/1.png', 'cat/2.png'), 'cat'), (('dog/1.png',), 'dog')]
     """
-    shards = _find(source, shard_size)
-    first = next(shards, None)
-    if first is None:
+    is_empty = True
+    try:
+        for shard in _find(source, shard_size):
+            is_empty = False
+            yield shard
+    except OSError as error:
+        raise InputError(f"{source.uri}: cannot be read ({error.strerror or error}).") from error
+    if is_empty:
         raise InputError(
             f"{source.uri}: has no images; expected image files, tar or Parquet files, or a list."
         )
-    yield first
-    yield from shards
 
 
 def _find(source: Storage, shard_size: int) -> Iterator[InputShard]:
@@ -122,7 +118,8 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
 
 def _whole_file(source: Storage, name: str) -> InputShard:
     stem = PurePosixPath(name).stem
-    split = _SPLITS_OF_FILES.get(re.split(r"[-_.]", stem)[0].lower())
+    # As "train-00000-of-00005" does.
+    split = split_of_word(re.split(r"[-_.]", stem)[0])
     return InputShard(
         f"{_slug(stem)}-{_digest([name])}",
         "tar" if name.lower().endswith(".tar") else "parquet",
@@ -183,8 +180,11 @@ def _listed(
 ) -> _Listed:
     if not row.get(path):
         raise InputError(f"{source.uri}: row {number} has no image; give its path.")
-    texts = [str(row[name]).strip() if name and row.get(name) else None for name in (label, split)]
-    return str(row[path]).strip(), texts[0], texts[1]
+    return (
+        str(row[path]).strip(),
+        label_text(row[label], f"{source.uri}: row {number}") if label else None,
+        split_text(row[split]) if split else None,
+    )
 
 
 def _list_columns(source: Storage) -> tuple[str, str | None, str | None] | None:

@@ -68,7 +68,7 @@ def predict_shards(
     classifier = OnnxClassifier.load(path)
     job = {
         "kind": "predictions",
-        "source": source,
+        "source": images.place,
         "model": classifier.digest,
         "top_k": top_k,
         "class_names": classifier.class_names,

@@ -74,4 +74,18 @@ class ShardFolder:
             **contents,
         }
         data = json.dumps(manifest, ensure_ascii=False).encode()
-        asking_again(lambda: self.storage.write(MANIFEST_FILE, data))
+        self.write(MANIFEST_FILE, data)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file beside the parts.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        try:
+            asking_again(lambda: self.storage.write(name, data))
+        except OSError as error:
+            raise InputError(
+                f"{self.storage.uri}: {name} cannot be written ({error.strerror or error}); run "
+                "the command again, which keeps the parts."
+            ) from error

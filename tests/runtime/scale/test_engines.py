@@ -55,6 +55,14 @@ def test_processes_write_the_same_files(images, expected, output):
     assert sorted(again.shards) == sorted(report.shards)
 
 
+def test_a_part_that_is_listed_twice_counts_once(images, output):
+    def twice():
+        return [*images(), *images()]
+
+    report = run_workers(EngineOptions(num_workers=1), twice, MakeStubWorker(output))
+    assert (report.rows, len(report.shards)) == (2 * PARTS, PARTS)
+
+
 def test_a_process_that_dies_loses_no_part(images, expected, output, tmp_path):
     trigger = tmp_path / "trigger"
     trigger.touch()

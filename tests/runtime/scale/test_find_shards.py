@@ -127,3 +127,38 @@ def test_each_image_is_in_one_part(tmp_path_factory, counts, size):
     assert sorted(path for shard in shards for path in shard.paths) == sorted(names)
     assert all(len(shard.paths) <= size for shard in shards)
     assert len({shard.name for shard in shards}) == len(shards)
+
+
+def test_numbers_as_labels_and_the_names_of_splits(tmp_path):
+    path = tmp_path / "list.parquet"
+    rows = {
+        "path": [f"{n}.jpg" for n in range(5)],
+        "label": [0.0, 1.0, float("nan"), None, -1.0],
+        "split": ["Train", "validation", "TEST", "extra", None],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(rows), path)
+    (shard,) = found(path)
+    assert shard.labels == ("0", "1", None, None, None)
+    assert shard.splits == ("train", "val", "test", "extra", None)
+
+
+def test_several_labels_are_refused(tmp_path):
+    path = tmp_path / "list.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.jpg"], "label": [["x", "y"]]}), path)
+    with pytest.raises(InputError, match=r"row 1: has the label \['x', 'y'\]; an image must have"):
+        found(path)
+
+
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    touch(tmp_path, "elsewhere/1.jpg", "images/dog/2.jpg")
+    (tmp_path / "images" / "cat").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "images" / "dog" / "again").symlink_to(tmp_path / "images")
+    assert listed(found(tmp_path / "images")) == [
+        ("cat/1.jpg", "cat", None),
+        ("dog/2.jpg", "dog", None),
+    ]
+
+
+def test_two_colons_in_a_name(tmp_path):
+    touch(tmp_path, "a::b/cat/1.jpg")
+    assert listed(found(tmp_path / "a::b")) == [("cat/1.jpg", "cat", None)]

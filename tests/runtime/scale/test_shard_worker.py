@@ -1,5 +1,6 @@
 import hashlib
 import io
+import os
 
 import numpy as np
 import pyarrow.parquet
@@ -64,6 +65,29 @@ def test_a_file_that_is_there_stays(images, output):
         first.labels,
     )
     assert output.read(name) == data
+
+
+@pytest.mark.parametrize("content", [None, b"", b"something else"])
+def test_a_damaged_file_is_made_again(images, output, content):
+    shard = shards_of(images)[0]
+    worker = MakeStubWorker(output)()
+    first = worker(shard)
+    name = f"shards/{shard.name}.parquet"
+    data = output.read(name)
+    output.write(name, data[:-20] if content is None else content)
+    again = worker(shard)
+    assert (again.is_new, again.rows, again.failure) == (True, first.rows, None)
+    assert output.read(name) == data
+
+
+def test_names_that_are_no_utf8(tmp_path, output):
+    folder = tmp_path / "images" / os.fsdecode(b"c\xe4t")
+    folder.mkdir(parents=True)
+    (folder / os.fsdecode(b"\xe4.png")).write_bytes(picture(1))
+    (shard,) = shards_of(tmp_path / "images")
+    assert MakeStubWorker(output)()(shard).labels == {"c\\udce4t": 1}
+    (row,) = pyarrow.parquet.read_table(output.path(f"shards/{shard.name}.parquet")).to_pylist()
+    assert row["id"] == "c\\udce4t/\\udce4.png"
 
 
 def test_the_same_part_gives_the_same_bytes(images, tmp_path):
