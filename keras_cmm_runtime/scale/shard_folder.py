@@ -31,6 +31,8 @@ class ShardFolder:
     def __init__(self, storage: Storage, job: Mapping[str, Any]) -> None:
         self.storage = storage
         self.job = {"format": FORMAT, **json.loads(json.dumps(job))}
+        if str(job.get("source")).rstrip("/") == storage.place.rstrip("/"):
+            raise InputError(f"{storage.uri}: is the source; give another folder for the output.")
         try:
             self._claim()
         except OSError as error:

@@ -12,6 +12,17 @@ from keras_cmm_runtime.scale.storage import Storage
 FORMAT = "keras-cmm-shards/1"
 JOB_FILE, MANIFEST_FILE, SHARDS = "job.json", "manifest.json", "shards"
 SUFFIX = ".parquet"
+_FIELDS: dict[str, Any] = {
+    **dict.fromkeys(("failed", "labels"), dict),
+    **dict.fromkeys(("rows", "errors"), int),
+    "shards": list,
+}
+_OF_EMBEDDINGS: dict[str, Any] = {
+    **dict.fromkeys(("encoder", "class_names"), dict),
+    "dim": int,
+    "model": str,
+    "test_fraction": (int, float),
+}
 
 
 def is_shard_folder(path: str) -> bool:
@@ -49,7 +60,20 @@ def read_manifest(storage: Storage) -> dict[str, Any]:
         raise InputError(f"{storage.uri}: cannot be read ({error}).") from error
     if any(not isinstance(part, dict) or part.get("format") != FORMAT for part in parts):
         raise InputError(f"{storage.uri}: is not of the format {FORMAT}.")
-    manifest = parts[0] | parts[1]
-    if any("/" in name or "\\" in name for name, *_ in manifest["shards"]):
+    manifest: dict[str, Any] = parts[0] | parts[1]
+    fields = _FIELDS | (_OF_EMBEDDINGS if manifest.get("kind") == "embeddings" else {})
+    for name, kind in fields.items():
+        if not isinstance(manifest.get(name), kind):
+            raise InputError(
+                f"{storage.uri}: {name!r} in {JOB_FILE} or {MANIFEST_FILE} is damaged; run the "
+                "command that made it again."
+            )
+    try:
+        names = [str(name) for name, _rows, _errors in manifest["shards"]]
+    except (TypeError, ValueError):
+        names = [""]
+    if len({*names}) < len(names) or "" in names:
+        raise InputError(f"{storage.uri}: the list of parts in {MANIFEST_FILE} is damaged.")
+    if any("/" in name or "\\" in name for name in [*names, str(manifest.get("texts"))]):
         raise InputError(f"{storage.uri}: names of parts in {MANIFEST_FILE} lead to other folders.")
     return manifest

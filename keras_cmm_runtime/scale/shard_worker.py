@@ -181,8 +181,9 @@ def counts_of_file(output: Storage, file: str) -> dict[str, Any] | None:
             return None
         try:
             with output.open(file) as opened:
-                metadata = pyarrow.parquet.ParquetFile(opened).schema_arrow.metadata or {}
-            return dict(json.loads(metadata[_COUNTS]))
+                parquet = pyarrow.parquet.ParquetFile(opened)
+            counts = dict(json.loads((parquet.schema_arrow.metadata or {})[_COUNTS]))
+            return counts if counts["rows"] == parquet.metadata.num_rows else None
         except (pyarrow.ArrowInvalid, KeyError, ValueError):
             return None
 

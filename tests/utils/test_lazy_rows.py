@@ -22,6 +22,8 @@ def unit(rows):
         slice(2, 5),
         slice(None, None, 3),
         np.array([4, 1, 1]),
+        np.array([-2, -1]),
+        np.array([-1]),
         np.array([], "int64"),
         np.arange(7) % 2 == 0,
     ],
@@ -34,6 +36,13 @@ def test_chosen_rows_are_those_of_the_array(key):
     np.testing.assert_array_equal(
         np.asarray(twice, "float64"), ROWS[key][: len(chosen) // 2].astype("float64")
     )
+
+
+@pytest.mark.parametrize("chosen", [slice(None), slice(2, 5)])
+@pytest.mark.parametrize("key", [[7], [6, 7], [-8], [True, False]])
+def test_rows_that_there_are_not(chosen, key):
+    with pytest.raises(IndexError):
+        LazyRows(ROWS)[chosen][key]
 
 
 def test_each_part_is_of_unit_length():
