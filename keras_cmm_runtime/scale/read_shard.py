@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tarfile
 import time
@@ -21,6 +22,8 @@ _MAX_BYTES = 2**30
 _LABEL_KEYS = ("label", "labels", "cls", "class", "class_name", "category")
 _TRIES = 4
 _FIRST_WAIT = 0.5
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a full or read-only disk answers."""
 # To ask again would be of no use.
 _NO_USE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -63,15 +66,15 @@ def read_shard(shard: InputShard) -> Iterator[StoredRow]:
 def asking_again(ask: Callable[[], _T]) -> _T:
     """Asks a storage again, a few times and a little later each time, when it fails.
 
-    A file that is not there, or may not be read, is not asked for again.
+    A file that is not there, or may not be read, is not asked for again. Nor is a full disk.
     """
     for attempt in range(_TRIES):
         try:
             return ask()
         except (*_NO_USE, InputError):
             raise
-        except OSError:
-            if attempt == _TRIES - 1:
+        except OSError as error:
+            if attempt == _TRIES - 1 or error.errno in UNWRITABLE:
                 raise
             time.sleep(_FIRST_WAIT * 2**attempt)
     raise AssertionError  # The last try returns or raises.

@@ -26,10 +26,16 @@ _OF_EMBEDDINGS: dict[str, Any] = {
 
 
 def is_shard_folder(path: str) -> bool:
-    """Returns whether a path or URI is a folder of a run, also of one that was broken off."""
+    """Returns whether a path or URI is a folder of a run, also of one that was broken off.
+
+    Raises:
+        InputError: If it is a URI that cannot be asked for.
+    """
     if "://" in path:
-        storage = Storage(path)
-        return storage.exists(JOB_FILE)
+        try:
+            return Storage(path).exists(JOB_FILE)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from error
     try:
         job = json.loads(Path(path, JOB_FILE).read_bytes())
     except (OSError, ValueError, RecursionError):

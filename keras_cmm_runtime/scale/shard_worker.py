@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale.decoded_rows import DecodedRows, decode_rows, no_rows
 from keras_cmm_runtime.scale.input_shard import InputShard
-from keras_cmm_runtime.scale.read_shard import asking_again, read_shard
+from keras_cmm_runtime.scale.read_shard import UNWRITABLE, asking_again, read_shard
 from keras_cmm_runtime.scale.shard_format import SHARDS, SUFFIX
 from keras_cmm_runtime.scale.shard_model import ShardModel
 from keras_cmm_runtime.scale.shard_result import ShardResult
@@ -81,7 +81,7 @@ class ShardWorker:
             What became of it.
 
         Raises:
-            InputError: If the model cannot be made.
+            InputError: If the model cannot be made, or the disk of the output is full.
         """
         name = f"{SHARDS}/{shard.name}{SUFFIX}"
         start = time.monotonic()
@@ -96,6 +96,9 @@ class ShardWorker:
             data, counts = self._made((decode or self._decoded)(shard, model))
             asking_again(lambda: self.output.write(name, data))
         except (InputError, OSError) as error:
+            if getattr(error, "errno", None) in UNWRITABLE:
+                # No other part could be written either.
+                raise InputError(f"{self.output.uri}: cannot be written ({error}).") from error
             return _failed(shard, error)
         return ShardResult(shard.name, **counts, seconds=time.monotonic() - start, is_new=True)
 

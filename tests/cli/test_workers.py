@@ -1,6 +1,7 @@
 """`embed` and `predict` in parts, with `--engine local`."""
 
 import io
+import sys
 import tarfile
 
 import numpy as np
@@ -83,15 +84,23 @@ def test_options_that_do_not_go_together(
     assert message in refused("embed", photos, *options, *arguments)
 
 
-def test_uris_need_an_engine(refused, tiny_preset, photos, tmp_path, model_dir):
+def test_uris_need_an_engine(refused, tiny_preset, photos, tmp_path, model_dir, monkeypatch):
     options = ("--preset", tiny_preset, "--output")
     for line in (
         refused("embed", "s3://bucket/x", *options, tmp_path / "x"),
         refused("embed", photos, *options, "s3://bucket/x"),
-        refused("predict", model_dir, "s3://bucket/x"),
-        refused("fit", "s3://bucket/x", *options, tmp_path / "x"),
+        refused("predict", model_dir, "memory://bucket/x"),
+        refused("fit", "memory://bucket/x", *options, tmp_path / "x"),
     ):
         assert "is a URI, which `embed` and `predict` open with --engine local or ray" in line
+    # It may hold embeddings, so what is needed to see that is told.
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    for line in (
+        refused("predict", model_dir, "gs://bucket/x"),
+        refused("fit", "gs://bucket/x", *options, tmp_path / "x"),
+        refused("benchmark", "gs://bucket/x"),
+    ):
+        assert line == "Error: gs://bucket/x: needs gcsfs; install it with pip."
 
 
 def test_no_such_bucket(refused, tiny_preset, tmp_path):

@@ -1,4 +1,5 @@
 import functools
+import hashlib
 import io
 import json
 import sys
@@ -97,6 +98,9 @@ def test_images_without_splits_are_split_by_their_digests(tmp_path):
     data = EmbeddingSet.read(tmp_path / "output")
     assert len(data.train_labels) + len(data.test_labels) == 13
     assert data.protocol == "split 0.4 by digest"
+    files = [path.read_bytes() for path in (tmp_path / "images").rglob("*.png")]
+    first = [int.from_bytes(hashlib.sha256(file).digest()[:8]) for file in files]
+    assert len(data.test_labels) == sum(number < 0.4 * 2**64 for number in first)
     # The picture with the red of 20 is there twice, on one side.
     reds = [rows[:, 0] / rows[:, 3] * 255 for rows in (data.train_embeddings, data.test_embeddings)]
     assert sorted(np.isclose(each, 20, atol=0.3).sum() for each in reds) == [0, 2]
@@ -181,6 +185,14 @@ def test_a_record_that_lies(tmp_path, name, changes, message):
         EmbeddingSet.read(tmp_path / "output")
 
 
+def with_embedding(table, numbers):
+    """Returns a table with another embedding in its last row."""
+    column = table.column("embedding")
+    rows = [*column.to_pylist()[:-1], np.array(numbers, "float16")]
+    place = table.schema.get_field_index("embedding")
+    return table.set_column(place, "embedding", pyarrow.array(rows, column.type))
+
+
 def test_a_part_that_is_not_whole(tmp_path):
     write_pictures(tmp_path / "images")
     embed(tmp_path / "images", tmp_path / "output")
@@ -189,6 +201,7 @@ def test_a_part_that_is_not_whole(tmp_path):
     for content, message in (
         (table.slice(0, 3), "has 3 rows, and manifest.json says 6"),
         (table.drop_columns(["digest"]), "has no column digest"),
+        (with_embedding(table, [0.0, np.nan, 0.0, 1.0]), "an embedding has NaN"),
         (data[:-20], "is damaged"),
     ):
         if isinstance(content, bytes):
@@ -197,7 +210,7 @@ def test_a_part_that_is_not_whole(tmp_path):
             pyarrow.parquet.write_table(content, part)
         with pytest.raises(InputError, match=message):
             EmbeddingSet.read(tmp_path / "output")
-        if "column" in message:
+        if "column" in message or "NaN" in message:
             continue  # Its counts are right, so it counts as made.
         # The same command makes it again.
         assert embed(tmp_path / "images", tmp_path / "output").new == 1
@@ -309,3 +322,24 @@ def test_damaged_embeddings_are_not_classified(tmp_path):
     part.write_bytes(part.read_bytes()[:-20])
     with pytest.raises(InputError, match="is damaged"):
         predict_embedding_shards(StubClassifier(), str(tmp_path / "embedded"), f"{tmp_path}/out")
+
+
+def test_predictions_are_of_one_classifier_and_its_encoder(tmp_path):
+    write_pictures(tmp_path / "images")
+    embed(tmp_path / "images", tmp_path / "embedded")
+    source, output = str(tmp_path / "embedded"), str(tmp_path / "predicted")
+    predict_embedding_shards(StubClassifier(), source, output)
+    rows = pyarrow.parquet.read_table(f"{output}/shards").to_pylist()
+    given = pyarrow.parquet.read_table(f"{source}/shards").to_pylist()
+    assert [row["scores"] for row in rows] == [[max(row["embedding"][:2])] for row in given]
+    other = StubClassifier()
+    other.head = types.SimpleNamespace(get_weights=lambda: [np.zeros(3)])
+    with pytest.raises(InputError, match="the output of another job, of another model"):
+        predict_embedding_shards(other, source, output)
+    with pytest.raises(InputError, match="the output of another job, of another top_k"):
+        predict_embedding_shards(StubClassifier(), source, output, top_k=1)
+    with pytest.raises(InputError, match="holds no embeddings"):
+        predict_embedding_shards(other, output, f"{tmp_path}/other")
+    other.embedder = types.SimpleNamespace(encoder=types.SimpleNamespace(dim=5))
+    with pytest.raises(InputError, match="not of the encoder of this classifier"):
+        predict_embedding_shards(other, source, f"{tmp_path}/other")

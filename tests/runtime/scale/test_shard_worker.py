@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import os
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 from stub_shard_model import MakeStubWorker, StubShardModel
 
+from keras_cmm_runtime import InputError
 from keras_cmm_runtime.scale import ShardWorker, Storage, find_shards
 from keras_cmm_runtime.scale.decoded_rows import decode_rows
 from keras_cmm_runtime.scale.read_shard import read_shard
@@ -131,6 +133,19 @@ def test_a_storage_that_fails_is_asked_again(images, output, monkeypatch):
     assert worker(shards_of(images)[0]).failure is None
     failures += [OSError("slow down")] * 9
     assert worker(shards_of(images)[1]).failure == "slow down"
+
+
+def test_a_full_disk_ends_the_run(images, output, monkeypatch):
+    tries = []
+
+    def full(self, name, data):
+        tries.append(name)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Storage, "write", full)
+    with pytest.raises(InputError, match=r"output: cannot be written \(.*No space left on device"):
+        MakeStubWorker(output)()(shards_of(images)[0])
+    assert len(tries) == 1
 
 
 def test_images_without_one_that_can_be_read(tmp_path, output):

@@ -39,15 +39,14 @@ class StubStore(fsspec.get_filesystem_class("memory")):
 def stub():
     fsspec.register_implementation("stub", StubStore, clobber=True)
     StubStore.store.clear()
-    return "stub://"
 
 
 @pytest.mark.parametrize("kind", ["stub", "memory"])
 def test_a_store_of_another_kind(stub, kind):
-    source = Storage(f"{kind}://photos")
+    source = Storage(f"{kind}://other/photos")
     for number in range(4):
         source.write(f"{'cat' if number % 2 else 'dog'}/{number}.png", picture(number))
-    output = Storage(f"{kind}://output")
+    output = Storage(f"{kind}://other/output")
     results = [MakeStubWorker(output)()(shard) for shard in find_shards(source, 1)]
     assert [(result.rows, result.failure) for result in results] == [(1, None)] * 4
     # No files under other names are left over.
@@ -61,7 +60,7 @@ def test_a_store_of_another_kind(stub, kind):
 )
 def test_a_store_whose_library_is_not_installed(monkeypatch, kind, package):
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr(fsspec.registry, "_registry", {})
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, kind, raising=False)
     with pytest.raises(InputError) as error:
         Storage(f"{kind}://bucket/photos")
     assert str(error.value) == f"{kind}://bucket/photos: needs {package}; install it with pip."
