@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -146,30 +147,24 @@ def _take_rows(
         table.column(name).to_pylist() for name in ("label", "split", "digest")
     )
     column = table.column("embedding")
-    dim = column.type.list_size
-    embeddings = np.asarray(column.flatten() if not column.null_count else column.values)
-    if column.null_count:
-        embeddings = embeddings[column.offset * dim : (column.offset + len(column)) * dim]
-    embeddings = embeddings.reshape(-1, dim)
-    is_there = np.asarray(column.is_valid())
+    there = np.flatnonzero(np.asarray(column.is_valid()))
+    embeddings = np.asarray(column.drop_null().flatten())
+    embeddings = embeddings.reshape(len(there), column.type.list_size)
     for part, rows in parts.items():
-        chosen = np.array(
-            [
-                is_there[row]
-                and labels[row] in ids
-                and part == (splits[row] if has_splits else _drawn(digests[row], test_fraction))
-                for row in range(len(labels))
-            ],
-            bool,
-        )
-        taken = np.flatnonzero(chosen)
-        bad = find_bad_row(embeddings[taken])
+        chosen = [
+            labels[row] in ids
+            and part == (splits[row] if has_splits else _drawn(digests[row], test_fraction))
+            for row in there
+        ]
+        taken = embeddings[np.array(chosen, bool)]
+        bad = find_bad_row(taken)
         if bad is not None:
             raise InputError(f"{uri}: an embedding has {bad.reason}; embed the images again.")
+        numbers = list(itertools.compress(there, chosen))
         rows.add(
-            embeddings[taken],
-            [ids[labels[row]] for row in taken],
-            b"".join(digests[row] for row in taken),
+            taken,
+            [ids[labels[row]] for row in numbers],
+            b"".join(digests[row] for row in numbers),
         )
 
 
