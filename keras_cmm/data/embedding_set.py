@@ -256,6 +256,8 @@ class EmbeddingSet:
         """
         if is_shard_folder(str(path)):
             return cls(**read_embedding_shards(str(path)))
+        if "://" in str(path):
+            raise InputError(f"{path}: no run of `keras-cmm embed --engine` has written there.")
         path = Path(path)
         refuse_special_file(path)
         try:

@@ -31,7 +31,7 @@ class ShardFolder:
     def __init__(self, storage: Storage, job: Mapping[str, Any]) -> None:
         self.storage = storage
         self.job = {"format": FORMAT, **json.loads(json.dumps(job))}
-        if str(job.get("source")).rstrip("/") == storage.place.rstrip("/"):
+        if job.get("source") == storage.place:
             raise InputError(f"{storage.uri}: is the source; give another folder for the output.")
         try:
             self._claim()

@@ -61,7 +61,8 @@ class Storage:
     @property
     def place(self) -> str:
         """The URI, or the whole path, which does not depend on the current folder."""
-        return self.uri if "://" in self.uri else self._root
+        kind, mark, place = self.uri.partition("://")
+        return f"{kind}://{place.rstrip('/')}" if mark else self._root
 
     @property
     def is_local(self) -> bool:
@@ -126,6 +127,8 @@ class Storage:
                 for each in entries:
                     (folders if each.is_dir() else files).append(each.name)
             return sorted(folders), sorted(files)
+        # What a library has kept of an earlier listing may be out of date.
+        self._fs.invalidate_cache(path)
         for entry in _asked(self._fs.ls, path, detail=True):
             last = entry["name"].rstrip("/").rpartition("/")[2]
             # Object stores list the folder itself where someone has made it by hand.

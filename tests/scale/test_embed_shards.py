@@ -272,6 +272,8 @@ def test_a_store_of_another_kind(tmp_path):
     for path in tmp_path.rglob("*.png"):
         source.write(path.relative_to(tmp_path).as_posix(), path.read_bytes())
     embed("memory://photos", "memory://embedded")
+    with pytest.raises(InputError, match=r"memory://photos: no run of .* has written there"):
+        EmbeddingSet.read("memory://photos")
     found = EmbeddingSet.read("memory://embedded")
     embed(tmp_path, tmp_path / "output")
     assert found.digest() == EmbeddingSet.read(tmp_path / "output").digest()

@@ -1,6 +1,5 @@
 """Paths and URIs, whatever library opens them."""
 
-import os
 import pickle
 import sys
 
@@ -89,7 +88,27 @@ def test_a_path_does_not_depend_on_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sent = pickle.dumps(Storage("photos"))
     monkeypatch.chdir("/")
-    assert pickle.loads(sent).path() == os.path.join(tmp_path, "photos")  # noqa: PTH118
+    assert pickle.loads(sent).path() == f"{tmp_path}/photos"
+
+
+@pytest.mark.parametrize("uri", ["memory://photos", "memory://"])
+def test_a_slash_at_the_end_is_the_same_place(uri, tmp_path):
+    assert Storage(f"{uri}/").place == Storage(uri).place
+    assert Storage(f"{tmp_path}/").place == str(tmp_path)
+
+
+def test_a_listing_is_not_an_old_one(stub, monkeypatch):
+    kept = {}
+
+    def ls(self, path, **options):
+        return kept.setdefault(path, fsspec.get_filesystem_class("memory").ls(self, path))
+
+    monkeypatch.setattr(StubStore, "ls", ls)
+    monkeypatch.setattr(StubStore, "invalidate_cache", lambda self, path=None: kept.clear())
+    source = Storage("stub://photos")
+    for number in range(2):
+        source.write(f"{number}.png", b"...")
+        assert len(source.entries()[1]) == number + 1
 
 
 def test_an_output_that_fails_at_the_end(tmp_path, monkeypatch):
