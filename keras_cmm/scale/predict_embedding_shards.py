@@ -115,6 +115,11 @@ def _check_encoder(
     encoder = classifier.embedder.encoder
     if manifest.get("kind") != "embeddings":
         raise InputError(f"{source}: holds no embeddings, which `keras-cmm embed` writes.")
+    if classifier.head.also_dim:
+        raise InputError(
+            f"{source}: holds embeddings of one encoder, and this classifier has two; classify the "
+            "images."
+        )
     known = manifest["encoder"].get("weights")
     own = encoder.digest().get("weights") if isinstance(encoder, KerasHubEncoder) else None
     if manifest["dim"] != encoder.dim or (known and own and known != own):

@@ -18,6 +18,7 @@ from keras_cmm_runtime.scale.row_texts import label_text, split_of_word, split_t
 from keras_cmm_runtime.scale.storage import Storage
 from keras_cmm_runtime.sources.folders import is_clutter, is_image_name
 from keras_cmm_runtime.sources.splits import find_splits
+from keras_cmm_runtime.utils.check_number import check_int
 
 DEFAULT_SHARD_SIZE = 1000
 _PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path")
@@ -58,6 +59,7 @@ def find_shards(source: Storage, shard_size: int = DEFAULT_SHARD_SIZE) -> Iterat
         ...     [(shard.paths, shard.labels[0]) for shard in find_shards(Storage(folder))]
         [(('cat/1.png', 'cat/2.png'), 'cat'), (('dog/1.png',), 'dog')]
     """
+    check_int("shard_size", shard_size, 1)
     is_empty = True
     try:
         for shard in _find(source, shard_size):

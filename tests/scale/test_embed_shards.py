@@ -246,6 +246,15 @@ def test_splits_without_a_test_are_not_used(tmp_path):
     assert data.protocol == "split 0.5 by digest"
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("batch_size", 0), ("shard_size", 0), ("test_fraction", 1.5)]
+)
+def test_arguments_out_of_range(tmp_path, name, value):
+    write_pictures(tmp_path / "images")
+    with pytest.raises(InputError, match=f"`{name}` must be"):
+        embed(tmp_path / "images", tmp_path / "output", **{name: value})
+
+
 def test_an_output_is_not_its_source(tmp_path):
     write_pictures(tmp_path / "images")
     with pytest.raises(InputError, match="is the source; give another folder"):
@@ -283,7 +292,7 @@ class StubClassifier:
     """Takes the first two numbers of an embedding for logits."""
 
     class_names = ("cat", "dog")
-    head = types.SimpleNamespace(get_weights=lambda: [np.ones(3)])
+    head = types.SimpleNamespace(get_weights=lambda: [np.ones(3)], also_dim=0)
     embedder = types.SimpleNamespace(encoder=ColourEncoder())
 
     def predict_embeddings(self, embeddings):
@@ -335,13 +344,17 @@ def test_predictions_are_of_one_classifier_and_its_encoder(tmp_path):
     given = pyarrow.parquet.read_table(f"{source}/shards").to_pylist()
     assert [row["scores"] for row in rows] == [[max(row["embedding"][:2])] for row in given]
     other = StubClassifier()
-    other.head = types.SimpleNamespace(get_weights=lambda: [np.zeros(3)])
+    other.head = types.SimpleNamespace(get_weights=lambda: [np.zeros(3)], also_dim=0)
     with pytest.raises(InputError, match="the output of another job, of another model"):
         predict_embedding_shards(other, source, output)
     with pytest.raises(InputError, match="the output of another job, of another top_k"):
         predict_embedding_shards(StubClassifier(), source, output, top_k=1)
     with pytest.raises(InputError, match="holds no embeddings"):
         predict_embedding_shards(other, output, f"{tmp_path}/other")
+    other.head.also_dim = 3
+    with pytest.raises(InputError, match="this classifier has two"):
+        predict_embedding_shards(other, source, f"{tmp_path}/other")
+    other.head.also_dim = 0
     other.embedder = types.SimpleNamespace(encoder=types.SimpleNamespace(dim=5))
     with pytest.raises(InputError, match="not of the encoder of this classifier"):
         predict_embedding_shards(other, source, f"{tmp_path}/other")
