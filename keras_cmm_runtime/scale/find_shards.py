@@ -9,14 +9,14 @@ import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale.input_shard import InputShard
 from keras_cmm_runtime.scale.row_texts import label_text, split_of_word, split_text
 from keras_cmm_runtime.scale.storage import Storage
-from keras_cmm_runtime.sources.folders import is_clutter, is_image_name
+from keras_cmm_runtime.sources.folders import is_any_image_name, is_clutter
 from keras_cmm_runtime.sources.splits import find_splits
 from keras_cmm_runtime.utils.check_number import check_int
 
@@ -111,9 +111,7 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
         split = splits.get(parts[0]) if parts else None
         below = parts[1:] if split else parts
         label = below[0] if below else None
-        images = sorted(
-            name for name in names if is_image_name(Path(name)) and not is_clutter(name)
-        )
+        images = sorted(name for name in names if is_any_image_name(name) and not is_clutter(name))
         listed = ((f"{folder}/{name}".removeprefix("/"), label, split) for name in images)
         yield from _chunks(source, listed, shard_size, posixpath.basename(folder) or "images")
 

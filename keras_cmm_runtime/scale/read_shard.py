@@ -7,14 +7,14 @@ import json
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale.input_shard import InputShard
 from keras_cmm_runtime.scale.row_texts import label_text, split_text
 from keras_cmm_runtime.scale.stored_row import StoredRow
-from keras_cmm_runtime.sources.folders import is_clutter, is_image_name
+from keras_cmm_runtime.sources.folders import is_any_image_name, is_clutter
 
 _T = TypeVar("_T")
 _ROWS_AT_A_TIME = 64
@@ -134,7 +134,7 @@ def _examples(archive: tarfile.TarFile) -> Iterator[tuple[list[_Image], dict[str
             yield images, texts
         if key != last:
             last, images, texts = key, [], {}
-        if is_image_name(Path(path)):
+        if is_any_image_name(path.name):
             images.append((name, *_member(archive, member)))
         elif path.suffix in (".cls", ".json"):
             texts[path.suffix] = _member(archive, member)[0] or b""

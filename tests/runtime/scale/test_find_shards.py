@@ -162,3 +162,10 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
 def test_two_colons_in_a_name(tmp_path):
     touch(tmp_path, "a::b/cat/1.jpg")
     assert listed(found(tmp_path / "a::b")) == [("cat/1.jpg", "cat", None)]
+
+
+def test_images_of_formats_that_cannot_be_read_are_not_lost(tmp_path):
+    touch(tmp_path, "cat/1.jpg", "cat/2.svg", "cat/3.HEIC", "cat/notes.txt")
+    assert [path for path, _, _ in listed(found(tmp_path))] == [
+        *("cat/1.jpg", "cat/2.svg", "cat/3.HEIC"),
+    ]

@@ -54,11 +54,11 @@ def test_a_webdataset(tmp_path):
 
 def test_class_folders_in_a_tar_file(tmp_path):
     write_tar(
-        tmp_path / "a.tar", {"./all/cat/1.jpg": b"1", "all/dog/1.jpg": b"2", "x/._1.jpg": b""}
+        tmp_path / "a.tar", {"./all/cat/1.jpg": b"1", "all/dog/1.psd": b"2", "x/._1.jpg": b""}
     )
     assert [(row.id, row.label) for row in rows_of(tmp_path / "a.tar")] == [
         ("a.tar/all/cat/1.jpg", "cat"),
-        ("a.tar/all/dog/1.jpg", "dog"),
+        ("a.tar/all/dog/1.psd", "dog"),
     ]
 
 
