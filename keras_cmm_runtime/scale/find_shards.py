@@ -80,8 +80,7 @@ def _find(source: Storage, shard_size: int) -> Iterator[InputShard]:
     if source.is_folder():
         yield from _in_folder(source, shard_size)
     elif suffix in (".csv", ".tsv"):
-        rows = _csv_rows(source, "\t" if suffix == ".tsv" else ",")
-        yield from _of_list(source, rows, shard_size)
+        yield from _of_list(source, _csv_rows(source), shard_size)
     elif suffix == ".parquet" and (columns := _list_columns(source)):
         yield from _of_list(source, _parquet_rows(source, *columns), shard_size)
     elif suffix in (".tar", ".parquet"):
@@ -146,10 +145,12 @@ def _of_list(source: Storage, rows: Iterator[_Listed], shard_size: int) -> Itera
     yield from _chunks(_parent(source), rows, shard_size, stem)
 
 
-def _csv_rows(source: Storage, delimiter: str) -> Iterator[_Listed]:
+def _csv_rows(source: Storage) -> Iterator[_Listed]:
     with source.open() as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         try:
+            delimiter = max(",;\t", key=text.readline().count)
+            text.seek(0)
             reader = csv.DictReader(text, delimiter=delimiter)
             path, label, split = _columns(source, reader.fieldnames or ())
             for row in reader:

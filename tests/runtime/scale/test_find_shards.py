@@ -70,14 +70,15 @@ def test_parquet_files_as_on_the_hub(tmp_path):
     assert shard.splits == ("val",)
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_lists(tmp_path, suffix):
+@pytest.mark.parametrize(
+    ("suffix", "mark"), [(".csv", ","), (".csv", ";"), (".tsv", "\t"), (".parquet", "")]
+)
+def test_lists(tmp_path, suffix, mark):
     path = tmp_path / f"list{suffix}"
     rows = {"path": ["a.jpg", "b.jpg", "c.jpg"], "label": ["x", "y", ""], "split": ["train"] * 3}
     if suffix == ".parquet":
         pyarrow.parquet.write_table(pyarrow.table(rows), path)
     else:
-        mark = "," if suffix == ".csv" else "\t"
         lines = [mark.join(rows), *(mark.join(row) for row in zip(*rows.values(), strict=True))]
         path.write_text("\n".join(lines))
     shards = found(path, 2)
