@@ -3,12 +3,17 @@
 import io
 import sys
 import tarfile
+from contextlib import nullcontext
 
+import click
 import numpy as np
 import pyarrow.parquet
 import pytest
 
 from keras_cmm.data import EmbeddingSet
+from keras_cmm_cli.terminal import Terminal
+from keras_cmm_cli.workers import tell_report
+from keras_cmm_runtime.scale import ShardReport
 
 
 def test_a_folder_embedded_in_parts_is_a_set(run, tiny_preset, tiny_model, shared_photos, tmp_path):
@@ -109,3 +114,18 @@ def test_no_such_bucket(refused, tiny_preset, tmp_path):
         "embed", "memory://nothing", *options
     )
     assert "unknown://x: cannot be opened" in refused("embed", "unknown://x", *options)
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        (ShardReport(rows=3, failed={"a": "cut off"}), "1 part failed; run the command again"),
+        (ShardReport(rows=2, errors=2), "out: none of the images can be read"),
+        (ShardReport(), "out: none of the images can be read"),
+        (ShardReport(rows=2, errors=1), None),
+    ],
+)
+def test_the_end_of_a_run(report, message):
+    expected = pytest.raises(click.ClickException, match=message) if message else nullcontext()
+    with expected:
+        tell_report(Terminal(False, False), "out", report)
