@@ -140,5 +140,5 @@ def tell_report(terminal: Terminal, output: str, report: ShardReport) -> None:
         raise click.ClickException(
             f"{counted(len(report.failed), 'part', 'parts')} failed"
             + (f" (those above and {more} more)" if more else "")
-            + "; run the command again to try them again."
+            + "; run the command again, which makes what is missing."
         )

@@ -15,6 +15,7 @@ from typing import Any
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale.input_shard import InputShard
 from keras_cmm_runtime.scale.row_texts import label_text, split_of_word, split_text
+from keras_cmm_runtime.scale.shard_format import JOB_FILE, SHARDS
 from keras_cmm_runtime.scale.storage import Storage
 from keras_cmm_runtime.sources.folders import is_any_image_name, is_clutter
 from keras_cmm_runtime.sources.splits import find_splits
@@ -93,6 +94,11 @@ def _find(source: Storage, shard_size: int) -> Iterator[InputShard]:
 
 def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
     folders, files = source.entries()
+    if JOB_FILE in files and SHARDS in folders:
+        raise InputError(
+            f"{source.uri}: is the output of a run in parts; give images, or embeddings without an "
+            "engine."
+        )
     inside = "data" if "data" in folders and source.entries("data")[1] else ""
     for place in ("", inside):
         names = files if not place else source.entries(place)[1]

@@ -112,6 +112,9 @@ def test_no_images(tmp_path):
         found(tmp_path)
     with pytest.raises(InputError, match="no such file or folder"):
         found(tmp_path / "nowhere")
+    touch(tmp_path, "job.json", "shards/a.parquet")
+    with pytest.raises(InputError, match="is the output of a run in parts; give images, or"):
+        found(tmp_path)
 
 
 @given(
