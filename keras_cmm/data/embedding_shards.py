@@ -184,7 +184,14 @@ class _MappedRows:
         self._keys: list[bytes] = []
 
     def add(self, rows: npt.NDArray[np.float16], labels: list[int], keys: bytes) -> None:
-        self._file.write(np.ascontiguousarray(rows, "<f2").tobytes())
+        try:
+            self._file.write(np.ascontiguousarray(rows, "<f2").tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise InputError(
+                f"{tempfile.gettempdir()}: has no room for the rows ({error.strerror or error}); "
+                "name a folder of a larger disk by the environment variable TMPDIR."
+            ) from error
         self._labels.append(np.array(labels, "int32"))
         self._keys.append(keys)
 
@@ -198,5 +205,4 @@ class _MappedRows:
         return np.frombuffer(b"".join(self._keys), "uint8").reshape(-1, 32)
 
     def mapped(self) -> npt.NDArray[np.float16]:
-        self._file.flush()
         return np.memmap(self._file, "<f2", mode="r", shape=(len(self), self._dim))

@@ -19,6 +19,7 @@ from keras_cmm_runtime.scale.shard_format import JOB_FILE, SHARDS
 from keras_cmm_runtime.scale.storage import Storage
 from keras_cmm_runtime.sources.folders import is_any_image_name, is_clutter
 from keras_cmm_runtime.sources.splits import find_splits
+from keras_cmm_runtime.utils import warn
 from keras_cmm_runtime.utils.check_number import check_int
 
 DEFAULT_SHARD_SIZE = 1000
@@ -104,6 +105,11 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
         names = files if not place else source.entries(place)[1]
         whole = [name for name in names if name.lower().endswith((".tar", ".parquet"))]
         if whole:
+            if not place and _has_image_folders(source, folders):
+                warn(
+                    f"{source.uri}: its tar and Parquet files are taken, such as {whole[0]!r}, and "
+                    "the images in its folders are left out."
+                )
             for name in whole:
                 yield _whole_file(source, f"{place}/{name}".removeprefix("/"))
             return
@@ -119,6 +125,16 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
         images = sorted(name for name in names if is_any_image_name(name) and not is_clutter(name))
         listed = ((f"{folder}/{name}".removeprefix("/"), label, split) for name in images)
         yield from _chunks(source, listed, shard_size, posixpath.basename(folder) or "images")
+
+
+def _has_image_folders(source: Storage, folders: Iterable[str]) -> bool:
+    """Returns whether a folder has images in its folders, as class folders have."""
+    return any(
+        is_any_image_name(name)
+        for folder in folders
+        if not is_clutter(folder)
+        for name in source.entries(folder)[1]
+    )
 
 
 def _whole_file(source: Storage, name: str) -> InputShard:

@@ -1,8 +1,10 @@
+import errno
 import functools
 import hashlib
 import io
 import json
 import sys
+import tempfile
 import types
 
 import numpy as np
@@ -173,6 +175,7 @@ def spoiled(folder, name, **changes):
         ("manifest.json", {"test_fraction": "half"}, "'test_fraction' in job.json or"),
         ("manifest.json", {"texts": "../../texts.npy"}, "lead to other folders"),
         ("manifest.json", {"texts": "job.json"}, r"job\.json: cannot be read"),
+        ("manifest.json", {"class_names": {"cat": "x", "dog": "x"}}, "output: `class_names` has"),
         ("job.json", {"dim": 2}, "its embeddings are no float16 of 2 numbers each"),
         ("job.json", {"dim": "4"}, "'dim' in job.json or manifest.json is damaged"),
     ],
@@ -253,6 +256,18 @@ def test_arguments_out_of_range(tmp_path, name, value):
     write_pictures(tmp_path / "images")
     with pytest.raises(InputError, match=f"`{name}` must be"):
         embed(tmp_path / "images", tmp_path / "output", **{name: value})
+
+
+def test_a_temporary_disk_that_is_full(tmp_path, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_pictures(tmp_path / "images")
+    embed(tmp_path / "images", tmp_path / "output")
+    monkeypatch.setattr(tempfile, "TemporaryFile", Full)
+    with pytest.raises(InputError, match=r"has no room for the rows .*TMPDIR"):
+        EmbeddingSet.read(tmp_path / "output")
 
 
 def test_an_output_is_not_its_source(tmp_path):

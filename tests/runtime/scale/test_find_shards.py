@@ -63,6 +63,13 @@ def test_files_of_an_archive_are_one_part(tmp_path):
     assert found(tmp_path / "train-001.tar")[0].name == shards[2].name
 
 
+def test_images_beside_archives_are_not_lost_without_a_word(tmp_path):
+    touch(tmp_path, "cat/1.jpg", "old.tar")
+    with pytest.warns(UserWarning, match=r"such as 'old.tar', and the images in its folders are"):
+        (shard,) = found(tmp_path)
+    assert shard.paths == ("old.tar",)
+
+
 def test_parquet_files_as_on_the_hub(tmp_path):
     touch(tmp_path, "data/validation-00000-of-00001.parquet", "README.md")
     (shard,) = found(tmp_path)
