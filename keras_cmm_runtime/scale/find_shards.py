@@ -36,6 +36,7 @@ def find_shards(source: Storage, shard_size: int = DEFAULT_SHARD_SIZE) -> Iterat
       file.
     - A Parquet file with image bytes is one part, and so is each of a folder of such files, or of
       its folder `data`, as on the Hugging Face hub.
+    - Tar and Parquet files may also lie in a folder for each split.
     - A `.csv`, `.tsv` or `.parquet` list of the columns path and label has a part for each
       `shard_size` rows.
     - A folder of images, with a folder for each class and perhaps for each split, has a part for
@@ -100,20 +101,23 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
             f"{source.uri}: is the output of a run in parts; give images, or embeddings without an "
             "engine."
         )
-    inside = "data" if "data" in folders and source.entries("data")[1] else ""
-    for place in ("", inside):
-        names = files if not place else source.entries(place)[1]
-        whole = [name for name in names if name.lower().endswith((".tar", ".parquet"))]
-        if whole:
-            if not place and _has_image_folders(source, folders):
-                warn(
-                    f"{source.uri}: its tar and Parquet files are taken, such as {whole[0]!r}, and "
-                    "the images in its folders are left out."
-                )
-            for name in whole:
-                yield _whole_file(source, f"{place}/{name}".removeprefix("/"))
-            return
+    whole = _whole_files(source, "", files)
+    if whole and _has_image_folders(source, folders):
+        warn(
+            f"{source.uri}: its tar and Parquet files are taken, such as {whole[0]!r}, and the "
+            "images in its folders are left out."
+        )
+    if not whole and "data" in folders:
+        whole = _whole_files(source, "data")
+    if whole:
+        yield from (_whole_file(source, name) for name in whole)
+        return
     found = find_splits(set(folders), source.uri)
+    in_splits = {split: _whole_files(source, name) for split, name in found.items()}
+    if any(in_splits.values()):
+        for split, names in in_splits.items():
+            yield from (_whole_file(source, name, split) for name in names)
+        return
     splits = {name: split for split, name in found.items()}
     for folder, names in source.walk():
         parts = folder.split("/") if folder else []
@@ -127,6 +131,15 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
         yield from _chunks(source, listed, shard_size, posixpath.basename(folder) or "images")
 
 
+def _whole_files(source: Storage, place: str, names: Iterable[str] | None = None) -> list[str]:
+    """Returns the tar and Parquet files of a folder of the source."""
+    return [
+        f"{place}/{name}".removeprefix("/")
+        for name in (source.entries(place)[1] if names is None else names)
+        if name.lower().endswith((".tar", ".parquet")) and not is_clutter(name)
+    ]
+
+
 def _has_image_folders(source: Storage, folders: Iterable[str]) -> bool:
     """Returns whether a folder has images in its folders, as class folders have."""
     return any(
@@ -137,10 +150,10 @@ def _has_image_folders(source: Storage, folders: Iterable[str]) -> bool:
     )
 
 
-def _whole_file(source: Storage, name: str) -> InputShard:
+def _whole_file(source: Storage, name: str, split: str | None = None) -> InputShard:
     stem = PurePosixPath(name).stem
     # As "train-00000-of-00005" does.
-    split = split_of_word(re.split(r"[-_.]", stem)[0])
+    split = split or split_of_word(re.split(r"[-_.]", stem)[0])
     return InputShard(
         f"{_slug(stem)}-{_digest([name])}",
         "tar" if name.lower().endswith(".tar") else "parquet",

@@ -70,6 +70,16 @@ def test_images_beside_archives_are_not_lost_without_a_word(tmp_path):
     assert shard.paths == ("old.tar",)
 
 
+def test_archives_in_folders_of_splits(tmp_path):
+    touch(tmp_path, "train/0.tar", "train/1.tar", "train/._1.tar", "val/0.parquet", "notes/x.tar")
+    assert [(shard.kind, shard.paths[0], shard.splits) for shard in found(tmp_path)] == [
+        ("tar", "train/0.tar", ("train",)),
+        ("tar", "train/1.tar", ("train",)),
+        ("parquet", "val/0.parquet", ("val",)),
+    ]
+    assert len({shard.name for shard in found(tmp_path)}) == 3
+
+
 def test_parquet_files_as_on_the_hub(tmp_path):
     touch(tmp_path, "data/validation-00000-of-00001.parquet", "README.md")
     (shard,) = found(tmp_path)
