@@ -127,6 +127,22 @@ def test_ray_writes_the_same_files(images, expected, output, tmp_path, monkeypat
     assert files(output) == expected
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [(None, "Ray cannot be started on this machine"), ("auto", "the Ray cluster 'auto' cannot be")],
+)
+def test_ray_that_does_not_start(images, output, monkeypatch, address, message):
+    ray = pytest.importorskip("ray")
+
+    def init(**options):
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(InputError, match=rf"{message}.* \(The current node timed out during"):
+        run_workers(EngineOptions("ray", address=address), images, MakeStubWorker(output))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
