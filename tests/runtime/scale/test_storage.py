@@ -84,6 +84,20 @@ def test_nothing_lies_beside_what_has_no_folder(stub):
     assert names_of_labels(["0", "1"], source) == {"0": "0", "1": "1"}
 
 
+def test_names_that_cannot_be_looked_for(stub, monkeypatch):
+    tries = []
+
+    def isdir(self, path):
+        tries.append(path)
+        raise LibraryError("no answer")
+
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(StubStore, "isdir", isdir)
+    with pytest.raises(InputError, match=r"no classnames\.txt can be looked for \(no answer\)"):
+        names_of_labels(["0", "1"], Storage("stub://photos"))
+    assert len(tries) == 4
+
+
 def test_a_path_does_not_depend_on_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sent = pickle.dumps(Storage("photos"))
