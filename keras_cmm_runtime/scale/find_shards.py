@@ -115,8 +115,8 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
     found = find_splits(set(folders), source.uri)
     in_splits = {split: _whole_files(source, name) for split, name in found.items()}
     if any(in_splits.values()):
-        for split, names in in_splits.items():
-            yield from (_whole_file(source, name, split) for name in names)
+        for each, names in in_splits.items():
+            yield from (_whole_file(source, name, each) for name in names)
         return
     splits = {name: split for split, name in found.items()}
     for folder, names in source.walk():
