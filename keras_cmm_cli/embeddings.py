@@ -20,8 +20,4 @@ def are_in_parts(path: Path | str) -> bool:
         return False
     from keras_cmm_runtime.scale import is_shard_folder
 
-    try:
-        return is_shard_folder(str(path))
-    # Each store raises errors of its own. What cannot be asked is told by what opens the path.
-    except Exception:
-        return False
+    return is_shard_folder(str(path))

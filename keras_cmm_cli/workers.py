@@ -130,6 +130,8 @@ def tell_report(terminal: Terminal, output: str, report: ShardReport) -> None:
         f"{output}: {counted(report.rows, 'row', 'rows')} in {parts}, {report.new} of them made now"
         f"; {counted(report.errors, 'image', 'images')} cannot be read."
     )
+    if report.errors == report.rows and not report.failed:
+        raise click.ClickException(f"{output}: none of the images can be read.")
     if report.failed:
         told = list(report.failed.items())[:_MOST_TOLD]
         for name, reason in told:
@@ -138,5 +140,5 @@ def tell_report(terminal: Terminal, output: str, report: ShardReport) -> None:
         raise click.ClickException(
             f"{counted(len(report.failed), 'part', 'parts')} failed"
             + (f" (those above and {more} more)" if more else "")
-            + "; run the command again to try them again."
+            + "; run the command again, which makes what is missing."
         )

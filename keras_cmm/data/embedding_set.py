@@ -255,7 +255,13 @@ class EmbeddingSet:
             InputError: If the file is not valid. The message names the file and the reason.
         """
         if is_shard_folder(str(path)):
-            return cls(**read_embedding_shards(str(path)))
+            fields = read_embedding_shards(str(path))
+            try:
+                return cls(**fields)
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from None
+        if "://" in str(path):
+            raise InputError(f"{path}: no run of `keras-cmm embed --engine` has written there.")
         path = Path(path)
         refuse_special_file(path)
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,11 +15,11 @@ import numpy.typing as npt
 
 from keras_cmm.utils.embedding_rows import find_bad_row
 from keras_cmm_runtime.errors import InputError
-from keras_cmm_runtime.scale import Storage
-from keras_cmm_runtime.scale.shard_format import SHARDS, SUFFIX, read_manifest
+from keras_cmm_runtime.scale import Storage, embedded_rows, read_manifest
+from keras_cmm_runtime.utils import listed, warn
 
 _PARTS = ("train", "val", "test")
-_COLUMNS = ["label", "split", "digest", "error", "embedding"]
+_COLUMNS = ("label", "split", "digest", "embedding")
 
 
 def read_embedding_shards(uri: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def read_embedding_shards(uri: str, options: Mapping[str, Any] | None = None) ->
         }
         for table in _tables(storage, manifest):
             _take_rows(uri, table, ids, has_splits, manifest["test_fraction"], parts)
+        _warn_of_rows(uri, manifest, has_splits, parts)
         for part, rows in parts.items():
             if not len(rows) and part == "val":
                 continue
@@ -63,8 +65,12 @@ def read_embedding_shards(uri: str, options: Mapping[str, Any] | None = None) ->
             fields |= {f"{part}_embeddings": rows.mapped(), f"{part}_labels": rows.labels()}
             if part != "test":
                 fields[f"{part}_keys"] = rows.keys()
+    try:
+        texts = np.load(io.BytesIO(storage.read(manifest["texts"])))
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{uri}/{manifest['texts']}: cannot be read ({error}).") from error
     return fields | {
-        "text_embeddings": np.load(io.BytesIO(storage.read(manifest["texts"]))),
+        "text_embeddings": texts,
         "class_names": list(names.values()),
         "dataset": Path(uri.rstrip("/")).name,
         "backbone": manifest["model"],
@@ -73,33 +79,61 @@ def read_embedding_shards(uri: str, options: Mapping[str, Any] | None = None) ->
     }
 
 
-def _tables(storage: Storage, manifest: Mapping[str, Any]) -> Iterator[Any]:
+def _tables(
+    storage: Storage, manifest: Mapping[str, Any], columns: Sequence[str] = _COLUMNS
+) -> Iterator[Any]:
     """Yields the rows of all files, some at a time."""
-    import pyarrow
-    import pyarrow.parquet
-
-    for name, *_ in manifest["shards"]:
-        path = f"{SHARDS}/{name}{SUFFIX}"
+    for name, rows, _ in manifest["shards"]:
         try:
-            with storage.open(path) as file:
-                parquet = pyarrow.parquet.ParquetFile(file)
-                yield from parquet.iter_batches(batch_size=1 << 14, columns=_COLUMNS)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise InputError(f"{storage.uri}/{path}: cannot be read ({error}).") from error
+            yield from embedded_rows(storage, manifest, name, rows, columns)
+        except OSError as error:
+            raise InputError(
+                f"{storage.uri}: part {name} cannot be read ({error}); if it is damaged, delete it "
+                "and run the command that made it again."
+            ) from error
 
 
 def _has_splits(storage: Storage, manifest: Mapping[str, Any]) -> bool:
     """Returns whether there are rows of both train and test."""
-    import pyarrow.parquet
-
-    found: set[str | None] = set()
-    for name, *_ in manifest["shards"]:
-        with storage.open(f"{SHARDS}/{name}{SUFFIX}") as file:
-            column = pyarrow.parquet.read_table(file, columns=["split"]).column("split")
-        found |= set(column.unique().to_pylist())
+    found: set[str] = set()
+    for table in _tables(storage, manifest, ["split"]):
+        found |= set(table.column("split").unique().drop_null().to_pylist())
         if {"train", "test"} <= found:
             return True
+    if len(found) > 1:
+        warn(
+            f"{storage.uri}: has the splits {listed(sorted(found))}, and not both train and test; "
+            "the digests of the images decide, whatever the splits are."
+        )
     return False
+
+
+def _warn_of_rows(
+    uri: str, manifest: Mapping[str, Any], has_splits: bool, parts: Mapping[str, _MappedRows]
+) -> None:
+    """Warns of images that are missing, and of those that are on both sides."""
+    if manifest["failed"]:
+        warn(
+            f"{uri}: lacks the images of {len(manifest['failed'])} parts, which failed; run the "
+            "command that made it again."
+        )
+    labelled, taken = sum(manifest["labels"].values()), sum(map(len, parts.values()))
+    left_out = {
+        "no label": manifest["rows"] - manifest["errors"] - labelled,
+        "a split that is none of train, val and test": labelled - taken,
+    }
+    for reason, count in left_out.items():
+        if count > 0:
+            warn(f"{uri}: {count:,} of {manifest['rows']:,} rows have {reason}; left out.")
+    # Digests alone decide where there are no splits, so that copies are on one side.
+    # Their first 8 bytes tell them apart, and are compared sooner.
+    train, test = (parts[part].keys()[:, :8].copy().view("u8") for part in ("train", "test"))
+    copies = int(np.isin(test, train).sum()) if has_splits else 0
+    if copies:
+        warn(
+            f"{uri}: {copies:,} of {len(test):,} test images are copies of training images, so "
+            "accuracies are too high."
+        )
 
 
 def _take_rows(
@@ -114,30 +148,24 @@ def _take_rows(
         table.column(name).to_pylist() for name in ("label", "split", "digest")
     )
     column = table.column("embedding")
-    dim = column.type.list_size
-    embeddings = np.asarray(column.flatten() if not column.null_count else column.values)
-    if column.null_count:
-        embeddings = embeddings[column.offset * dim : (column.offset + len(column)) * dim]
-    embeddings = embeddings.reshape(-1, dim)
-    is_there = np.asarray(column.is_valid())
+    there = np.flatnonzero(np.asarray(column.is_valid()))
+    embeddings = np.asarray(column.drop_null().flatten())
+    embeddings = embeddings.reshape(len(there), column.type.list_size)
     for part, rows in parts.items():
-        chosen = np.array(
-            [
-                is_there[row]
-                and labels[row] in ids
-                and part == (splits[row] if has_splits else _drawn(digests[row], test_fraction))
-                for row in range(len(labels))
-            ],
-            bool,
-        )
-        taken = np.flatnonzero(chosen)
-        bad = find_bad_row(embeddings[taken])
+        chosen = [
+            labels[row] in ids
+            and part == (splits[row] if has_splits else _drawn(digests[row], test_fraction))
+            for row in there
+        ]
+        taken = embeddings[np.array(chosen, bool)]
+        bad = find_bad_row(taken)
         if bad is not None:
             raise InputError(f"{uri}: an embedding has {bad.reason}; embed the images again.")
+        numbers = list(itertools.compress(there, chosen))
         rows.add(
-            embeddings[taken],
-            [ids[labels[row]] for row in taken],
-            b"".join(digests[row] for row in taken),
+            taken,
+            [ids[labels[row]] for row in numbers],
+            b"".join(digests[row] for row in numbers),
         )
 
 
@@ -156,7 +184,14 @@ class _MappedRows:
         self._keys: list[bytes] = []
 
     def add(self, rows: npt.NDArray[np.float16], labels: list[int], keys: bytes) -> None:
-        self._file.write(np.ascontiguousarray(rows, "<f2").tobytes())
+        try:
+            self._file.write(np.ascontiguousarray(rows, "<f2").tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise InputError(
+                f"{tempfile.gettempdir()}: has no room for the rows ({error.strerror or error}); "
+                "name a folder of a larger disk by the environment variable TMPDIR."
+            ) from error
         self._labels.append(np.array(labels, "int32"))
         self._keys.append(keys)
 
@@ -170,5 +205,4 @@ class _MappedRows:
         return np.frombuffer(b"".join(self._keys), "uint8").reshape(-1, 32)
 
     def mapped(self) -> npt.NDArray[np.float16]:
-        self._file.flush()
         return np.memmap(self._file, "<f2", mode="r", shape=(len(self), self._dim))

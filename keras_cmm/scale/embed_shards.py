@@ -22,6 +22,7 @@ from keras_cmm_runtime.scale import (
     names_of_labels,
     run_workers,
 )
+from keras_cmm_runtime.utils.check_number import check_int, check_number
 
 TEXTS_FILE = "texts.npy"
 
@@ -78,6 +79,8 @@ def embed_shards(
         ...     "photos", "embedded", make_encoder, model="emoji_clip_tiny"
         ... )  # doctest: +SKIP
     """
+    check_int("batch_size", batch_size, 1)
+    check_number("test_fraction", test_fraction, "in [0, 1]")
     images, folder = Storage(source, source_options), Storage(output, output_options)
     listing = functools.partial(find_shards, images, shard_size)
     # Raises at once where there are no images.
@@ -85,7 +88,7 @@ def embed_shards(
     encoder = make_encoder()
     job = {
         "kind": "embeddings",
-        "source": source,
+        "source": images.place,
         "model": model,
         "dim": encoder.dim,
         "logit_scale": encoder.logit_scale,
@@ -102,7 +105,7 @@ def embed_shards(
         texts = (prompts or _default_prompts)(list(names.values()))
         file = io.BytesIO()
         np.save(file, TextEmbedder(encoder).class_prototypes(texts))
-        folder.write(TEXTS_FILE, file.getvalue())
+        output_folder.write(TEXTS_FILE, file.getvalue())
         contents["texts"] = TEXTS_FILE
     output_folder.finish(report, **contents)
     return report

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from keras_cmm.clip import Encoder
 from keras_cmm.clip.embedding.batched import usual_batch_size
+from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.images import ImagePreprocessor
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ class EmbeddingModel:
         rows = np.zeros((len(readable), dim), "float16")
         mask = np.asarray(readable, bool)
         if len(pixels):
-            rows[mask] = self.encoder.embed_pixels(pixels)
+            with np.errstate(over="ignore"):
+                rows[mask] = self.encoder.embed_pixels(pixels)
+            if not np.isfinite(rows).all():
+                raise InputError(
+                    "the model gives embeddings with NaN, or with numbers too large for float16."
+                )
         return {
             "embedding": pyarrow.FixedSizeListArray.from_arrays(
                 pyarrow.array(rows.reshape(-1)), dim, mask=pyarrow.array(~mask)

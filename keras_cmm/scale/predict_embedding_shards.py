@@ -12,10 +12,18 @@ import numpy.typing as npt
 
 from keras_cmm.clip import KerasHubEncoder
 from keras_cmm_runtime.errors import InputError
-from keras_cmm_runtime.scale import ShardFolder, ShardReport, ShardResult, Storage, read_manifest
+from keras_cmm_runtime.scale import (
+    ShardFolder,
+    ShardReport,
+    ShardResult,
+    Storage,
+    embedded_rows,
+    read_manifest,
+)
 from keras_cmm_runtime.scale.read_shard import asking_again
 from keras_cmm_runtime.scale.shard_format import SHARDS, SUFFIX
 from keras_cmm_runtime.scale.shard_worker import counts_of_file, file_of_table
+from keras_cmm_runtime.utils import warn
 
 if TYPE_CHECKING:
     import pyarrow
@@ -74,22 +82,23 @@ def predict_embedding_shards(
     classifier.named(np.empty((0, len(classifier.class_names)), "float32"), **rates)
     job = {
         "kind": "predictions",
-        "source": source,
+        "source": images.place,
         "model": _digest(classifier),
         "class_names": list(classifier.class_names),
         **rates,
     }
     output_folder, report = ShardFolder(folder, job), ShardReport()
-    for name, *_ in manifest["shards"]:
+    if manifest["failed"]:
+        warn(f"{source}: lacks the images of {len(manifest['failed'])} parts, which failed.")
+    for name, rows, _ in manifest["shards"]:
         file = f"{SHARDS}/{name}{SUFFIX}"
         try:
-            is_new = not asking_again(functools.partial(folder.exists, file))
-            if is_new:
-                table = asking_again(functools.partial(_read, images, file))
+            counts = counts_of_file(folder, file)
+            is_new = counts is None
+            if counts is None:
+                table = asking_again(functools.partial(_read, images, manifest, name, rows))
                 data, counts = file_of_table(_classified(classifier, table, rates))
                 asking_again(functools.partial(folder.write, file, data))
-            else:
-                counts = counts_of_file(folder, file)
         except OSError as error:
             raise InputError(f"{file}: cannot be read or written ({error}).") from error
         report.add(ShardResult(name, **counts, is_new=is_new))
@@ -106,6 +115,11 @@ def _check_encoder(
     encoder = classifier.embedder.encoder
     if manifest.get("kind") != "embeddings":
         raise InputError(f"{source}: holds no embeddings, which `keras-cmm embed` writes.")
+    if classifier.head.also_dim:
+        raise InputError(
+            f"{source}: holds embeddings of one encoder, and this classifier has two; classify the "
+            "images."
+        )
     known = manifest["encoder"].get("weights")
     own = encoder.digest().get("weights") if isinstance(encoder, KerasHubEncoder) else None
     if manifest["dim"] != encoder.dim or (known and own and known != own):
@@ -124,11 +138,17 @@ def _digest(classifier: CMMImageClassifier) -> str:
     return digest.hexdigest()
 
 
-def _read(images: Storage, file: str) -> pyarrow.Table:
-    import pyarrow.parquet
+def _read(images: Storage, manifest: Mapping[str, Any], name: str, rows: int) -> pyarrow.Table:
+    import pyarrow
 
-    with images.open(file) as opened:
-        return pyarrow.parquet.read_table(opened, columns=[*_COLUMNS, "embedding"])
+    kinds = {
+        "digest": pyarrow.binary(32),
+        "embedding": pyarrow.list_(pyarrow.float16(), manifest["dim"]),
+    }
+    columns = [*_COLUMNS, "embedding"]
+    schema = pyarrow.schema([(each, kinds.get(each, pyarrow.string())) for each in columns])
+    batches = list(embedded_rows(images, manifest, name, rows, columns))
+    return pyarrow.Table.from_batches(batches, schema)
 
 
 def _classified(
@@ -139,7 +159,8 @@ def _classified(
 
     column = table.column("embedding").combine_chunks()
     is_there = np.flatnonzero(np.asarray(column.is_valid()))
-    embeddings = np.asarray(column.drop_null().flatten()).reshape(len(is_there), -1)
+    embeddings = np.asarray(column.drop_null().flatten())
+    embeddings = embeddings.reshape(len(is_there), column.type.list_size)
     named = _named(classifier, embeddings.astype("float32"), rates)
     classes: list[list[str] | None] = [None] * len(table)
     scores: list[list[float] | None] = [None] * len(table)

@@ -83,8 +83,8 @@ class LazyRows:
         elif isinstance(key, slice):
             numbers = np.arange(*key.indices(len(self)))
         else:
-            numbers = np.asarray(key)
-            numbers = np.flatnonzero(numbers) if numbers.dtype == bool else numbers
+            # As NumPy chooses: numbers below 0 count from the end, others than rows are refused.
+            numbers = np.arange(len(self))[np.asarray(key)]
         return LazyRows(self._embeddings, numbers, self._parts, self._added)
 
     def unit(self, *parts: slice) -> LazyRows:

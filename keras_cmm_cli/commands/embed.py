@@ -220,6 +220,12 @@ def _embed_in_parts(
 
     from keras_cmm.clip import build_prompts
     from keras_cmm.scale import KerasEncoder, embed_shards
+    from keras_cmm_runtime.utils import read_json_object
+
+    # What is wrong with the prompts is told before the work, not after it.
+    descriptions = prompts_given[1]
+    described = {} if descriptions is None else read_json_object(descriptions, "expected classes")
+    read_prompts(*prompts_given, tuple(described))
 
     def prompts(names: Sequence[str]) -> Sequence[Sequence[str]]:
         return build_prompts(names, **read_prompts(*prompts_given, names))
@@ -228,7 +234,8 @@ def _embed_in_parts(
         report = embed_shards(
             str(given.images_dir),
             str(output),
-            KerasEncoder(preset, dtype),
+            # A worker may have another current folder.
+            KerasEncoder(str(Path(preset).resolve()) if Path(preset).is_dir() else preset, dtype),
             model=printable(Path(preset).resolve().name if Path(preset).is_dir() else preset),
             options=workers.options(engine),
             batch_size=batch_size,

@@ -4,6 +4,7 @@ A part of the images, such as a tar file, becomes one file of the output. That i
 of resuming and of trying again, on this machine's processes and on Ray alike.
 """
 
+from keras_cmm_runtime.scale.embedded_rows import embedded_rows
 from keras_cmm_runtime.scale.engine_options import ENGINES, EngineOptions
 from keras_cmm_runtime.scale.find_shards import DEFAULT_SHARD_SIZE, find_shards
 from keras_cmm_runtime.scale.input_shard import InputShard
@@ -34,6 +35,7 @@ __all__ = [
     "ShardWorker",
     "Storage",
     "StoredRow",
+    "embedded_rows",
     "find_shards",
     "is_shard_folder",
     "names_of_labels",

@@ -9,26 +9,22 @@ import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale.input_shard import InputShard
+from keras_cmm_runtime.scale.row_texts import label_text, split_of_word, split_text
+from keras_cmm_runtime.scale.shard_format import JOB_FILE, SHARDS
 from keras_cmm_runtime.scale.storage import Storage
-from keras_cmm_runtime.sources.folders import is_clutter, is_image_name
+from keras_cmm_runtime.sources.folders import is_any_image_name, is_clutter
 from keras_cmm_runtime.sources.splits import find_splits
+from keras_cmm_runtime.utils import warn
+from keras_cmm_runtime.utils.check_number import check_int
 
 DEFAULT_SHARD_SIZE = 1000
 _PATH_COLUMNS = ("path", "image", "file", "filename", "file_name", "image_path")
 _LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
-# The splits that the names of tar and Parquet files begin with, as "train-00000-of-00005" does.
-_SPLITS_OF_FILES = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-}
 # Path of an image, its class, its split.
 _Listed = tuple[str, str | None, str | None]
 
@@ -40,6 +36,7 @@ def find_shards(source: Storage, shard_size: int = DEFAULT_SHARD_SIZE) -> Iterat
       file.
     - A Parquet file with image bytes is one part, and so is each of a folder of such files, or of
       its folder `data`, as on the Hugging Face hub.
+    - Tar and Parquet files may also lie in a folder for each split.
     - A `.csv`, `.tsv` or `.parquet` list of the columns path and label has a part for each
       `shard_size` rows.
     - A folder of images, with a folder for each class and perhaps for each split, has a part for
@@ -65,14 +62,18 @@ def find_shards(source: Storage, shard_size: int = DEFAULT_SHARD_SIZE) -> Iterat
         ...     [(shard.paths, shard.labels[0]) for shard in find_shards(Storage(folder))]
         [(('cat/1.png', 'cat/2.png'), 'cat'), (('dog/1.png',), 'dog')]
     """
-    shards = _find(source, shard_size)
-    first = next(shards, None)
-    if first is None:
+    check_int("shard_size", shard_size, 1)
+    is_empty = True
+    try:
+        for shard in _find(source, shard_size):
+            is_empty = False
+            yield shard
+    except OSError as error:
+        raise InputError(f"{source.uri}: cannot be read ({error.strerror or error}).") from error
+    if is_empty:
         raise InputError(
             f"{source.uri}: has no images; expected image files, tar or Parquet files, or a list."
         )
-    yield first
-    yield from shards
 
 
 def _find(source: Storage, shard_size: int) -> Iterator[InputShard]:
@@ -82,8 +83,7 @@ def _find(source: Storage, shard_size: int) -> Iterator[InputShard]:
     if source.is_folder():
         yield from _in_folder(source, shard_size)
     elif suffix in (".csv", ".tsv"):
-        rows = _csv_rows(source, "\t" if suffix == ".tsv" else ",")
-        yield from _of_list(source, rows, shard_size)
+        yield from _of_list(source, _csv_rows(source), shard_size)
     elif suffix == ".parquet" and (columns := _list_columns(source)):
         yield from _of_list(source, _parquet_rows(source, *columns), shard_size)
     elif suffix in (".tar", ".parquet"):
@@ -96,15 +96,28 @@ def _find(source: Storage, shard_size: int) -> Iterator[InputShard]:
 
 def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
     folders, files = source.entries()
-    inside = "data" if "data" in folders and source.entries("data")[1] else ""
-    for place in ("", inside):
-        names = files if not place else source.entries(place)[1]
-        whole = [name for name in names if name.lower().endswith((".tar", ".parquet"))]
-        if whole:
-            for name in whole:
-                yield _whole_file(source, f"{place}/{name}".removeprefix("/"))
-            return
+    if JOB_FILE in files and SHARDS in folders:
+        raise InputError(
+            f"{source.uri}: is the output of a run in parts; give images, or embeddings without an "
+            "engine."
+        )
+    whole = _whole_files(source, "", files)
+    if whole and _has_image_folders(source, folders):
+        warn(
+            f"{source.uri}: its tar and Parquet files are taken, such as {whole[0]!r}, and the "
+            "images in its folders are left out."
+        )
+    if not whole and "data" in folders:
+        whole = _whole_files(source, "data")
+    if whole:
+        yield from (_whole_file(source, name) for name in whole)
+        return
     found = find_splits(set(folders), source.uri)
+    in_splits = {split: _whole_files(source, name) for split, name in found.items()}
+    if any(in_splits.values()):
+        for each, names in in_splits.items():
+            yield from (_whole_file(source, name, each) for name in names)
+        return
     splits = {name: split for split, name in found.items()}
     for folder, names in source.walk():
         parts = folder.split("/") if folder else []
@@ -113,16 +126,34 @@ def _in_folder(source: Storage, shard_size: int) -> Iterator[InputShard]:
         split = splits.get(parts[0]) if parts else None
         below = parts[1:] if split else parts
         label = below[0] if below else None
-        images = sorted(
-            name for name in names if is_image_name(Path(name)) and not is_clutter(name)
-        )
+        images = sorted(name for name in names if is_any_image_name(name) and not is_clutter(name))
         listed = ((f"{folder}/{name}".removeprefix("/"), label, split) for name in images)
         yield from _chunks(source, listed, shard_size, posixpath.basename(folder) or "images")
 
 
-def _whole_file(source: Storage, name: str) -> InputShard:
+def _whole_files(source: Storage, place: str, names: Iterable[str] | None = None) -> list[str]:
+    """Returns the tar and Parquet files of a folder of the source."""
+    return [
+        f"{place}/{name}".removeprefix("/")
+        for name in (source.entries(place)[1] if names is None else names)
+        if name.lower().endswith((".tar", ".parquet")) and not is_clutter(name)
+    ]
+
+
+def _has_image_folders(source: Storage, folders: Iterable[str]) -> bool:
+    """Returns whether a folder has images in its folders, as class folders have."""
+    return any(
+        is_any_image_name(name)
+        for folder in folders
+        if not is_clutter(folder)
+        for name in source.entries(folder)[1]
+    )
+
+
+def _whole_file(source: Storage, name: str, split: str | None = None) -> InputShard:
     stem = PurePosixPath(name).stem
-    split = _SPLITS_OF_FILES.get(re.split(r"[-_.]", stem)[0].lower())
+    # As "train-00000-of-00005" does.
+    split = split or split_of_word(re.split(r"[-_.]", stem)[0])
     return InputShard(
         f"{_slug(stem)}-{_digest([name])}",
         "tar" if name.lower().endswith(".tar") else "parquet",
@@ -149,10 +180,12 @@ def _of_list(source: Storage, rows: Iterator[_Listed], shard_size: int) -> Itera
     yield from _chunks(_parent(source), rows, shard_size, stem)
 
 
-def _csv_rows(source: Storage, delimiter: str) -> Iterator[_Listed]:
+def _csv_rows(source: Storage) -> Iterator[_Listed]:
     with source.open() as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         try:
+            delimiter = max(",;\t", key=text.readline().count)
+            text.seek(0)
             reader = csv.DictReader(text, delimiter=delimiter)
             path, label, split = _columns(source, reader.fieldnames or ())
             for row in reader:
@@ -183,8 +216,11 @@ def _listed(
 ) -> _Listed:
     if not row.get(path):
         raise InputError(f"{source.uri}: row {number} has no image; give its path.")
-    texts = [str(row[name]).strip() if name and row.get(name) else None for name in (label, split)]
-    return str(row[path]).strip(), texts[0], texts[1]
+    return (
+        str(row[path]).strip(),
+        label_text(row[label], f"{source.uri}: row {number}") if label else None,
+        split_text(row[split]) if split else None,
+    )
 
 
 def _list_columns(source: Storage) -> tuple[str, str | None, str | None] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keras_cmm_runtime.errors import InputError
+from keras_cmm_runtime.scale.read_shard import asking_again
 from keras_cmm_runtime.scale.storage import Storage
 from keras_cmm_runtime.sources.class_names import NAMES_FILE, parse_class_names
 
@@ -20,7 +21,7 @@ def names_of_labels(labels: Iterable[str], source: Storage) -> dict[str, str]:
         source: Where the images lie.
 
     Raises:
-        InputError: If the file has no name for a label.
+        InputError: If the file has no name for a label, or cannot be looked for.
 
     Example:
         >>> import tempfile
@@ -31,7 +32,10 @@ def names_of_labels(labels: Iterable[str], source: Storage) -> dict[str, str]:
     found = sorted(labels)
     if not found or not all(label.isdecimal() for label in found):
         return {label: label for label in found}
-    names = _names_file(source)
+    try:
+        names = asking_again(lambda: _names_file(source))
+    except OSError as error:
+        raise InputError(f"{source.uri}: no {NAMES_FILE} can be looked for ({error}).") from error
     ordered = sorted(found, key=int)
     if names is None:
         return {label: label for label in ordered}

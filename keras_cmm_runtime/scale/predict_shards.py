@@ -17,6 +17,7 @@ from keras_cmm_runtime.scale.shard_folder import ShardFolder
 from keras_cmm_runtime.scale.shard_report import ShardReport
 from keras_cmm_runtime.scale.shard_worker import ShardWorker
 from keras_cmm_runtime.scale.storage import Storage
+from keras_cmm_runtime.utils.check_number import check_int
 
 
 def predict_shards(
@@ -60,6 +61,8 @@ def predict_shards(
     Example:
         >>> report = predict_shards("pets", "photos", "predicted")  # doctest: +SKIP
     """
+    check_int("top_k", top_k, 1)
+    check_int("batch_size", batch_size, 1)
     images, folder = Storage(source, source_options), Storage(output, output_options)
     listing = functools.partial(find_shards, images, shard_size)
     # Raises at once where there are no images.
@@ -68,7 +71,7 @@ def predict_shards(
     classifier = OnnxClassifier.load(path)
     job = {
         "kind": "predictions",
-        "source": source,
+        "source": images.place,
         "model": classifier.digest,
         "top_k": top_k,
         "class_names": classifier.class_names,

@@ -211,9 +211,12 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
         _check_address(address)
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray raises no other for a node that takes too long.
+            reason = " ".join(str(error).split())
+            if address is None:
+                raise InputError(f"Ray cannot be started on this machine ({reason}).") from error
             raise InputError(
-                f"the Ray cluster {address!r} cannot be reached ({error}); start it with "
+                f"the Ray cluster {address!r} cannot be reached ({reason}); start it with "
                 "`ray start --head`, or leave the address out."
             ) from error
     context = ray.data.DataContext.get_current()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale.input_shard import InputShard
+from keras_cmm_runtime.scale.row_texts import label_text, split_text
 from keras_cmm_runtime.scale.stored_row import StoredRow
-from keras_cmm_runtime.sources.folders import is_clutter, is_image_name
+from keras_cmm_runtime.sources.folders import is_any_image_name, is_clutter
 
 _T = TypeVar("_T")
 _ROWS_AT_A_TIME = 64
@@ -20,6 +22,10 @@ _MAX_BYTES = 2**30
 _LABEL_KEYS = ("label", "labels", "cls", "class", "class_name", "category")
 _TRIES = 4
 _FIRST_WAIT = 0.5
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What a full or read-only disk answers."""
+# To ask again would be of no use.
+_NO_USE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
 def read_shard(shard: InputShard) -> Iterator[StoredRow]:
@@ -49,21 +55,26 @@ def read_shard(shard: InputShard) -> Iterator[StoredRow]:
         [('cat/1.png', 'cat', b'...')]
     """
     readers = {"tar": _read_tar, "parquet": _read_parquet, "files": _read_files}
-    return readers[shard.kind](shard)
+    try:
+        yield from readers[shard.kind](shard)
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # Each store raises errors of its own.
+        raise OSError(f"{shard.paths[0]}: {type(error).__name__}: {error}") from error
 
 
 def asking_again(ask: Callable[[], _T]) -> _T:
     """Asks a storage again, a few times and a little later each time, when it fails.
 
-    A file that is not there, or may not be read, is not asked for again.
+    A file that is not there, or may not be read, is not asked for again. Nor is a full disk.
     """
     for attempt in range(_TRIES):
         try:
             return ask()
-        except (FileNotFoundError, PermissionError, IsADirectoryError, InputError):
+        except (*_NO_USE, InputError):
             raise
-        except OSError:
-            if attempt == _TRIES - 1:
+        except OSError as error:
+            if attempt == _TRIES - 1 or error.errno in UNWRITABLE:
                 raise
             time.sleep(_FIRST_WAIT * 2**attempt)
     raise AssertionError  # The last try returns or raises.
@@ -74,7 +85,7 @@ def _read_files(shard: InputShard) -> Iterator[StoredRow]:
         data, error = None, None
         try:
             data = asking_again(lambda path=path: shard.storage.read(path))  # type: ignore[misc]
-        except (FileNotFoundError, PermissionError, IsADirectoryError) as problem:
+        except _NO_USE as problem:
             error = f"cannot be read ({problem.strerror or type(problem).__name__})"
         yield StoredRow(path, label, split, data, error)
 
@@ -123,7 +134,7 @@ def _examples(archive: tarfile.TarFile) -> Iterator[tuple[list[_Image], dict[str
             yield images, texts
         if key != last:
             last, images, texts = key, [], {}
-        if is_image_name(Path(path)):
+        if is_any_image_name(path.name):
             images.append((name, *_member(archive, member)))
         elif path.suffix in (".cls", ".json"):
             texts[path.suffix] = _member(archive, member)[0] or b""
@@ -153,7 +164,7 @@ def _label(where: str, texts: Mapping[str, bytes]) -> str | None:
         value = next((content[key] for key in _LABEL_KEYS if key in content), None)
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{where}: the file with its label cannot be read ({error}).") from error
-    return None if value is None else str(value)
+    return label_text(value, where)
 
 
 def _read_parquet(shard: InputShard) -> Iterator[StoredRow]:
@@ -165,14 +176,16 @@ def _read_parquet(shard: InputShard) -> Iterator[StoredRow]:
         try:
             file = pyarrow.parquet.ParquetFile(opened)
             image, label, names = _parquet_columns(name, file.schema_arrow)
-            columns = [image] if label is None else [image, label]
+            has_splits = split is None and "split" in file.schema_arrow.names
+            columns = [image, *([label] if label else []), *(["split"] if has_splits else [])]
             number = 0
             for batch in file.iter_batches(batch_size=_ROWS_AT_A_TIME, columns=columns):
                 for row in batch.to_pylist():
+                    where = f"{name}[{number}]"
                     data, error = _image_bytes(row[image])
-                    value = None if label is None else row[label]
-                    own = _class_name(value, names)
-                    yield StoredRow(f"{name}[{number}]", own, split, data, error)
+                    own = None if label is None else _class_name(row[label], names, where)
+                    part = split_text(row["split"]) if has_splits else split
+                    yield StoredRow(where, own, part, data, error)
                     number += 1
         except pyarrow.ArrowException as error:
             raise InputError(f"{name}: cannot be read as Parquet ({error}).") from error
@@ -195,8 +208,13 @@ def _parquet_columns(name: str, schema: Any) -> tuple[str, str | None, list[str]
     stored = (schema.metadata or {}).get(b"huggingface")
     names = None
     if stored and label:
-        feature = json.loads(stored).get("info", {}).get("features", {}).get(label, {})
-        names = feature.get("names")
+        try:
+            features = json.loads(stored).get("info", {}).get("features", {})
+            names = features.get(label, {}).get("names")
+        except (ValueError, AttributeError) as error:
+            raise InputError(
+                f"{name}: what Hugging Face notes of its columns cannot be read ({error})."
+            ) from error
     return images[0], label, names
 
 
@@ -205,7 +223,9 @@ def _image_bytes(value: Any) -> tuple[bytes | None, str | None]:
     return (None, "has no image") if data is None else (data, None)
 
 
-def _class_name(value: Any, names: list[str] | None) -> str | None:
-    if value is None or (isinstance(value, int) and value < 0):
-        return None
-    return names[value] if names is not None and isinstance(value, int) else str(value)
+def _class_name(value: Any, names: list[str] | None, where: str) -> str | None:
+    if names is not None and isinstance(value, int) and value >= 0:
+        if value >= len(names):
+            raise InputError(f"{where}: has the label {value}, and there are {len(names)} names.")
+        value = names[value]
+    return label_text(value, where)

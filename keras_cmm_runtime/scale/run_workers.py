@@ -32,7 +32,12 @@ def run_workers(
         What became of the parts.
     """
     report = ShardReport()
+    seen: set[str] = set()
     for result in _results(options, shards, make_worker):
+        # A list may have the same part twice.
+        if result.name in seen:
+            continue
+        seen.add(result.name)
         report.add(result)
         if progress is not None:
             progress(report)

@@ -31,6 +31,8 @@ class ShardFolder:
     def __init__(self, storage: Storage, job: Mapping[str, Any]) -> None:
         self.storage = storage
         self.job = {"format": FORMAT, **json.loads(json.dumps(job))}
+        if job.get("source") == storage.place:
+            raise InputError(f"{storage.uri}: is the source; give another folder for the output.")
         try:
             self._claim()
         except OSError as error:
@@ -74,4 +76,18 @@ class ShardFolder:
             **contents,
         }
         data = json.dumps(manifest, ensure_ascii=False).encode()
-        asking_again(lambda: self.storage.write(MANIFEST_FILE, data))
+        self.write(MANIFEST_FILE, data)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a file beside the parts.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        try:
+            asking_again(lambda: self.storage.write(name, data))
+        except OSError as error:
+            raise InputError(
+                f"{self.storage.uri}: {name} cannot be written ({error.strerror or error}); run "
+                "the command again, which keeps the parts."
+            ) from error

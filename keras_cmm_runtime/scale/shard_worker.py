@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keras_cmm_runtime.errors import InputError
 from keras_cmm_runtime.scale.decoded_rows import DecodedRows, decode_rows, no_rows
 from keras_cmm_runtime.scale.input_shard import InputShard
-from keras_cmm_runtime.scale.read_shard import asking_again, read_shard
+from keras_cmm_runtime.scale.read_shard import UNWRITABLE, asking_again, read_shard
 from keras_cmm_runtime.scale.shard_format import SHARDS, SUFFIX
 from keras_cmm_runtime.scale.shard_model import ShardModel
 from keras_cmm_runtime.scale.shard_result import ShardResult
@@ -81,13 +81,14 @@ class ShardWorker:
             What became of it.
 
         Raises:
-            InputError: If the model cannot be made.
+            InputError: If the model cannot be made, or the disk of the output is full.
         """
         name = f"{SHARDS}/{shard.name}{SUFFIX}"
         start = time.monotonic()
         try:
-            if asking_again(lambda: self.output.exists(name)):
-                return ShardResult(shard.name, **counts_of_file(self.output, name))
+            there = counts_of_file(self.output, name)
+            if there is not None:
+                return ShardResult(shard.name, **there)
         except (InputError, OSError) as error:
             return _failed(shard, error)
         model = self.model
@@ -95,6 +96,9 @@ class ShardWorker:
             data, counts = self._made((decode or self._decoded)(shard, model))
             asking_again(lambda: self.output.write(name, data))
         except (InputError, OSError) as error:
+            if getattr(error, "errno", None) in UNWRITABLE:
+                # No other part could be written either.
+                raise InputError(f"{self.output.uri}: cannot be written ({error}).") from error
             return _failed(shard, error)
         return ShardResult(shard.name, **counts, seconds=time.monotonic() - start, is_new=True)
 
@@ -114,14 +118,22 @@ class ShardWorker:
 
         rows = batch.rows
         columns = {
-            "id": pyarrow.array([row.id for row in rows], "string"),
-            "label": pyarrow.array([row.label for row in rows], "string"),
-            "split": pyarrow.array([row.split for row in rows], "string"),
+            "id": _strings(row.id for row in rows),
+            "label": _strings(row.label for row in rows),
+            "split": _strings(row.split for row in rows),
             "digest": pyarrow.array(batch.digests, pyarrow.binary(32)),
-            "error": pyarrow.array([row.error for row in rows], "string"),
+            "error": _strings(row.error for row in rows),
         }
         readable = [row.error is None for row in rows]
         return pyarrow.table(columns | self.model.columns(batch.pixels, readable))
+
+
+def _strings(texts: Iterable[str | None]) -> pyarrow.Array:
+    r"""Returns a column of texts. What is no UTF-8 in a name is written as `\udce4`."""
+    import pyarrow
+
+    encoded = [None if text is None else text.encode(errors="backslashreplace") for text in texts]
+    return pyarrow.array(encoded, "binary").cast("string")
 
 
 def file_of_table(table: pyarrow.Table) -> tuple[bytes, dict[str, Any]]:
@@ -162,14 +174,21 @@ def _failed(shard: InputShard, error: Exception) -> ShardResult:
     return ShardResult(shard.name, failure=reason)
 
 
-def counts_of_file(output: Storage, file: str) -> dict[str, Any]:
-    """Returns the counts of a file that is there, from its end."""
+def counts_of_file(output: Storage, file: str) -> dict[str, Any] | None:
+    """Returns the counts of a file, from its end, or `None` if it is not there or damaged."""
+    import pyarrow
     import pyarrow.parquet
 
-    def read() -> dict[str, Any]:
-        with output.open(file) as opened:
-            metadata = pyarrow.parquet.ParquetFile(opened).schema_arrow.metadata or {}
-        return dict(json.loads(metadata[_COUNTS]))
+    def read() -> dict[str, Any] | None:
+        if not output.exists(file):
+            return None
+        try:
+            with output.open(file) as opened:
+                parquet = pyarrow.parquet.ParquetFile(opened)
+            counts = dict(json.loads((parquet.schema_arrow.metadata or {})[_COUNTS]))
+            return counts if counts["rows"] == parquet.metadata.num_rows else None
+        except (pyarrow.ArrowInvalid, KeyError, ValueError):
+            return None
 
     return asking_again(read)
 

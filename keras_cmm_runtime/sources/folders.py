@@ -111,6 +111,11 @@ def is_other_image_name(path: Path) -> bool:
     return path.suffix.lower() in _OTHER_SUFFIXES and not is_image_name(path)
 
 
+def is_any_image_name(name: str) -> bool:
+    """Returns whether a file has the name of an image, in a format that can be read or not."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES | _OTHER_SUFFIXES
+
+
 @functools.cache
 def _reads_heif() -> bool:
     return importlib.util.find_spec("pillow_heif") is not None

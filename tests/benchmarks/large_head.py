@@ -108,7 +108,7 @@ def write_embeddings(folder: Path, classes: int, per_class: int, dim: int) -> No
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "shards").mkdir(exist_ok=True)
     job = {"kind": "embeddings", "source": "random", "model": "none", "dim": dim}
-    output = ShardFolder(Storage(str(folder)), job | {"logit_scale": 100.0, "encoder": ""})
+    output = ShardFolder(Storage(str(folder)), job | {"logit_scale": 100.0, "encoder": {}})
     labels = np.tile(np.arange(classes), per_class + TEST_PER_CLASS)
     report = ShardReport()
     for first in range(0, len(labels), PER_FILE):

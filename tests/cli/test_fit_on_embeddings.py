@@ -1,12 +1,15 @@
 """`fit` on what `embed` wrote."""
 
+import hashlib
 import json
+import types
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from keras_cmm.data import EmbeddingSet
+from keras_cmm_cli import fit_on_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,9 @@ def embedded(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["file.safetensors", "folder"])
-def test_it_gives_the_classifier_of_its_images(run, embedded, tiny_preset, tmp_path, name):
+def test_it_gives_the_classifier_of_its_images(
+    run, embedded, shared_photos, tiny_preset, tmp_path, name
+):
     from keras_cmm import AutoRecipe, CMMClassifier, CMMImageClassifier
 
     output = tmp_path / "model"
@@ -54,6 +59,27 @@ def test_it_gives_the_classifier_of_its_images(run, embedded, tiny_preset, tmp_p
     assert (output / "classifier.onnx").is_file()
     # A folder knows the files of the images, so that copies in a test are found.
     assert len(record["images"]) == (0 if "." in name else len(data.train_labels))
+    files = {
+        hashlib.sha256(file.read_bytes()).hexdigest(): file.parent.name
+        for file in shared_photos.rglob("*.png")
+    }
+    assert all(files[image["sha256"]] == image["label"] for image in record["images"])
+
+
+def test_test_rows_are_read_and_named_in_blocks(monkeypatch):
+    monkeypatch.setattr(fit_on_embeddings, "_BLOCK", 6)
+    classes, sizes = [0, 2, 1, 1, 2], []
+
+    def predict_embeddings(rows):
+        sizes.append(len(rows))
+        return rows
+
+    classifier = types.SimpleNamespace(
+        class_names=["a", "b", "c"], predict_embeddings=predict_embeddings
+    )
+    rows = np.eye(3, dtype="float16")[classes]
+    assert fit_on_embeddings._predicted(classifier, rows).tolist() == classes
+    assert sizes == [2, 2, 1]
 
 
 def test_the_model_of_the_embeddings_is_the_preset(run, shared_photos, tmp_path):

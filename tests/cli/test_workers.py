@@ -1,13 +1,19 @@
 """`embed` and `predict` in parts, with `--engine local`."""
 
 import io
+import sys
 import tarfile
+from contextlib import nullcontext
 
+import click
 import numpy as np
 import pyarrow.parquet
 import pytest
 
 from keras_cmm.data import EmbeddingSet
+from keras_cmm_cli.terminal import Terminal
+from keras_cmm_cli.workers import tell_report
+from keras_cmm_runtime.scale import ShardReport
 
 
 def test_a_folder_embedded_in_parts_is_a_set(run, tiny_preset, tiny_model, shared_photos, tmp_path):
@@ -83,15 +89,23 @@ def test_options_that_do_not_go_together(
     assert message in refused("embed", photos, *options, *arguments)
 
 
-def test_uris_need_an_engine(refused, tiny_preset, photos, tmp_path, model_dir):
+def test_uris_need_an_engine(refused, tiny_preset, photos, tmp_path, model_dir, monkeypatch):
     options = ("--preset", tiny_preset, "--output")
     for line in (
         refused("embed", "s3://bucket/x", *options, tmp_path / "x"),
         refused("embed", photos, *options, "s3://bucket/x"),
-        refused("predict", model_dir, "s3://bucket/x"),
-        refused("fit", "s3://bucket/x", *options, tmp_path / "x"),
+        refused("predict", model_dir, "memory://bucket/x"),
+        refused("fit", "memory://bucket/x", *options, tmp_path / "x"),
     ):
         assert "is a URI, which `embed` and `predict` open with --engine local or ray" in line
+    # It may hold embeddings, so what is needed to see that is told.
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    for line in (
+        refused("predict", model_dir, "gs://bucket/x"),
+        refused("fit", "gs://bucket/x", *options, tmp_path / "x"),
+        refused("benchmark", "gs://bucket/x"),
+    ):
+        assert line == "Error: gs://bucket/x: needs gcsfs; install it with pip."
 
 
 def test_no_such_bucket(refused, tiny_preset, tmp_path):
@@ -100,3 +114,18 @@ def test_no_such_bucket(refused, tiny_preset, tmp_path):
         "embed", "memory://nothing", *options
     )
     assert "unknown://x: cannot be opened" in refused("embed", "unknown://x", *options)
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [
+        (ShardReport(rows=3, failed={"a": "cut off"}), "1 part failed; run the command again"),
+        (ShardReport(rows=2, errors=2), "out: none of the images can be read"),
+        (ShardReport(), "out: none of the images can be read"),
+        (ShardReport(rows=2, errors=1), None),
+    ],
+)
+def test_the_end_of_a_run(report, message):
+    expected = pytest.raises(click.ClickException, match=message) if message else nullcontext()
+    with expected:
+        tell_report(Terminal(False, False), "out", report)

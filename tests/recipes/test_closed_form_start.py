@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_cmm.recipes import closed_form_start
+from keras_cmm.utils import lazy_rows
 
 DIM = 6
 GENERATOR = np.random.default_rng(3)
@@ -106,7 +107,9 @@ def test_the_formulas(counts, factor, prior_shots):
     )
 
 
-def test_classes_of_different_sizes():
+@pytest.mark.parametrize("block_rows", [3, 8192])
+def test_classes_of_different_sizes(monkeypatch, block_rows):
+    monkeypatch.setattr(lazy_rows, "BLOCK_ROWS", block_rows)
     labels = np.repeat(np.arange(4), (5, 0, 1, 2))
     texts = unit(GENERATOR.normal(size=(4, DIM)))
     images = unit(texts[labels] + 0.7 + 0.4 * GENERATOR.normal(size=(8, DIM)))

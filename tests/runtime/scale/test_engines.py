@@ -55,6 +55,14 @@ def test_processes_write_the_same_files(images, expected, output):
     assert sorted(again.shards) == sorted(report.shards)
 
 
+def test_a_part_that_is_listed_twice_counts_once(images, output):
+    def twice():
+        return [*images(), *images()]
+
+    report = run_workers(EngineOptions(num_workers=1), twice, MakeStubWorker(output))
+    assert (report.rows, len(report.shards)) == (2 * PARTS, PARTS)
+
+
 def test_a_process_that_dies_loses_no_part(images, expected, output, tmp_path):
     trigger = tmp_path / "trigger"
     trigger.touch()
@@ -117,6 +125,22 @@ def test_ray_writes_the_same_files(images, expected, output, tmp_path, monkeypat
     assert not trigger.exists()
     assert (report.rows, report.failed) == (2 * PARTS, {})
     assert files(output) == expected
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [(None, "Ray cannot be started on this machine"), ("auto", "the Ray cluster 'auto' cannot be")],
+)
+def test_ray_that_does_not_start(images, output, monkeypatch, address, message):
+    ray = pytest.importorskip("ray")
+
+    def init(**options):
+        raise Exception("The current node timed out\nduring startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(InputError, match=rf"{message}.* \(The current node timed out during"):
+        run_workers(EngineOptions("ray", address=address), images, MakeStubWorker(output))
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,11 @@ def test_a_webdataset(tmp_path):
 
 def test_class_folders_in_a_tar_file(tmp_path):
     write_tar(
-        tmp_path / "a.tar", {"./all/cat/1.jpg": b"1", "all/dog/1.jpg": b"2", "x/._1.jpg": b""}
+        tmp_path / "a.tar", {"./all/cat/1.jpg": b"1", "all/dog/1.psd": b"2", "x/._1.jpg": b""}
     )
     assert [(row.id, row.label) for row in rows_of(tmp_path / "a.tar")] == [
         ("a.tar/all/cat/1.jpg", "cat"),
-        ("a.tar/all/dog/1.jpg", "dog"),
+        ("a.tar/all/dog/1.psd", "dog"),
     ]
 
 
@@ -110,3 +110,43 @@ def test_parquet_of_bytes_and_names(tmp_path):
     pyarrow.parquet.write_table(table.append_column("png", table["jpg"]), tmp_path / "x.parquet")
     with pytest.raises(InputError, match="has 2 columns of image bytes; expected one"):
         rows_of(tmp_path)
+
+
+def test_parquet_with_a_column_of_splits(tmp_path):
+    rows = {"image": [b"0", b"1"], "label": ["cat", " "], "split": ["Testing", None]}
+    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "x.parquet")
+    found = [(row.label, row.split) for row in rows_of(tmp_path)]
+    assert found == [("cat", "test"), (None, None)]
+    # The name of a file comes first.
+    (tmp_path / "x.parquet").rename(tmp_path / "train-0.parquet")
+    assert [row.split for row in rows_of(tmp_path)] == ["train", "train"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "notes", "message"),
+    [
+        ([0, 2], '{"info": {"features": {"label": {"names": ["a"]}}}}', r"\[1\]: has the label 2"),
+        ([0, 1], "{", "what Hugging Face notes of its columns cannot be read"),
+        ([0, 1], "[]", "what Hugging Face notes of its columns cannot be read"),
+        ([[0, 1], [1]], None, r"\[0\]: has the label \[0, 1\]; an image must have one class"),
+    ],
+)
+def test_labels_that_cannot_be_used(tmp_path, labels, notes, message):
+    table = pyarrow.table({"image": [b"0", b"1"], "label": labels})
+    table = table.replace_schema_metadata({"huggingface": notes} if notes else None)
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=message):
+        rows_of(tmp_path)
+
+
+def test_errors_of_a_library_are_those_of_a_store(tmp_path, monkeypatch):
+    class LibraryError(Exception):
+        pass
+
+    def read(self, *args):
+        raise LibraryError("no answer")
+
+    write_tar(tmp_path / "a.tar", {"cat/1.jpg": b"1"})
+    monkeypatch.setattr(tarfile.ExFileObject, "read", read)
+    with pytest.raises(OSError, match=r"a\.tar: LibraryError: no answer"):
+        rows_of(tmp_path / "a.tar")

@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import io
+import os
 
 import numpy as np
 import pyarrow.parquet
@@ -7,6 +9,7 @@ import pytest
 from PIL import Image
 from stub_shard_model import MakeStubWorker, StubShardModel
 
+from keras_cmm_runtime import InputError
 from keras_cmm_runtime.scale import ShardWorker, Storage, find_shards
 from keras_cmm_runtime.scale.decoded_rows import decode_rows
 from keras_cmm_runtime.scale.read_shard import read_shard
@@ -66,6 +69,29 @@ def test_a_file_that_is_there_stays(images, output):
     assert output.read(name) == data
 
 
+@pytest.mark.parametrize("content", [None, b"", b"something else"])
+def test_a_damaged_file_is_made_again(images, output, content):
+    shard = shards_of(images)[0]
+    worker = MakeStubWorker(output)()
+    first = worker(shard)
+    name = f"shards/{shard.name}.parquet"
+    data = output.read(name)
+    output.write(name, data[:-20] if content is None else content)
+    again = worker(shard)
+    assert (again.is_new, again.rows, again.failure) == (True, first.rows, None)
+    assert output.read(name) == data
+
+
+def test_names_that_are_no_utf8(tmp_path, output):
+    folder = tmp_path / "images" / os.fsdecode(b"c\xe4t")
+    folder.mkdir(parents=True)
+    (folder / os.fsdecode(b"\xe4.png")).write_bytes(picture(1))
+    (shard,) = shards_of(tmp_path / "images")
+    assert MakeStubWorker(output)()(shard).labels == {"c\\udce4t": 1}
+    (row,) = pyarrow.parquet.read_table(output.path(f"shards/{shard.name}.parquet")).to_pylist()
+    assert row["id"] == "c\\udce4t/\\udce4.png"
+
+
 def test_the_same_part_gives_the_same_bytes(images, tmp_path):
     shard = shards_of(images)[0]
     files = []
@@ -107,6 +133,19 @@ def test_a_storage_that_fails_is_asked_again(images, output, monkeypatch):
     assert worker(shards_of(images)[0]).failure is None
     failures += [OSError("slow down")] * 9
     assert worker(shards_of(images)[1]).failure == "slow down"
+
+
+def test_a_full_disk_ends_the_run(images, output, monkeypatch):
+    tries = []
+
+    def full(self, name, data):
+        tries.append(name)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Storage, "write", full)
+    with pytest.raises(InputError, match=r"output: cannot be written \(.*No space left on device"):
+        MakeStubWorker(output)()(shards_of(images)[0])
+    assert len(tries) == 1
 
 
 def test_images_without_one_that_can_be_read(tmp_path, output):
