@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,8 @@ def _processor(folder: Path) -> Any:
     import_library("transformers")
     try:
         # By its name in `transformers`, older versions ask for torchvision.
-        from transformers.models.auto.image_processing_auto import AutoImageProcessor
-
-        return AutoImageProcessor.from_pretrained(
+        auto: Any = importlib.import_module("transformers.models.auto.image_processing_auto")
+        return auto.AutoImageProcessor.from_pretrained(
             folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
     # It raises errors of many kinds. The file itself may say enough.
