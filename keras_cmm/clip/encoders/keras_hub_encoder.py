@@ -84,7 +84,7 @@ class KerasHubEncoder:
 
     @property
     def batch_size(self) -> int:
-        """Number of images of a forward pass: 32, or what a CUDA GPU has memory for."""
+        """Number of images of a forward pass, 32 or what a CUDA GPU has memory for."""
         return self._cuda.batch_size if runs_on_cuda(self.clip_model.backbone) else 32
 
     @property
