@@ -50,8 +50,8 @@ RATE = click.FloatRange(0, min_open=True)
     type=RATE,
     default=10.6,
     show_default=True,
-    help="Images/s that one core decodes and encodes, if there is no GPU. Measured for ViT-B/32: 88 "
-    "ms to encode, and 7.0 ms to decode.",
+    help="Images/s that one core decodes and encodes, if there is no GPU. Measured for ViT-B/32: "
+    "88 ms to encode, and 7.0 ms to decode.",
 )
 @click.option(
     "--decode-rate",

@@ -217,8 +217,8 @@ def _cluster(ray: Any, address: str | None) -> Iterator[None]:
                 raise InputError(f"Ray cannot be started on this machine ({reason}).") from error
             raise InputError(
                 f"the Ray cluster {address!r} cannot be reached ({reason}); start it with "
-                "`ray start --head`, or leave the address out. A cluster that asks for a token needs "
-                "RAY_AUTH_MODE=token and the ~/.ray/auth_token of its head."
+                "`ray start --head`, or leave the address out. A cluster that asks for a token "
+                "needs RAY_AUTH_MODE=token and the ~/.ray/auth_token of its head."
             ) from error
     context = ray.data.DataContext.get_current()
     kept = {name: getattr(context, name) for name in _SETTINGS}
