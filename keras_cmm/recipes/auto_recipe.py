@@ -78,7 +78,7 @@ class AutoRecipe(TrainingRecipe):
        such as numbers, count for nothing. With at most 8 images per class, and where images
        of all classes were held out, second heads are trained that trust the texts a third and a
        ninth as far. The texts count for that if it makes the labels of the held-out images more
-       probable, by more than the standard error of the difference.
+       probable, by more than two standard errors of the difference.
     2. Closed form. Map and prototypes start at `closed_form_start`, a linear discriminant with the
        texts as prior. Training can only move away from it where the support set asks for it. The
        embeddings of a second encoder start at `second_tower`, which finds how much they count.

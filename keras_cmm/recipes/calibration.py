@@ -117,8 +117,8 @@ def is_more_probable(
 ) -> bool:
     """Returns whether a head finds labels more probable than another one does.
 
-    Each has the temperature that fits best. The mean of the differences must be larger than its
-    standard error.
+    Each has the temperature that fits best. The mean of the differences must be larger than twice
+    its standard error.
 
     Args:
         judge: the head. Neither was trained on the rows.
@@ -132,7 +132,7 @@ def is_more_probable(
         logits, own = _judged(head, embeddings, labels, seed)
         losses.append(_losses(logits, own, fit_temperature(logits, own)))
     gains = losses[1] - losses[0]
-    return bool(gains.mean() > gains.std() / len(gains) ** 0.5)
+    return bool(gains.mean() > 2 * gains.std() / len(gains) ** 0.5)
 
 
 def _judged(

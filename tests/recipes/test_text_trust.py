@@ -30,7 +30,8 @@ def misleading():
     """Texts of two classes in one, which are as sure as they are right, and still mislead."""
     data = make_embeddings()
     deviations = data.text_embeddings - data.text_embeddings.mean(axis=0)
-    return with_deviations(data, 0.2 * (deviations + np.roll(deviations, 3, axis=0)))
+    mixed = 0.45 * deviations + 0.55 * np.roll(deviations, 3, axis=0)
+    return with_deviations(data, 0.4 * mixed)
 
 
 def head_of(task):
@@ -87,12 +88,12 @@ def test_held_out_images_tell_what_the_support_set_does_not():
     for trust in (1.0, None):
         methods = [
             CMM(AutoRecipe(text_trust=trust, min_steps=40), calibrate=False).fit(
-                make_task(data, 1, seed)
+                make_task(data, 2, seed)
             )
-            for seed in (1, 3)
+            for seed in (5, 6)
         ]
         found[trust] = np.mean([top_1(method, data) for method in methods])
-    assert [trust_of(make_task(data, 1, seed)) for seed in (1, 3)] == [1.0, 1.0]
+    assert [trust_of(make_task(data, 2, seed)) for seed in (5, 6)] == [1.0, 1.0]
     assert [method.hyperparameters_["text_trust"] for method in methods] == [1 / 3, 1 / 3]
     assert found[None] > found[1.0] + 0.02
 
@@ -101,7 +102,7 @@ def test_without_held_out_images_the_support_set_decides():
     """One image per class and no validation, or no calibration, hold out none."""
     data = misleading()
     recipe = AutoRecipe(min_steps=2)
-    one, two = (make_task(data, shots, seed=1) for shots in (1, 2))
+    one, two = (make_task(data, shots, seed=2) for shots in (1, 2))
     for task, calibrate in ((one, True), (two, False)):
         history = recipe.fit(
             head_of(task), task.embeddings, task.labels, calibrate=calibrate, verbose=0
@@ -110,7 +111,7 @@ def test_without_held_out_images_the_support_set_decides():
 
 
 def test_a_support_set_gives_its_own_held_out_images():
-    task = make_task(misleading(), 4, seed=1)
+    task = make_task(misleading(), 4, seed=6)
     for trust, expected in ((None, 1 / 3), (0.9, 0.9)):
         head, recipe = head_of(task), AutoRecipe(text_trust=trust, min_steps=20)
         history = recipe.fit(head, task.embeddings, task.labels, verbose=0)
@@ -120,7 +121,7 @@ def test_a_support_set_gives_its_own_held_out_images():
 
 def test_held_out_images_of_some_classes_do_not_choose():
     """Less trust would take from the class that none of them is of, and so look better."""
-    task = make_task(misleading(), 4, seed=1)
+    task = make_task(misleading(), 4, seed=6)
     kept = np.flatnonzero(task.labels != 7)
     few = np.append(kept, np.flatnonzero(task.labels == 7)[0])
     for rows in (kept, few):
@@ -130,7 +131,7 @@ def test_held_out_images_of_some_classes_do_not_choose():
 
 
 def test_what_is_chosen_from():
-    task = make_task(misleading(), 1, seed=1)
+    task = make_task(misleading(), 1, seed=3)
     arguments = head_of(task), LazyRows.of(task.embeddings), task.labels
     trusts = [each.text_trust for each in AutoRecipe().candidates(*arguments)]
     assert trusts == [None, pytest.approx(1 / 3), pytest.approx(1 / 9)]
@@ -160,8 +161,8 @@ class Judge:
         return self.logits[np.asarray(embeddings)[:, 0].astype(int)]
 
 
-@pytest.mark.parametrize("better", [0.0, 0.05, 2.0])
-def test_a_head_is_better_by_more_than_the_standard_error(better):
+@pytest.mark.parametrize("better", [0.0, 1.0, 4.0])
+def test_a_head_is_better_by_more_than_two_standard_errors(better):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 50)
     own = np.eye(3)[labels]
@@ -179,7 +180,7 @@ def test_a_head_is_better_by_more_than_the_standard_error(better):
         return min(found, key=lambda each: each[0])[1]
 
     gains = losses(first) - losses(second)
-    expected = gains.mean() > np.std(gains) / np.sqrt(50)
+    expected = gains.mean() > 2 * np.std(gains) / np.sqrt(50)
     assert is_more_probable(Judge(second), Judge(first), rows, labels, seed=0) == expected
-    assert expected == (better == 2.0)
+    assert expected == (better == 4.0)
     assert not is_more_probable(Judge(first), Judge(first), rows, labels, seed=0)
