@@ -79,7 +79,8 @@ def embed_shards(
         ...     "photos", "embedded", make_encoder, model="emoji_clip_tiny"
         ... )  # doctest: +SKIP
     """
-    check_int("batch_size", batch_size, 1)
+    if batch_size is not None:
+        check_int("batch_size", batch_size, 1)
     check_number("test_fraction", test_fraction, "in [0, 1]")
     images, folder = Storage(source, source_options), Storage(output, output_options)
     listing = functools.partial(find_shards, images, shard_size)
