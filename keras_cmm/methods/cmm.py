@@ -43,8 +43,9 @@ class CMM(FewShotMethod):
             where it is `None`. `AutoRecipe` sets it itself.
         text: "trained" to train the prototypes with the mapping, as version 3 of the paper does, or
             "frozen" to keep them where they start, as versions 1 and 2 do.
-        calibrate: Fit the temperature, which changes no prediction and takes as long as training
-            does where there are no validation rows.
+        calibrate: Fit the temperature, which changes probabilities alone and takes as long as
+            training does where there are no validation rows. Without it and without these rows the
+            recipe cannot ask held-out images how far the texts count.
         contrastive_weight: Weight of the contrastive loss in the objective; the paper has none.
 
     Raises:

@@ -165,7 +165,8 @@ class TrainingRecipe:
                 optimizer `"auto"` is the recipe's: AdamW whose learning rate falls along a cosine.
             make_batches: a function of `(labels, sample_weight)` that returns batches to train on
                 instead of `x`, such as newly augmented images, or `None`.
-            calibrate: bool. Fit the temperature. It changes no prediction, only probabilities.
+            calibrate: bool. Fit the temperature, which changes probabilities alone. Without it and
+                without `validation_data` no row is held out, so `candidates` are not compared.
             **kwargs: other arguments of `keras.Model.fit`, such as `verbose`.
 
         Returns:

@@ -27,4 +27,5 @@ class Batched:
 
     @property
     def _usual_batch_size(self) -> int:
+        """The size where none was given. Each embedder says its own."""
         raise NotImplementedError
